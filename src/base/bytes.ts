@@ -1,0 +1,188 @@
+/**
+ * Byte codecs for what goes to disk and over a port: little-endian, strings as a varint length and
+ * UTF-8. A reader never reads past its end: it throws a `RangeError`, which the owner of the format
+ * turns into its own error.
+ */
+const encoder = new TextEncoder()
+const decoder = new TextDecoder('utf-8', { fatal: true })
+
+/** Grows as it is written; `finish` returns what was written, `reset` starts again. */
+export class ByteWriter {
+  #bytes: Uint8Array<ArrayBuffer>
+  #view: DataView
+  #length = 0
+
+  constructor(capacity = 1024) {
+    this.#bytes = new Uint8Array(capacity)
+    this.#view = new DataView(this.#bytes.buffer)
+  }
+
+  get length(): number {
+    return this.#length
+  }
+
+  reset(): this {
+    this.#length = 0
+    return this
+  }
+
+  /** A copy of what was written. */
+  finish(): Uint8Array<ArrayBuffer> {
+    return this.#bytes.slice(0, this.#length)
+  }
+
+  /** What was written, without a copy: valid until the next write. */
+  peek(): Uint8Array<ArrayBuffer> {
+    return this.#bytes.subarray(0, this.#length)
+  }
+
+  uint8(value: number): this {
+    this.#view.setUint8(this.#grow(1), value)
+    return this
+  }
+
+  uint32(value: number): this {
+    this.#view.setUint32(this.#grow(4), value, true)
+    return this
+  }
+
+  /** Overwrites four bytes written before: for lengths and checksums known only later. */
+  setUint32(at: number, value: number): this {
+    this.#view.setUint32(at, value, true)
+    return this
+  }
+
+  float32(value: number): this {
+    this.#view.setFloat32(this.#grow(4), value, true)
+    return this
+  }
+
+  float64(value: number): this {
+    this.#view.setFloat64(this.#grow(8), value, true)
+    return this
+  }
+
+  /** A non-negative integer below 2^53, seven bits a byte, low bits first. */
+  varint(value: number): this {
+    let rest = value
+    while (rest >= 0x80) {
+      this.uint8((rest % 0x80) | 0x80)
+      rest = Math.floor(rest / 0x80)
+    }
+    return this.uint8(rest)
+  }
+
+  string(value: string): this {
+    // One length byte is right for ids; a longer text is encoded aside first.
+    if (value.length * 3 < 0x80) {
+      const at = this.#grow(1 + value.length * 3)
+      const { written } = encoder.encodeInto(value, this.#bytes.subarray(at + 1))
+      this.#bytes[at] = written
+      this.#length = at + 1 + written
+      return this
+    }
+    const bytes = encoder.encode(value)
+    return this.varint(bytes.length).bytes(bytes)
+  }
+
+  bytes(value: Uint8Array): this {
+    const at = this.#grow(value.length)
+    this.#bytes.set(value, at)
+    return this
+  }
+
+  /** The elements of a typed array as they lie in memory (little-endian machines only, as ours). */
+  array(value: ArrayBufferView): this {
+    return this.varint(value.byteLength).bytes(
+      new Uint8Array(value.buffer, value.byteOffset, value.byteLength),
+    )
+  }
+
+  #grow(by: number): number {
+    const at = this.#length
+    this.#length += by
+    if (this.#length > this.#bytes.length) {
+      const bytes = new Uint8Array(Math.max(this.#length, this.#bytes.length * 2))
+      bytes.set(this.#bytes)
+      this.#bytes = bytes
+      this.#view = new DataView(bytes.buffer)
+    }
+    return at
+  }
+}
+
+/** Reads what a `ByteWriter` wrote, in the same order. */
+export class ByteReader {
+  readonly #bytes: Uint8Array
+  readonly #view: DataView
+  #at = 0
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+
+  get position(): number {
+    return this.#at
+  }
+
+  get remaining(): number {
+    return this.#bytes.length - this.#at
+  }
+
+  uint8(): number {
+    return this.#view.getUint8(this.#take(1))
+  }
+
+  uint32(): number {
+    return this.#view.getUint32(this.#take(4), true)
+  }
+
+  float32(): number {
+    return this.#view.getFloat32(this.#take(4), true)
+  }
+
+  float64(): number {
+    return this.#view.getFloat64(this.#take(8), true)
+  }
+
+  varint(): number {
+    let value = 0
+    let scale = 1
+    for (;;) {
+      const byte = this.uint8()
+      value += (byte & 0x7f) * scale
+      if (byte < 0x80) break
+      scale *= 0x80
+      if (scale > 2 ** 49) throw new RangeError('varint is too long')
+    }
+    if (!Number.isSafeInteger(value)) throw new RangeError('varint is too large')
+    return value
+  }
+
+  string(): string {
+    const length = this.varint()
+    const at = this.#take(length)
+    return decoder.decode(this.#bytes.subarray(at, at + length))
+  }
+
+  /** A copy of the next `length` bytes. */
+  bytes(length: number): Uint8Array<ArrayBuffer> {
+    const at = this.#take(length)
+    return this.#bytes.slice(at, at + length)
+  }
+
+  /** The bytes of an `array()`, copied, so aligned for any view. */
+  array(): ArrayBuffer {
+    return this.bytes(this.varint()).buffer
+  }
+
+  #take(length: number): number {
+    const at = this.#at
+    if (at + length > this.#bytes.length) {
+      throw new RangeError(`${length} bytes wanted at ${at}, ${this.remaining} left`)
+    }
+    this.#at += length
+    return at
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * An embedding table as the trainer and the replica see it: 64-bit keys to rows, in batches. A row is
+ * vector | optimizer state | count | last-seen time | version, and is evicted, saved and moved as
+ * one. The memory table answers at once; a remote one returns promises; both pass
+ * `test/contract/embedding-table.ts`.
+ */
+import type { Awaitable, Keys } from '../base/keys.ts'
+import type { RestrictPolicy, TableSpec } from './table-spec.ts'
+
+/** What a batch tells a row that it touches. */
+export interface Stamp {
+  /** Event time of the batch, epoch ms. */
+  readonly time: number
+  /** Model version after this batch; rows carry the version of their last change. */
+  readonly version: number
+}
+
+export interface RestrictRequest {
+  readonly numReserved: number
+  readonly trigger: number
+  readonly policy: RestrictPolicy
+}
+
+export interface EmbeddingTable {
+  readonly spec: TableSpec
+
+  readonly size: number
+
+  /**
+   * Vectors of n keys into `vectors` (n x dim, row-major). A key without a row gets its initial vector;
+   * `present[i]`, where given, says which had one (1) and which not (0).
+   */
+  find(keys: Keys, vectors: Float32Array, present?: Uint8Array): Awaitable<void>
+
+  /** As `find`, and a key without a row gets one while there is room. Never throws when full. */
+  findOrInsert(keys: Keys, vectors: Float32Array, stamp: Stamp): Awaitable<void>
+
+  /** Sets the vectors of n keys, inserting those that are new. Optimizer state starts fresh. */
+  assign(keys: Keys, vectors: Float32Array, stamp: Stamp): Awaitable<void>
+
+  /**
+   * One update step of n *distinct* keys: `gradients` is n x dim, `occurrences` how often each key
+   * took part in the batch (added to its count). A key without a row is left out.
+   */
+  applyGradients(
+    keys: Keys,
+    gradients: Float32Array,
+    occurrences: Uint32Array,
+    stamp: Stamp,
+  ): Awaitable<void>
+
+  /** Removes rows; returns how many there were. */
+  erase(keys: Keys): Awaitable<number>
+
+  /**
+   * Nothing unless `size > trigger`; then the rows of lowest score go until `numReserved` remain. Ties:
+   * older first, then by key. Returns the keys removed. Throws `RESTRICT_INVALID` for a negative or
+   * fractional argument.
+   */
+  restrict(request: RestrictRequest): Awaitable<Keys>
+
+  /** Keys changed and keys removed since the last call: what the next delta must carry. */
+  takeChanges(): Awaitable<{ readonly changed: Keys; readonly removed: Keys }>
+
+  stats(): TableStats
+}
+
+export interface TableStats {
+  readonly rows: number
+  readonly capacityRows: number
+  readonly bytes: number
+  readonly loadFactor: number
+  /** Since start: keys that got a row, keys refused because it was full, rows evicted by restrict. */
+  readonly admitted: number
+  readonly refused: number
+  readonly evicted: number
+}

@@ -1,0 +1,48 @@
+/**
+ * Runs named jobs at intervals and on request. A job that changes live state is a *command* that its
+ * owner executes between batches; a job that does not works on a snapshot. Adapters:
+ * `timer-scheduler`.
+ */
+export type JobPayload = Readonly<Record<string, string | number | boolean>>
+
+export interface JobContext {
+  readonly signal: AbortSignal
+  /** 0..1. */
+  progress(done: number): void
+}
+
+export type JobHandler = (payload: JobPayload, context: JobContext) => Promise<JobPayload>
+
+export type JobState = 'running' | 'done' | 'failed'
+
+export interface JobRun {
+  readonly id: string
+  readonly name: string
+  readonly payload: JobPayload
+  readonly state: JobState
+  readonly progress: number
+  /** Epoch ms. */
+  readonly startedAt: number
+  readonly finishedAt?: number
+  readonly result?: JobPayload
+  readonly error?: string
+}
+
+export interface Scheduler {
+  /** Declares a job; at most one run of a name is under way at a time. */
+  define(name: string, handler: JobHandler): void
+
+  /** Runs it every `intervalMs`, the first time after one interval. A run that is late is not doubled. */
+  every(name: string, intervalMs: number, payload: JobPayload): void
+
+  /** Runs it now; resolves with the finished run, failed or not. Throws `JOB_UNKNOWN`, `JOB_BUSY`. */
+  run(name: string, payload: JobPayload): Promise<JobRun>
+
+  /** The newest runs first, bounded. */
+  history(): readonly JobRun[]
+
+  start(): void
+
+  /** Aborts what runs and waits for it. */
+  stop(): Promise<void>
+}

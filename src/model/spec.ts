@@ -1,0 +1,146 @@
+/**
+ * What a model is, as declared in the configuration: features, towers, score, loss. Everything here
+ * is part of the model and must be equal in every process.
+ */
+/** How the vectors of one feature's keys become one: see Embedding lookups in docs. */
+export type Combiner = 'sum' | 'mean' | 'sqrtn' | 'max'
+
+export type FeatureSpec =
+  /** One key: the user's or item's own id. */
+  | { readonly kind: 'id'; readonly name: string; readonly table: string }
+  /** A list of strings (or one) among the features of the user or item. */
+  | {
+      readonly kind: 'categories'
+      readonly name: string
+      readonly field: string
+      readonly table: string
+      readonly combine: Combiner
+    }
+  /** Lower-cased words and word n-grams, hashed. */
+  | {
+      readonly kind: 'text'
+      readonly name: string
+      readonly field: string
+      readonly table: string
+      readonly maxTokens: number
+      readonly ngrams: number
+    }
+  /**
+   * A number: passed on as (transform(value), 0), or (0, 1) when missing; with `boundaries` and a
+   * table instead the key of its bucket.
+   */
+  | {
+      readonly kind: 'numeric'
+      readonly name: string
+      readonly field: string
+      readonly transform: 'linear' | 'log1p'
+      readonly offset: number
+      readonly scale: number
+      readonly table?: string
+      readonly boundaries?: readonly number[]
+    }
+  /**
+   * The user's last `length` distinct items. `learned`: one weight for each position and bucket of the
+   * time since the newest, starting at 1/position; `mean`: equal weights.
+   */
+  | {
+      readonly kind: 'sequence'
+      readonly name: string
+      readonly table: string
+      readonly length: number
+      readonly weights: 'learned' | 'mean'
+      readonly gapBoundariesMs: readonly number[]
+    }
+  /** One value of the request's or event's context. */
+  | { readonly kind: 'context'; readonly name: string; readonly field: string; readonly table: string }
+  /** The bucket of the time since the user's newest item; no history is a bucket of its own. */
+  | {
+      readonly kind: 'gap'
+      readonly name: string
+      readonly table: string
+      readonly boundariesMs: readonly number[]
+    }
+
+export type Activation = 'linear' | 'relu' | 'gelu'
+
+export type LayerSpec =
+  /** y = activation(x W + b). */
+  | { readonly kind: 'dense'; readonly units: number; readonly activation: Activation }
+  /** y = x + activation(x W1 + b) W2, with W2 starting at zero. */
+  | { readonly kind: 'residual'; readonly units: number; readonly activation: Activation }
+
+export interface TowerSpec {
+  readonly features: readonly FeatureSpec[]
+  /** `concat`: features side by side; `sum`: all of the tower's dim, added, plus a learned bias. */
+  readonly combine: 'concat' | 'sum'
+  readonly layers: readonly LayerSpec[]
+  /** L2 normalisation of the output. */
+  readonly normalize: boolean
+}
+
+/** score = q . c / temperature + w(context) log(popularity), see docs/architecture.md. */
+export interface ScoreSpec {
+  readonly temperature: number
+  readonly popularity?: {
+    readonly halfLifeMs: number
+    /** Added to the decayed count before the logarithm. */
+    readonly smoothing: number
+    /** w of every query before any learning. */
+    readonly initialWeight: number
+    /** Learned offsets to w: features of the query side over tables of dim 1, summed. */
+    readonly features: readonly FeatureSpec[]
+  }
+}
+
+export interface LossSpec {
+  /**
+   * Sampling correction of every column: `logq` subtracts the log of the streaming estimate of its
+   * sampling probability; `inclusion` the log of the probability that it is among the negatives
+   * (1 for the batch's targets); `none` nothing.
+   */
+  readonly correction: 'logq' | 'inclusion' | 'none'
+  /** Whether the other targets of the batch are negatives; without, only the extra ones are. */
+  readonly inBatch: boolean
+  /** Draws from the active catalogue, shared by the batch. */
+  readonly extraNegatives: number
+  /** An item is active when touched within this window. */
+  readonly activeWindowMs: number
+  /** Items that the user has seen are no negatives, and a repeat is not trained on. */
+  readonly maskSeen: boolean
+  /** The first interaction of a new item pulls only the item's vector, by this much; 0: trained as any. */
+  readonly newItemPull: number
+  /** L2 penalty on both towers' outputs, per example; 0: none. */
+  readonly l2: number
+  /** Weight of an example by interaction type; a type not named has `other`. */
+  readonly typeWeights: Readonly<Record<string, number>>
+}
+
+/** Of dense weights; gradients are of the mean loss. */
+export type DenseOptimizerSpec =
+  | { readonly kind: 'adagrad'; readonly rate: number; readonly initialAccumulator: number; readonly epsilon: number }
+  | {
+      readonly kind: 'adam'
+      readonly rate: number
+      readonly beta1: number
+      readonly beta2: number
+      readonly epsilon: number
+    }
+
+export interface ModelTableSpec {
+  readonly name: string
+  readonly dim: number
+  /** Whether its rows get the gradient of the summed loss of the batch or of the mean. */
+  readonly optimizer: { readonly gradients: 'sum' | 'mean' }
+}
+
+export interface ModelSpec {
+  readonly seed: number
+  /** Of the two towers' outputs. */
+  readonly dim: number
+  readonly tables: readonly ModelTableSpec[]
+  readonly query: TowerSpec
+  readonly candidate: TowerSpec
+  readonly score: ScoreSpec
+  readonly loss: LossSpec
+  readonly denseOptimizer: DenseOptimizerSpec
+}

@@ -1,0 +1,28 @@
+/**
+ * Carries deltas from the one trainer to any number of readers. `local-sync` speaks over a message
+ * port between threads of one process.
+ */
+import type { Delta } from './delta.ts'
+
+export interface ParameterPublisher {
+  /** Resolves when the delta cannot be lost any more; rejects with `SYNC_CLOSED`. */
+  publish(delta: Delta): Promise<void>
+
+  /**
+   * Called when a reader has missed something: returns everything, as deltas of which the first has
+   * `base` 0 and which end at the sequence last published.
+   */
+  onResync(snapshot: () => Iterable<Delta>): void
+
+  close(): Promise<void>
+}
+
+export interface ParameterSubscriber {
+  /**
+   * Calls `apply` with every delta after `fromSequence`, in order and one at a time; a gap is never passed
+   * over: the reader gets a resync instead.
+   */
+  subscribe(fromSequence: number, apply: (delta: Delta) => Promise<void> | void): Promise<void>
+
+  close(): Promise<void>
+}
