@@ -1,6 +1,7 @@
 /**
- * A nearest-neighbour index under inner product. Ids are small non-negative integers (the catalogue's
- * handles), so that filters are bitmaps. `flat-index` is exact and the oracle of every other.
+ * A nearest-neighbour index under inner product. Ids are small non-negative integers (the
+ * catalogue's handles), so that filters are bitmaps. `flat-index` is exact and the oracle of every
+ * other.
  */
 
 /** One bit per id, 32 ids a word; a set bit means that the id may be returned. */
@@ -13,7 +14,9 @@ export interface SearchOptions {
   readonly allow?: Bitmap
 }
 
-/** Per query k ids and scores, best first, ties by smaller id; unused places hold -1 and -Infinity. */
+/**
+ * Per query k ids and scores, best first, ties by smaller id; unused places hold -1 and -Infinity.
+ */
 export interface SearchResult {
   readonly ids: Int32Array
   readonly scores: Float32Array

@@ -4,9 +4,17 @@
  * again. Programmer errors are not here: they are assertions.
  */
 const table = {
-  REQUEST_INVALID: { status: 400, retryable: false, text: 'the request is invalid at {path}: {reason}' },
+  REQUEST_INVALID: {
+    status: 400,
+    retryable: false,
+    text: 'the request is invalid at {path}: {reason}',
+  },
   EVENT_INVALID: { status: 400, retryable: false, text: 'event is invalid at {path}: {reason}' },
-  CONFIG_INVALID: { status: 500, retryable: false, text: '{source} is invalid at {path}: {reason}' },
+  CONFIG_INVALID: {
+    status: 500,
+    retryable: false,
+    text: '{source} is invalid at {path}: {reason}',
+  },
 } as const satisfies Record<string, { status: number; retryable: boolean; text: string }>
 
 export type ErrorCode = keyof typeof table

@@ -8,5 +8,7 @@ export type Keys = Uint32Array
 /** How many keys a batch holds. */
 export const keyCount = (keys: Keys): number => keys.length >>> 1
 
-/** A value, or a promise of it: what a port returns whose memory adapter has nothing to wait for. */
+/**
+ * A value, or a promise of it: what a port returns whose memory adapter has nothing to wait for.
+ */
 export type Awaitable<Value> = Value | Promise<Value>

@@ -1,7 +1,8 @@
 /**
- * Seeded random numbers: sfc32 (Chris Doty-Humphrey's small fast counter, 128 bits of state), seeded
- * from any list of integers. Same seeds, same numbers, on every machine. A consumer that must be
- * replayable seeds one per unit of work, `seededRandom(seed, batch)`, and so has no state to save.
+ * Seeded random numbers: sfc32 (Chris Doty-Humphrey's small fast counter, 128 bits of state),
+ * seeded from any list of integers. Same seeds, same numbers, on every machine. A consumer that
+ * must be replayable seeds one per unit of work, `seededRandom(seed, batch)`, and so has no state
+ * to save.
  */
 export interface Random {
   /** Uniform in [0, 1), 32 random bits. */

@@ -24,7 +24,9 @@ export async function startAll(services: readonly Service[], signal: AbortSignal
   }
 }
 
-/** Drains and stops one after the other, last started first; the first error is thrown at the end. */
+/**
+ * Drains and stops one after the other, last started first; the first error is thrown at the end.
+ */
 export async function stopAll(services: readonly Service[]): Promise<void> {
   const errors: unknown[] = []
   for (const service of services.toReversed()) {

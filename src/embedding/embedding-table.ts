@@ -1,7 +1,7 @@
 /**
- * An embedding table as the trainer and the replica see it: 64-bit keys to rows, in batches. A row is
- * vector | optimizer state | count | last-seen time | version, and is evicted, saved and moved as
- * one. The memory table answers at once; a remote one returns promises; both pass
+ * An embedding table as the trainer and the replica see it: 64-bit keys to rows, in batches. A row
+ * is vector | optimizer state | count | last-seen time | version, and is evicted, saved and moved
+ * as one. The memory table answers at once; a remote one returns promises; both pass
  * `test/contract/embedding-table.ts`.
  */
 import type { Awaitable, Keys } from '../base/keys.ts'
@@ -27,8 +27,8 @@ export interface EmbeddingTable {
   readonly size: number
 
   /**
-   * Vectors of n keys into `vectors` (n x dim, row-major). A key without a row gets its initial vector;
-   * `present[i]`, where given, says which had one (1) and which not (0).
+   * Vectors of n keys into `vectors` (n x dim, row-major). A key without a row gets its initial
+   * vector; `present[i]`, where given, says which had one (1) and which not (0).
    */
   find(keys: Keys, vectors: Float32Array, present?: Uint8Array): Awaitable<void>
 
@@ -53,9 +53,9 @@ export interface EmbeddingTable {
   erase(keys: Keys): Awaitable<number>
 
   /**
-   * Nothing unless `size > trigger`; then the rows of lowest score go until `numReserved` remain. Ties:
-   * older first, then by key. Returns the keys removed. Throws `RESTRICT_INVALID` for a negative or
-   * fractional argument.
+   * Nothing unless `size > trigger`; then the rows of lowest score go until `numReserved` remain.
+   * Ties: older first, then by key. Returns the keys removed. Throws `RESTRICT_INVALID` for a
+   * negative or fractional argument.
    */
   restrict(request: RestrictRequest): Awaitable<Keys>
 
@@ -70,7 +70,9 @@ export interface TableStats {
   readonly capacityRows: number
   readonly bytes: number
   readonly loadFactor: number
-  /** Since start: keys that got a row, keys refused because it was full, rows evicted by restrict. */
+  /**
+   * Since start: keys that got a row, keys refused because it was full, rows evicted by restrict.
+   */
   readonly admitted: number
   readonly refused: number
   readonly evicted: number

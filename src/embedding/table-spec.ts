@@ -1,6 +1,6 @@
 /**
- * What a table is, as declared in the configuration. Part of the model: every process that holds the
- * table must agree on it.
+ * What a table is, as declared in the configuration. Part of the model: every process that holds
+ * the table must agree on it.
  */
 export interface TableSpec {
   readonly name: string
@@ -37,7 +37,10 @@ export type OptimizerSpec =
       readonly initialAccumulator: number
       readonly epsilon: number
       readonly gradients: 'sum' | 'mean'
-      /** The accumulator is multiplied by `decay` once per `decaySteps` steps, down to its initial value. */
+      /**
+       * The accumulator is multiplied by `decay` once per `decaySteps` steps, down to its initial
+       * value.
+       */
       readonly decay: number
       readonly decaySteps: number
     }

@@ -1,7 +1,7 @@
 /**
- * Runs named jobs at intervals and on request. A job that changes live state is a *command* that its
- * owner executes between batches; a job that does not works on a snapshot. Adapters:
- * `timer-scheduler`.
+ * Runs named jobs at intervals and on request. A job that changes live state is a *command* that
+ * its owner executes between batches; a job that does not works on a snapshot. Adapters: `timer-
+ * scheduler`.
  */
 export type JobPayload = Readonly<Record<string, string | number | boolean>>
 
@@ -32,10 +32,15 @@ export interface Scheduler {
   /** Declares a job; at most one run of a name is under way at a time. */
   define(name: string, handler: JobHandler): void
 
-  /** Runs it every `intervalMs`, the first time after one interval. A run that is late is not doubled. */
+  /**
+   * Runs it every `intervalMs`, the first time after one interval. A run that is late is not
+   * doubled.
+   */
   every(name: string, intervalMs: number, payload: JobPayload): void
 
-  /** Runs it now; resolves with the finished run, failed or not. Throws `JOB_UNKNOWN`, `JOB_BUSY`. */
+  /**
+   * Runs it now; resolves with the finished run, failed or not. Throws `JOB_UNKNOWN`, `JOB_BUSY`.
+   */
   run(name: string, payload: JobPayload): Promise<JobRun>
 
   /** The newest runs first, bounded. */

@@ -1,9 +1,9 @@
 /**
- * Two towers and their loss, on matrices: it knows no keys, no tables, no users. `wasm-engine` is built in
- * and gives the same bits on every machine and for every number of threads.
+ * Two towers and their loss, on matrices: it knows no keys, no tables, no users. `wasm-engine` is
+ * built in and gives the same bits on every machine and for every number of threads.
  *
- * Shapes: B queries, C candidate columns, Q and P floats of tower input, d floats of tower output; all
- * matrices row-major f32.
+ * Shapes: B queries, C candidate columns, Q and P floats of tower input, d floats of tower output;
+ * all matrices row-major f32.
  */
 
 /** One batch to learn from. Columns are distinct items. */
@@ -21,10 +21,14 @@ export interface StepInput {
   readonly corrections: Float32Array
   /** Added instead where the column is the query's own positive (B). */
   readonly targetCorrections: Float32Array
-  /** Log popularity of each column, and its learned weight in each query; empty without popularity. */
+  /**
+   * Log popularity of each column, and its learned weight in each query; empty without popularity.
+   */
   readonly popularity: Float32Array
   readonly popularityWeights: Float32Array
-  /** (query, column) pairs that are no negatives: accidental hits and seen items. Flat, 2 per pair. */
+  /**
+   * (query, column) pairs that are no negatives: accidental hits and seen items. Flat, 2 per pair.
+   */
   readonly masked: Int32Array
   /** (query, column) pairs whose item alone is pulled towards the query, by `pull`. */
   readonly pulls: Int32Array
@@ -50,7 +54,9 @@ export interface DenseEngine {
   /** Loss and gradients of one batch, and one update of the dense weights. */
   step(input: StepInput): StepOutput
 
-  /** n x Q -> n x d, and n x P -> n x d; views into the engine's memory, valid until its next call. */
+  /**
+   * n x Q -> n x d, and n x P -> n x d; views into the engine's memory, valid until its next call.
+   */
   embedQueries(inputs: Float32Array, n: number): Float32Array
   embedCandidates(inputs: Float32Array, n: number): Float32Array
 

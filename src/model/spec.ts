@@ -40,8 +40,8 @@ export type FeatureSpec =
       readonly boundaries?: readonly number[]
     }
   /**
-   * The user's last `length` distinct items. `learned`: one weight for each position and bucket of the
-   * time since the newest, starting at 1/position; `mean`: equal weights.
+   * The user's last `length` distinct items. `learned`: one weight for each position and bucket of
+   * the time since the newest, starting at 1/position; `mean`: equal weights.
    */
   | {
       readonly kind: 'sequence'
@@ -52,7 +52,12 @@ export type FeatureSpec =
       readonly gapBoundariesMs: readonly number[]
     }
   /** One value of the request's or event's context. */
-  | { readonly kind: 'context'; readonly name: string; readonly field: string; readonly table: string }
+  | {
+      readonly kind: 'context'
+      readonly name: string
+      readonly field: string
+      readonly table: string
+    }
   /** The bucket of the time since the user's newest item; no history is a bucket of its own. */
   | {
       readonly kind: 'gap'
@@ -107,7 +112,10 @@ export interface LossSpec {
   readonly activeWindowMs: number
   /** Items that the user has seen are no negatives, and a repeat is not trained on. */
   readonly maskSeen: boolean
-  /** The first interaction of a new item pulls only the item's vector, by this much; 0: trained as any. */
+  /**
+   * The first interaction of a new item pulls only the item's vector, by this much; 0: trained as
+   * any.
+   */
   readonly newItemPull: number
   /** L2 penalty on both towers' outputs, per example; 0: none. */
   readonly l2: number
@@ -117,7 +125,12 @@ export interface LossSpec {
 
 /** Of dense weights; gradients are of the mean loss. */
 export type DenseOptimizerSpec =
-  | { readonly kind: 'adagrad'; readonly rate: number; readonly initialAccumulator: number; readonly epsilon: number }
+  | {
+      readonly kind: 'adagrad'
+      readonly rate: number
+      readonly initialAccumulator: number
+      readonly epsilon: number
+    }
   | {
       readonly kind: 'adam'
       readonly rate: number

@@ -4,7 +4,13 @@
  */
 import type { Features } from '../base/features.ts'
 
-export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
+export type Json =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly Json[]
+  | { readonly [key: string]: Json }
 
 interface Common {
   /** Given by a client that may retry; events with an id seen within the window count once. */

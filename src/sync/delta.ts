@@ -1,7 +1,7 @@
 /**
- * What changed in the trainer's parameters between two points of the stream: the only thing a reader
- * gets to see of them. Applied in sequence; a gap is answered by a resync, which is the same
- * type with `base` 0: everything, as one chain of deltas.
+ * What changed in the trainer's parameters between two points of the stream: the only thing a
+ * reader gets to see of them. Applied in sequence; a gap is answered by a resync, which is the
+ * same type with `base` 0: everything, as one chain of deltas.
  */
 import type { Keys } from '../base/keys.ts'
 
@@ -26,7 +26,9 @@ export interface Watermark {
 export interface Delta {
   /** Counts from 1 in each trainer life; consecutive. */
   readonly sequence: number
-  /** The sequence this one builds on; 0: it starts from nothing and the reader drops what it has. */
+  /**
+   * The sequence this one builds on; 0: it starts from nothing and the reader drops what it has.
+   */
   readonly base: number
   /** Steps taken by the model so far. */
   readonly modelVersion: number

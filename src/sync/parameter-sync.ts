@@ -19,8 +19,8 @@ export interface ParameterPublisher {
 
 export interface ParameterSubscriber {
   /**
-   * Calls `apply` with every delta after `fromSequence`, in order and one at a time; a gap is never passed
-   * over: the reader gets a resync instead.
+   * Calls `apply` with every delta after `fromSequence`, in order and one at a time; a gap is
+   * never passed over: the reader gets a resync instead.
    */
   subscribe(fromSequence: number, apply: (delta: Delta) => Promise<void> | void): Promise<void>
 
