@@ -1,0 +1,317 @@
+/**
+ * The `model` part of the configuration: what must agree in every process, because the same log and
+ * the same values here give the same bits. Each option is declared once, with its type, default, unit
+ * and meaning; the JSON schema and the environment variables are derived from this file.
+ */
+import * as z from 'zod'
+
+const whole = z.int().min(0)
+const milliseconds = z.number().min(0).meta({ unit: 'ms' })
+
+const name = z
+  .string()
+  .regex(/^[A-Za-z][A-Za-z0-9_-]{0,63}$/)
+  .describe('letters, digits, "_" and "-", at most 64')
+const tableName = z.string().min(1).describe('name of a table of `model.tables`')
+const field = z.string().min(1).max(256).describe('name of the feature or context field to read')
+const dim = z.int().min(1).max(1024)
+
+const initializer = z
+  .discriminatedUnion('kind', [
+    z.strictObject({ kind: z.literal('zeros') }),
+    z.strictObject({ kind: z.literal('constant'), value: z.number() }),
+    z.strictObject({ kind: z.literal('uniform'), min: z.number(), max: z.number() }),
+    z.strictObject({
+      kind: z.literal('normal'),
+      mean: z.number().default(0),
+      std: z.number().min(0).default(0.1),
+    }),
+    z.strictObject({
+      kind: z.literal('truncatedNormal'),
+      mean: z.number().default(0),
+      std: z.number().min(0).default(0.1),
+    }),
+  ])
+  .prefault({ kind: 'normal' })
+  .describe('vector of a key without a row, seeded by the key')
+
+const adagradOptions = {
+  rate: z.number().positive().default(0.1).describe('learning rate'),
+  initialAccumulator: z.number().min(0).default(0.1).describe('what every accumulator starts at'),
+  epsilon: z.number().min(0).default(1e-7).describe('added under the root'),
+}
+const gradients = z
+  .enum(['sum', 'mean'])
+  .default('sum')
+  .describe('apply the gradient of the batch’s summed loss, or of its mean')
+
+const tableOptimizer = z
+  .discriminatedUnion('kind', [
+    z.strictObject({ kind: z.literal('adagrad'), ...adagradOptions, gradients }),
+    z.strictObject({
+      kind: z.literal('adagradDecay'),
+      ...adagradOptions,
+      gradients,
+      decay: z.number().gt(0).max(1).default(0.9).describe('factor on the accumulator'),
+      decaySteps: z.int().min(1).default(100_000).describe('steps between two decays'),
+    }),
+  ])
+  .prefault({ kind: 'adagrad' })
+  .describe('how rows of the table learn')
+
+const restrict = z
+  .strictObject({
+    policy: z
+      .enum(['frequency', 'timestamp'])
+      .default('frequency')
+      .describe('who leaves first: the least often trained, or the longest untrained'),
+    numReserved: z.int().min(0).describe('rows left after a restrict'),
+    trigger: z.int().min(0).describe('a restrict happens only above this many rows'),
+    counting: z
+      .enum(['occurrences', 'steps'])
+      .default('occurrences')
+      .describe('what frequency counts: occurrences, or the steps that a key took part in'),
+  })
+  .refine((value) => value.trigger >= value.numReserved, {
+    path: ['trigger'],
+    message: 'must not be below numReserved',
+  })
+
+const table = z.strictObject({
+  name,
+  dim: dim.describe('floats per vector'),
+  capacityRows: z
+    .int()
+    .min(1)
+    .max(2 ** 28)
+    .describe('rows that it may hold; reserved at start'),
+  initializer,
+  optimizer: tableOptimizer,
+  restrict: restrict.exactOptional().describe('restricts itself when it fills; absent: refuses'),
+})
+
+const boundariesMs = z
+  .array(z.number().positive())
+  .max(64)
+  .default([60_000, 300_000, 1_800_000, 10_800_000, 43_200_000])
+  .meta({ unit: 'ms' })
+  .describe('ascending bounds of the time buckets')
+
+const feature = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('id'), name, table: tableName }),
+  z.strictObject({
+    kind: z.literal('categories'),
+    name,
+    field,
+    table: tableName,
+    combine: z.enum(['sum', 'mean', 'sqrtn', 'max']).default('mean').describe('many keys to one'),
+  }),
+  z.strictObject({
+    kind: z.literal('text'),
+    name,
+    field,
+    table: tableName,
+    maxTokens: z.int().min(1).max(64).default(6).describe('words read'),
+    ngrams: z
+      .int()
+      .min(1)
+      .max(3)
+      .default(2)
+      .describe('longest run of words that has a key of its own'),
+  }),
+  z.strictObject({
+    kind: z.literal('numeric'),
+    name,
+    field,
+    transform: z.enum(['linear', 'log1p']).default('linear'),
+    offset: z.number().default(0).describe('subtracted after the transform'),
+    scale: z.number().default(1).describe('multiplied after the offset'),
+    table: tableName.exactOptional().describe('with `boundaries`: the key of its bucket instead'),
+    boundaries: z.array(z.number()).min(1).max(256).exactOptional(),
+  }),
+  z.strictObject({
+    kind: z.literal('sequence'),
+    name,
+    table: tableName,
+    length: z
+      .int()
+      .min(1)
+      .max(200)
+      .default(5)
+      .describe('distinct items of the history, newest first'),
+    weights: z.enum(['learned', 'mean']).default('learned').describe('learned by place and gap'),
+    gapBoundariesMs: boundariesMs,
+  }),
+  z.strictObject({ kind: z.literal('context'), name, field, table: tableName }),
+  z.strictObject({ kind: z.literal('gap'), name, table: tableName, boundariesMs }),
+])
+const features = z.array(feature).max(64)
+
+const layer = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('dense'),
+    units: z.int().min(1).max(4096),
+    activation: z.enum(['linear', 'relu', 'gelu']).default('relu'),
+  }),
+  z.strictObject({
+    kind: z.literal('residual'),
+    units: z.int().min(1).max(4096),
+    activation: z.enum(['linear', 'relu', 'gelu']).default('relu'),
+  }),
+])
+
+const tower = z.strictObject({
+  features: features.min(1),
+  combine: z.enum(['concat', 'sum']).default('concat').describe('features side by side, or added'),
+  layers: z.array(layer).max(16).default([]),
+  normalize: z.boolean().default(false).describe('L2 normalisation of the output'),
+})
+
+const score = z
+  .strictObject({
+    temperature: z.number().positive().default(1).describe('divides q . c'),
+    popularity: z
+      .strictObject({
+        halfLifeMs: milliseconds.default(3_600_000).describe('of the decayed count of an item'),
+        smoothing: z
+          .number()
+          .positive()
+          .default(0.2)
+          .describe('added to the count before the logarithm'),
+        initialWeight: z
+          .number()
+          .default(1)
+          .describe('weight of log popularity before any learning'),
+        features: features.default([]).describe('learned offsets to the weight: tables of dim 1'),
+      })
+      .exactOptional()
+      .describe('popularity as a fact in the score; absent: none'),
+  })
+  .prefault({})
+
+const loss = z
+  .strictObject({
+    correction: z
+      .enum(['logq', 'inclusion', 'none'])
+      .default('inclusion')
+      .describe('sampling correction of every column'),
+    inBatch: z.boolean().default(true).describe('the other targets of the batch are negatives'),
+    extraNegatives: whole.max(65_536).default(500).describe('draws from the active catalogue'),
+    activeWindowMs: milliseconds
+      .default(86_400_000)
+      .describe('an item is active when touched within it'),
+    maskSeen: z
+      .boolean()
+      .default(true)
+      .describe('what the user has seen is no negative; repeats teach nothing'),
+    newItemPull: z
+      .number()
+      .min(0)
+      .default(0)
+      .describe('first interaction of an item pulls it alone; 0: off'),
+    l2: z.number().min(0).default(0).describe('penalty on both towers’ outputs, per example'),
+    typeWeights: z
+      .record(z.string().min(1).max(64), z.number().min(0))
+      .default({ other: 1 })
+      .describe('weight of an example by interaction type; `other`: every type not named'),
+  })
+  .prefault({})
+
+const denseOptimizer = z
+  .discriminatedUnion('kind', [
+    z.strictObject({ kind: z.literal('adagrad'), ...adagradOptions }),
+    z.strictObject({
+      kind: z.literal('adam'),
+      rate: z.number().positive().default(0.003),
+      beta1: z.number().min(0).lt(1).default(0.9),
+      beta2: z.number().min(0).lt(1).default(0.99),
+      epsilon: z.number().positive().default(1e-7),
+    }),
+  ])
+  .prefault({ kind: 'adam' })
+  .describe('how dense weights learn; gradients are of the mean loss')
+
+const facts = z
+  .strictObject({
+    maxItems: z
+      .int()
+      .min(1)
+      .max(2 ** 24)
+      .default(200_000)
+      .describe('items known; beyond, the least recent leave'),
+    maxUsers: z
+      .int()
+      .min(1)
+      .max(2 ** 26)
+      .default(500_000)
+      .describe('users known; beyond, the least active leave'),
+    historyLength: z
+      .int()
+      .min(1)
+      .max(1000)
+      .default(20)
+      .describe('distinct items kept per user, newest first'),
+    seenPerUser: z
+      .int()
+      .min(1)
+      .max(100_000)
+      .default(500)
+      .describe('items per user that are not shown again'),
+    dedupeWindowMs: milliseconds.default(600_000).describe('within it, an event id counts once'),
+    dedupeMaxIds: z
+      .int()
+      .min(1)
+      .max(2 ** 24)
+      .default(1_000_000)
+      .describe('event ids remembered at most'),
+    futureSkewMs: milliseconds.default(300_000).describe('a timestamp further ahead is rejected'),
+    maxLateMs: milliseconds
+      .default(86_400_000)
+      .describe('events later than this are folded, not trained'),
+  })
+  .prefault({})
+  .describe('bounds of the facts fold')
+
+const batch = z
+  .strictObject({
+    maxExamples: z
+      .int()
+      .min(1)
+      .max(65_536)
+      .default(1024)
+      .describe('a batch is cut at this many examples'),
+    maxAgeMs: milliseconds.default(50).describe('or when its first example has waited this long'),
+  })
+  .prefault({})
+
+const evaluation = z
+  .strictObject({
+    everyNth: whole
+      .default(4)
+      .describe('every nth example is ranked before it is trained on; 0: none'),
+    warmupEvents: whole.default(20_000).describe('events at the start that are not counted'),
+    windowExamples: z
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .default(2_000)
+      .describe('ranked examples in the live metrics'),
+  })
+  .prefault({})
+  .describe('progressive (test-then-train) evaluation')
+
+export const modelSchema = z.strictObject({
+  name,
+  seed: whole.default(1).describe('of every initial value and draw'),
+  dim: dim.describe('floats of both towers’ outputs'),
+  facts,
+  tables: z.array(table).min(1).max(64),
+  towers: z.strictObject({ query: tower, candidate: tower }),
+  score,
+  loss,
+  denseOptimizer,
+  batch,
+  evaluation,
+})
+
+export type ModelConfig = z.infer<typeof modelSchema>

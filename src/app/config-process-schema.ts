@@ -1,0 +1,119 @@
+/**
+ * The `process` part of the configuration: what may differ from process to process without changing
+ * what is learned. Declared once each, as in `config-model-schema.ts`.
+ */
+import * as z from 'zod'
+
+const whole = z.int().min(0)
+const count = z.int().min(1)
+const milliseconds = z.number().min(0).meta({ unit: 'ms' })
+const bytes = z.int().min(1).meta({ unit: 'bytes' })
+
+const apiKey = z.strictObject({
+  name: z.string().min(1).max(64).describe('shown in logs; never the key itself'),
+  sha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .describe('SHA-256 of the key, hexadecimal: `printf %s KEY | sha256sum`'),
+  scopes: z.array(z.enum(['read', 'write', 'admin'])).min(1),
+})
+
+const http = z
+  .strictObject({
+    host: z.string().min(1).default('127.0.0.1').describe('address to bind; others need API keys'),
+    port: whole.max(65_535).default(8080).describe('0: any free one'),
+    apiKeys: z.array(apiKey).max(1000).default([]).describe('who may call; empty: loopback only'),
+    bodyLimitBytes: bytes
+      .max(2 ** 30)
+      .default(1_048_576)
+      .describe('larger bodies are refused'),
+    maxEventsPerRequest: count.max(100_000).default(10_000).describe('events in one POST'),
+    maxConcurrent: count.max(100_000).default(512).describe('requests beyond are answered 503'),
+    requestTimeoutMs: milliseconds.default(10_000).describe('a request taking longer is cut off'),
+    drainMs: milliseconds.default(5_000).describe('how long a stop waits for requests under way'),
+  })
+  .prefault({})
+
+const log = z
+  .strictObject({
+    fsync: z
+      .enum(['always', 'interval', 'never'])
+      .default('interval')
+      .describe(
+        'when an append is durable: synced with its group, every interval, or left to the OS',
+      ),
+    fsyncIntervalMs: milliseconds.default(5).describe('longest time between two syncs'),
+    segmentBytes: bytes
+      .min(4096)
+      .max(2 ** 31)
+      .default(67_108_864)
+      .describe('a log file ends here'),
+    retentionBytes: bytes.default(8_589_934_592).describe('oldest segments go beyond this size'),
+    retentionMs: milliseconds.default(2_592_000_000).describe('and beyond this age'),
+    maxPendingEvents: count.default(200_000).describe('appends beyond are refused: 503'),
+  })
+  .prefault({})
+
+const trainer = z
+  .strictObject({
+    threads: count.max(64).default(1).describe('threads of the dense kernels; same bits with any'),
+    deltaIntervalMs: milliseconds.default(100).describe('between two deltas to the readers'),
+    readMaxEvents: count.max(1_000_000).default(4096).describe('events read from the log at once'),
+  })
+  .prefault({})
+
+const checkpoints = z
+  .strictObject({
+    intervalMs: milliseconds.default(60_000).describe('between two; one more when it stops'),
+    keep: count.max(1000).default(3).describe('older ones are removed'),
+  })
+  .prefault({})
+
+const serving = z
+  .strictObject({
+    listLimit: count.max(10_000).default(1000).describe('largest n'),
+    index: z.enum(['flat', 'flat8']).default('flat').describe('exact, or int8 then exact reorder'),
+    refreshMs: milliseconds.default(20).describe('between two refreshes of the live index'),
+    refreshItems: count.max(1_000_000).default(2048).describe('items embedded again per refresh'),
+    userCacheEntries: whole.max(10_000_000).default(10_000).describe('query vectors remembered'),
+  })
+  .prefault({})
+
+const jobs = z
+  .strictObject({
+    restrictMs: milliseconds.default(0).describe('between runs of `restrict`; 0: only when full'),
+    auditRecallMs: milliseconds.default(30_000).describe('between runs of `auditRecall`; 0: never'),
+    expireMs: milliseconds.default(60_000).describe('between runs of `expire`; 0: never'),
+    historyRuns: count.max(10_000).default(100).describe('finished runs remembered'),
+  })
+  .prefault({})
+
+const logging = z
+  .strictObject({
+    level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
+    redactIds: z.boolean().default(false).describe('no user or item ids in the log'),
+  })
+  .prefault({})
+
+export const processSchema = z
+  .strictObject({
+    dataDirectory: z
+      .string()
+      .min(1)
+      .default('data')
+      .describe('log, journal, checkpoints; one owner'),
+    kernels: z
+      .enum(['wasm', 'reference'])
+      .default('wasm')
+      .describe('the kernels, or their slow plain twins (same bits)'),
+    http,
+    log,
+    trainer,
+    checkpoints,
+    serving,
+    jobs,
+    logging,
+  })
+  .prefault({})
+
+export type ProcessConfig = z.infer<typeof processSchema>
