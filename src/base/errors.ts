@@ -15,6 +15,21 @@ const table = {
     retryable: false,
     text: '{source} is invalid at {path}: {reason}',
   },
+  KERNELS_UNAVAILABLE: {
+    status: 500,
+    retryable: false,
+    text: 'kernels cannot be loaded from {file}: {reason}; build them with `npm run kernels`',
+  },
+  KERNEL_WORKER_LOST: {
+    status: 500,
+    retryable: false,
+    text: 'kernel thread {thread} of {threads} failed in {kernel}: {reason}',
+  },
+  MEMORY_EXHAUSTED: {
+    status: 500,
+    retryable: false,
+    text: '{bytes} bytes do not fit: {available} of {capacity} are free',
+  },
 } as const satisfies Record<string, { status: number; retryable: boolean; text: string }>
 
 export type ErrorCode = keyof typeof table
