@@ -300,6 +300,18 @@ const evaluation = z
   .prefault({})
   .describe('progressive (test-then-train) evaluation')
 
+const offline = z
+  .strictObject({
+    epochs: z
+      .int()
+      .min(1)
+      .max(1000)
+      .default(1)
+      .describe('passes over the training part, each in its own seeded order'),
+  })
+  .prefault({})
+  .describe('`freshet evaluate` alone')
+
 export const modelSchema = z.strictObject({
   name,
   seed: whole.default(1).describe('of every initial value and draw'),
@@ -312,6 +324,7 @@ export const modelSchema = z.strictObject({
   denseOptimizer,
   batch,
   evaluation,
+  offline,
 })
 
 export type ModelConfig = z.infer<typeof modelSchema>

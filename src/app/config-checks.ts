@@ -1,0 +1,106 @@
+/** What the parts of a model must agree on beyond their own shapes; paths lead to the culprit. */
+import type { ModelConfig } from './config-model-schema.ts'
+import type { Path } from './config-paths.ts'
+import { suggestion } from './nearest.ts'
+
+export interface Complaint {
+  readonly path: Path
+  readonly reason: string
+}
+
+type Feature = ModelConfig['towers']['query']['features'][number]
+type Table = ModelConfig['tables'][number]
+
+interface FeatureList {
+  readonly path: Path
+  readonly features: readonly Feature[]
+  /** Dim that every table used here must have; absent: any. */
+  readonly dim: number | undefined
+  readonly side: 'query' | 'candidate'
+}
+
+const ofQueryOnly = new Set(['sequence', 'context', 'gap'])
+
+function featureLists({ towers, score }: ModelConfig): readonly FeatureList[] {
+  const lists: FeatureList[] = []
+  for (const side of ['query', 'candidate'] as const) {
+    const { features, combine } = towers[side]
+    const first = features.find((feature) => feature.table !== undefined)
+    lists.push({
+      path: ['model', 'towers', side, 'features'],
+      features,
+      dim: combine === 'sum' && first !== undefined ? -1 : undefined,
+      side,
+    })
+  }
+  if (score.popularity !== undefined) {
+    const path = ['model', 'score', 'popularity', 'features']
+    lists.push({ path, features: score.popularity.features, dim: 1, side: 'query' })
+  }
+  return lists
+}
+
+function* checkTables(tables: readonly Table[]): Generator<Complaint> {
+  const names = new Set<string>()
+  for (const [i, table] of tables.entries()) {
+    const path = ['model', 'tables', i]
+    if (names.has(table.name)) {
+      yield { path: [...path, 'name'], reason: `another table is named "${table.name}" too` }
+    }
+    names.add(table.name)
+    if (table.restrict !== undefined && table.restrict.trigger > table.capacityRows) {
+      const reason = `must not be above capacityRows, ${table.capacityRows}`
+      yield { path: [...path, 'restrict', 'trigger'], reason }
+    }
+  }
+}
+
+function* checkFeature(
+  feature: Feature,
+  { path, dim, side }: { path: Path; dim: number | undefined; side: 'query' | 'candidate' },
+  tables: ReadonlyMap<string, Table>,
+): Generator<Complaint> {
+  if (side === 'candidate' && ofQueryOnly.has(feature.kind)) {
+    yield { path: [...path, 'kind'], reason: `"${feature.kind}" belongs to the query` }
+  }
+  if (
+    feature.kind === 'numeric' &&
+    (feature.table === undefined) !== (feature.boundaries === undefined)
+  ) {
+    yield { path: [...path, 'boundaries'], reason: '`table` and `boundaries` go together' }
+  }
+  if (feature.table === undefined) return
+  const table = tables.get(feature.table)
+  if (table === undefined) {
+    const reason = `there is no table "${feature.table}"${suggestion(feature.table, tables.keys())}`
+    yield { path: [...path, 'table'], reason }
+  } else if (dim !== undefined && table.dim !== dim) {
+    const reason = `table "${table.name}" has dim ${table.dim}, ${dim} is needed here`
+    yield { path: [...path, 'table'], reason }
+  }
+}
+
+function* checkFeatures(
+  list: FeatureList,
+  tables: ReadonlyMap<string, Table>,
+): Generator<Complaint> {
+  const names = new Set<string>()
+  // Features that are added must be as wide as the first of them.
+  const first = list.features.find((feature) => feature.table !== undefined)
+  const dim = list.dim === -1 ? tables.get(first?.table ?? '')?.dim : list.dim
+  for (const [i, feature] of list.features.entries()) {
+    const path = [...list.path, i]
+    if (names.has(feature.name)) {
+      yield { path: [...path, 'name'], reason: `another feature is named "${feature.name}" too` }
+    }
+    names.add(feature.name)
+    yield* checkFeature(feature, { path, dim, side: list.side }, tables)
+  }
+}
+
+/** Everything wrong with a model whose parts are each well-formed. */
+export function* checkModel(model: ModelConfig): Generator<Complaint> {
+  yield* checkTables(model.tables)
+  const tables = new Map(model.tables.map((table) => [table.name, table]))
+  for (const list of featureLists(model)) yield* checkFeatures(list, tables)
+}
