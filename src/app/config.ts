@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 import { LineCounter, parse, parseDocument } from 'yaml'
@@ -29,6 +30,8 @@ export interface LoadedConfig {
   readonly config: Config
   /** Path of the file that it came from. */
   readonly source: string
+  /** The file's own name, without its folder. */
+  readonly name: string
   /** Of the model part alone: what two processes must have in common. */
   readonly modelHash: string
 }
@@ -185,7 +188,7 @@ export function loadConfig(given: LoadOptions): LoadedConfig {
     applyOverride(input, override)
   }
   const config = parseConfig(input, source)
-  return { config, source, modelHash: hashOf(config.model) }
+  return { config, source, name: basename(source), modelHash: hashOf(config.model) }
 }
 
 /** Independent of the order in which options are written. */

@@ -1,0 +1,37 @@
+/** Parsers of flag values; a wrong one is said with what was expected. */
+import { InvalidArgumentError } from 'commander'
+
+/** A whole number in [min, max]. */
+export const wholeNumber =
+  (min: number, max = Number.MAX_SAFE_INTEGER) =>
+  (text: string): number => {
+    const value = Number(text.replaceAll('_', ''))
+    if (!/^\d[\d_]*$/.test(text) || value < min || value > max) {
+      const upTo = max === Number.MAX_SAFE_INTEGER ? '' : ` to ${max}`
+      throw new InvalidArgumentError(`expected a whole number from ${min}${upTo}`)
+    }
+    return value
+  }
+
+/** A number in [min, max]. */
+export const decimal =
+  (min: number, max = Number.MAX_VALUE) =>
+  (text: string): number => {
+    const value = Number(text)
+    if (text.trim() === '' || !(value >= min && value <= max)) {
+      throw new InvalidArgumentError(`expected a number from ${min}`)
+    }
+    return value
+  }
+
+/** Whole numbers separated by commas. */
+export const wholeNumbers = (text: string): readonly number[] => text.split(',').map(wholeNumber(1))
+
+/** One of a few words. */
+export const oneOf =
+  <Word extends string>(...words: readonly Word[]) =>
+  (text: string): Word => {
+    const found = words.find((word) => word === text)
+    if (found === undefined) throw new InvalidArgumentError(`expected ${words.join(' | ')}`)
+    return found
+  }

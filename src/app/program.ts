@@ -1,0 +1,68 @@
+/**
+ * Builds the command line and maps what goes wrong to messages and exit codes: operating errors are
+ * one line with a code; only a bug shows a stack.
+ */
+import { Command, CommanderError } from 'commander'
+
+import { ServiceError } from '../base/errors.ts'
+import type { Terminal } from './command.ts'
+import { addConfig } from './commands/config.ts'
+import { exitCodeOf, exitCodes, exitCodesHelp } from './exit-codes.ts'
+import { version } from './machine.ts'
+
+const processTerminal: Terminal = {
+  print: (line) => void process.stdout.write(`${line}\n`),
+  progress: (line) => void process.stderr.write(`${line}\n`),
+  interactive: process.stdout.isTTY,
+  exit: (code) => {
+    process.exitCode = code
+  },
+}
+
+/** Every command; nothing runs until `parseAsync`. */
+export function buildProgram(terminal: Terminal): Command {
+  const program = new Command('freshet')
+    .description(
+      'A recommendation service that learns from every interaction the moment it happens',
+    )
+    .version(version())
+    .showHelpAfterError('(--help shows what there is)')
+    .showSuggestionAfterError()
+    .addHelpText('after', exitCodesHelp)
+    .configureOutput({
+      writeOut: (text) => terminal.print(text.trimEnd()),
+      writeErr: (text) => terminal.progress(text.trimEnd()),
+    })
+    .exitOverride()
+  addConfig(program, terminal)
+  return program
+}
+
+/** Parses, runs, reports. Never throws. */
+export async function runCli(argv: readonly string[], terminal = processTerminal): Promise<void> {
+  const program = buildProgram(terminal)
+  try {
+    await program.parseAsync(argv)
+  } catch (error) {
+    terminal.exit(reportFailure(error, { terminal, json: argv.includes('--json') }))
+  }
+}
+
+function reportFailure(
+  error: unknown,
+  { terminal, json }: { terminal: Terminal; json: boolean },
+): number {
+  // Commander has written its own message by now.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage
+  const { code, message } = describe(error)
+  terminal.progress(`freshet: ${code}: ${message}`)
+  if (json) terminal.print(JSON.stringify({ error: { code, message } }))
+  return exitCodeOf(error)
+}
+
+/** An operating error says what it says; anything else is a bug and shows where. */
+function describe(error: unknown): { code: string; message: string } {
+  if (error instanceof ServiceError) return error
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return { code: 'INTERNAL', message: `this is a bug: ${text}` }
+}
