@@ -43,6 +43,21 @@ const table = {
     retryable: false,
     text: 'this user may not listen on port {port} of {host}',
   },
+  INDEX_DAMAGED: {
+    status: 500,
+    retryable: false,
+    text: 'the index cannot be read: {reason}',
+  },
+  INDEX_FULL: {
+    status: 503,
+    retryable: false,
+    text: 'item {id} is beyond the {capacity} that the index holds',
+  },
+  INDEX_VECTOR_INVALID: {
+    status: 500,
+    retryable: false,
+    text: 'a vector for the index is invalid: {reason}',
+  },
   INTERNAL: {
     status: 500,
     retryable: false,
@@ -94,7 +109,22 @@ const table = {
   },
   ROUTE_UNKNOWN: { status: 404, retryable: false, text: 'there is nothing at {method} {path}' },
   SCOPE_MISSING: { status: 403, retryable: false, text: 'this API key has no scope {scope}' },
+  SERVING_NOT_READY: {
+    status: 503,
+    retryable: true,
+    text: 'nothing to recommend with yet: {missing}',
+  },
   SHUTTING_DOWN: { status: 503, retryable: true, text: 'the service is stopping' },
+  SYNC_CLOSED: {
+    status: 503,
+    retryable: false,
+    text: 'parameters are no longer carried: {side} is closed',
+  },
+  SYNC_DELTA_DAMAGED: {
+    status: 500,
+    retryable: false,
+    text: 'a delta cannot be read: {reason}',
+  },
   USER_UNKNOWN: { status: 404, retryable: false, text: 'there is no user {userId}' },
   CONFIG_INVALID: {
     status: 500,
