@@ -1,2 +1,30 @@
 /** What the module exports: one line for each file of kernels. */
 export { useScratch } from './scratch'
+export { flatEncodeQueries, flatRescore, flatScanCodes, flatScanRows, flatSort, flatUpsert } from './flat-scan'
+export { addScaled, exp, log, scale, sum, sumOfSquares } from './elements'
+export {
+  activationBackward,
+  biasActivation,
+  normalizeRows,
+  normalizeRowsBackward,
+  sumColumns,
+} from './layers'
+export { maskPairs, softmaxLoss } from './loss'
+export { matmul, matmulTransposedA, matmulTransposedB } from './matmul'
+export { adagrad, adagradDecay, adam } from './optimizers'
+export {
+  bagWeightGradients,
+  gatherRows,
+  maxBags,
+  maxBagsBackward,
+  poolBags,
+  poolBagsBackward,
+  scatterAddRows,
+} from './rows'
+export { countAbove, packPanels, rankExcluded, rankTargets } from './rank'
+export { cuckooErase, cuckooFind, cuckooInsert } from './cuckoo'
+export { dedupeKeys } from './dedupe'
+export { hashKeys } from './hash'
+export { tableAccumulate, tableAdagrad, tableAssign, tableErase, tableGather, tableInsert } from './table-rows'
+export { tableDigest, tableNextRows, tablePack, tableTakeChanged, tableUnpack } from './table-scan'
+export { tableScoreHistogram, tableScoreRange, tableScoresBelow } from './table-scores'

@@ -1,0 +1,61 @@
+/** Element by element, and sums over a block; see src/kernels/dense-kernels.ts. */
+import { exp4, log4 } from './exp-log'
+import { addMultiple, loadPart, storePart } from './vector'
+
+export function exp(out: usize, x: usize, from: i32, to: i32): void {
+  const end = usize(to) << 2
+  let i = usize(from) << 2
+  for (; i + 16 <= end; i += 16) v128.store(out + i, exp4(v128.load(x + i)))
+  const rest = (end - i) >> 2
+  if (i < end) storePart(out + i, exp4(loadPart(x + i, rest, 0)), rest)
+}
+
+export function log(out: usize, x: usize, from: i32, to: i32): void {
+  const end = usize(to) << 2
+  let i = usize(from) << 2
+  for (; i + 16 <= end; i += 16) v128.store(out + i, log4(v128.load(x + i)))
+  const rest = (end - i) >> 2
+  if (i < end) storePart(out + i, log4(loadPart(x + i, rest, 1)), rest)
+}
+
+export function scale(out: usize, x: usize, factor: f32, from: i32, to: i32): void {
+  const factors = f32x4.splat(factor)
+  const end = usize(to) << 2
+  let i = usize(from) << 2
+  for (; i + 16 <= end; i += 16) v128.store(out + i, f32x4.mul(factors, v128.load(x + i)))
+  for (; i < end; i += 4) store<f32>(out + i, factor * load<f32>(x + i))
+}
+
+export function addScaled(out: usize, x: usize, factor: f32, from: i32, to: i32): void {
+  const start = usize(from) << 2
+  addMultiple(out + start, x + start, factor, to - from)
+}
+
+/** Four partial sums by i % 4, in f64. */
+export function sum(x: usize, n: i32): f64 {
+  return total(x, n, false)
+}
+
+export function sumOfSquares(x: usize, n: i32): f64 {
+  return total(x, n, true)
+}
+
+// @ts-ignore: decorator
+@inline
+function total(x: usize, n: i32, squared: bool): f64 {
+  const bytes = usize(n) << 2
+  const whole = bytes & ~15
+  let low = f64x2.splat(0)
+  let high = f64x2.splat(0)
+  for (let i: usize = 0; i < bytes; i += 16) {
+    const v = i < whole ? v128.load(x + i) : loadPart(x + i, (bytes - i) >> 2, 0)
+    const a = f64x2.promote_low_f32x4(v)
+    const b = f64x2.promote_low_f32x4(v128.shuffle<i64>(v, v, 1, 0))
+    low = f64x2.add(low, squared ? f64x2.mul(a, a) : a)
+    high = f64x2.add(high, squared ? f64x2.mul(b, b) : b)
+  }
+  return (
+    f64x2.extract_lane(low, 0) + f64x2.extract_lane(low, 1) +
+    (f64x2.extract_lane(high, 0) + f64x2.extract_lane(high, 1))
+  )
+}
