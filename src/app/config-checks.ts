@@ -98,8 +98,19 @@ function* checkFeatures(
   }
 }
 
+/** A sequence cannot reach further back than what the facts keep. */
+function* checkHistory({ facts, towers }: ModelConfig): Generator<Complaint> {
+  for (const [i, feature] of towers.query.features.entries()) {
+    if (feature.kind === 'sequence' && feature.length > facts.historyLength) {
+      const reason = `must not be above model.facts.historyLength, ${facts.historyLength}`
+      yield { path: ['model', 'towers', 'query', 'features', i, 'length'], reason }
+    }
+  }
+}
+
 /** Everything wrong with a model whose parts are each well-formed. */
 export function* checkModel(model: ModelConfig): Generator<Complaint> {
+  yield* checkHistory(model)
   yield* checkTables(model.tables)
   const tables = new Map(model.tables.map((table) => [table.name, table]))
   for (const list of featureLists(model)) yield* checkFeatures(list, tables)

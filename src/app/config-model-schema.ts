@@ -257,6 +257,9 @@ const facts = z
       .max(100_000)
       .default(500)
       .describe('items per user that are not shown again'),
+    userRetentionMs: milliseconds
+      .default(7_776_000_000)
+      .describe('a user without an event for this long leaves'),
     dedupeWindowMs: milliseconds.default(600_000).describe('within it, an event id counts once'),
     dedupeMaxIds: z
       .int()

@@ -126,6 +126,13 @@ const table = {
     text: 'a delta cannot be read: {reason}',
   },
   USER_UNKNOWN: { status: 404, retryable: false, text: 'there is no user {userId}' },
+  DATA_UNUSABLE: {
+    status: 500,
+    retryable: false,
+    text: 'the data directory {directory} cannot be used: {reason}',
+  },
+  INPUT_UNREADABLE: { status: 500, retryable: false, text: 'cannot read {file}: {reason}' },
+  USAGE_INVALID: { status: 500, retryable: false, text: '{what}: {reason}' },
   CONFIG_INVALID: {
     status: 500,
     retryable: false,

@@ -1,0 +1,54 @@
+/**
+ * What the ranks of held-out interactions come to. HR, NDCG and MRR are means over interactions, each
+ * ranked for itself; recall, precision and MAP are means over users, whose interactions are one set of
+ * relevant items. A rank counts from 1; infinite is a miss.
+ */
+const hitCutoffs = [1, 5, 10, 20, 50, 100] as const
+
+export interface OfflineMetrics {
+  readonly [name: string]: number
+}
+
+/** One held-out interaction: whose it is and where its item stood in that user's list. */
+export interface Ranked {
+  readonly userId: string
+  readonly rank: number
+}
+
+const mean = (values: readonly number[]): number =>
+  values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length
+
+const hit = (rank: number, k: number): number => (rank <= k ? 1 : 0)
+const gain = (rank: number, k: number): number => (rank <= k ? 1 / Math.log2(rank + 1) : 0)
+const reciprocal = (rank: number, k: number): number => (rank <= k ? 1 / rank : 0)
+
+/** Precision at each hit, over the first k places; divided by how many hits there could be. */
+function averagePrecision(ranks: readonly number[], k: number): number {
+  const hits = ranks.filter((rank) => rank <= k).toSorted((a, b) => a - b)
+  const sum = hits.reduce((total, rank, i) => total + (i + 1) / rank, 0)
+  return sum / Math.min(ranks.length, k)
+}
+
+/** `coverage`: the share of the catalogue that stands among the first ten of anybody's list. */
+export function offlineMetrics(ranked: readonly Ranked[], coverage: number): OfflineMetrics {
+  const ranks = ranked.map(({ rank }) => rank)
+  const users = [...Map.groupBy(ranked, ({ userId }) => userId).values()].map((list) =>
+    list.map(({ rank }) => rank),
+  )
+  const over = (measure: (rank: number) => number): number => mean(ranks.map(measure))
+  const overUsers = (measure: (list: readonly number[]) => number): number =>
+    mean(users.map(measure))
+  const hits = (list: readonly number[], k: number): number =>
+    list.reduce((sum, rank) => sum + hit(rank, k), 0)
+  return {
+    ...Object.fromEntries(hitCutoffs.map((k) => [`hr${k}`, over((rank) => hit(rank, k))])),
+    recall20: overUsers((list) => hits(list, 20) / list.length),
+    ndcg10: over((rank) => gain(rank, 10)),
+    ndcg20: over((rank) => gain(rank, 20)),
+    mrr10: over((rank) => reciprocal(rank, 10)),
+    mrr20: over((rank) => reciprocal(rank, 20)),
+    precision10: overUsers((list) => hits(list, 10) / 10),
+    map10: overUsers((list) => averagePrecision(list, 10)),
+    coverage,
+  }
+}

@@ -1,0 +1,61 @@
+/** From the configuration to the options of each room: the only place that knows both. */
+import { join } from 'node:path'
+
+import type { ModelSpec } from '../model/spec.ts'
+import type { FactsOptions } from '../stream/facts.ts'
+import type { TrainerModel, TrainerProcess } from '../trainer/trainer-config.ts'
+import type { ModelConfig } from './config-model-schema.ts'
+import type { Config } from './config-schema.ts'
+
+const hourMs = 3_600_000
+
+export const modelSpec = ({
+  seed,
+  dim,
+  tables,
+  towers,
+  score,
+  loss,
+  denseOptimizer,
+}: ModelConfig): ModelSpec => ({ seed, dim, tables, ...towers, score, loss, denseOptimizer })
+
+export function factsOptions({ facts, score, loss }: ModelConfig): FactsOptions {
+  const { futureSkewMs: _, ...bounds } = facts
+  return {
+    ...bounds,
+    activeWindowMs: loss.activeWindowMs,
+    // A model without popularity still keeps the counts: the fallback for strangers needs them.
+    popularityHalfLifeMs: score.popularity?.halfLifeMs ?? hourMs,
+    examples: true,
+  }
+}
+
+export const trainerModel = (model: ModelConfig): TrainerModel => ({
+  spec: modelSpec(model),
+  tables: model.tables,
+  facts: factsOptions(model),
+  batch: model.batch,
+  evaluation: model.evaluation,
+})
+
+/** Where everything lies inside the data directory. */
+export const dataPaths = (directory: string) =>
+  ({
+    log: join(directory, 'log'),
+    journal: join(directory, 'journal'),
+    checkpoints: join(directory, 'checkpoints'),
+    quarantine: join(directory, 'quarantine'),
+  }) as const
+
+export function trainerProcess({ process: options }: Config): TrainerProcess {
+  const paths = dataPaths(options.dataDirectory)
+  return {
+    threads: options.trainer.threads,
+    kernels: options.kernels,
+    deltaIntervalMs: options.trainer.deltaIntervalMs,
+    readMaxEvents: options.trainer.readMaxEvents,
+    checkpoints: { directory: paths.checkpoints, ...options.checkpoints },
+    journalDirectory: paths.journal,
+    quarantineDirectory: paths.quarantine,
+  }
+}
