@@ -8,10 +8,12 @@ import { readFileSync } from 'node:fs'
 import { ServiceError } from '../base/errors.ts'
 import type { Arena } from './arena.ts'
 import type { DenseKernels } from './dense-kernels.ts'
+import type { FlatKernels } from './flat-kernels.ts'
 import type { Address, OperandsOf } from './operands.ts'
+import type { RankKernels } from './rank-kernels.ts'
 import { referenceKernels } from './reference.ts'
 
-export type Kernels = DenseKernels
+export type Kernels = DenseKernels & FlatKernels & RankKernels
 
 export type KernelName = keyof Kernels
 
