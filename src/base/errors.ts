@@ -12,6 +12,12 @@ const table = {
   EVENT_INVALID: { status: 400, retryable: false, text: 'event is invalid at {path}: {reason}' },
   BODY_INVALID: { status: 400, retryable: false, text: 'the body is not {expected}: {reason}' },
   BODY_TOO_LARGE: { status: 413, retryable: false, text: 'the body is over {limit} bytes' },
+  FACTS_DAMAGED: { status: 500, retryable: false, text: 'saved facts are damaged: {reason}' },
+  FACTS_INCOMPATIBLE: {
+    status: 500,
+    retryable: false,
+    text: 'saved facts do not fit the configured {field}',
+  },
   HEADERS_TOO_LARGE: {
     status: 431,
     retryable: false,
@@ -133,6 +139,7 @@ const table = {
   },
   INPUT_UNREADABLE: { status: 500, retryable: false, text: 'cannot read {file}: {reason}' },
   USAGE_INVALID: { status: 500, retryable: false, text: '{what}: {reason}' },
+  CHILD_FAILED: { status: 500, retryable: false, text: '{what} failed: {reason}' },
   CONFIG_INVALID: {
     status: 500,
     retryable: false,

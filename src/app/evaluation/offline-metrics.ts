@@ -22,6 +22,9 @@ const hit = (rank: number, k: number): number => (rank <= k ? 1 : 0)
 const gain = (rank: number, k: number): number => (rank <= k ? 1 / Math.log2(rank + 1) : 0)
 const reciprocal = (rank: number, k: number): number => (rank <= k ? 1 / rank : 0)
 
+const hitsOf = (ranks: readonly number[], k: number): number =>
+  ranks.reduce((sum, rank) => sum + hit(rank, k), 0)
+
 /** Precision at each hit, over the first k places; divided by how many hits there could be. */
 function averagePrecision(ranks: readonly number[], k: number): number {
   const hits = ranks.filter((rank) => rank <= k).toSorted((a, b) => a - b)
@@ -38,16 +41,14 @@ export function offlineMetrics(ranked: readonly Ranked[], coverage: number): Off
   const over = (measure: (rank: number) => number): number => mean(ranks.map(measure))
   const overUsers = (measure: (list: readonly number[]) => number): number =>
     mean(users.map(measure))
-  const hits = (list: readonly number[], k: number): number =>
-    list.reduce((sum, rank) => sum + hit(rank, k), 0)
   return {
     ...Object.fromEntries(hitCutoffs.map((k) => [`hr${k}`, over((rank) => hit(rank, k))])),
-    recall20: overUsers((list) => hits(list, 20) / list.length),
+    recall20: overUsers((list) => hitsOf(list, 20) / list.length),
     ndcg10: over((rank) => gain(rank, 10)),
     ndcg20: over((rank) => gain(rank, 20)),
     mrr10: over((rank) => reciprocal(rank, 10)),
     mrr20: over((rank) => reciprocal(rank, 20)),
-    precision10: overUsers((list) => hits(list, 10) / 10),
+    precision10: overUsers((list) => hitsOf(list, 10) / 10),
     map10: overUsers((list) => averagePrecision(list, 10)),
     coverage,
   }

@@ -66,21 +66,15 @@ export function split<Member extends Splittable>(
   members: readonly Member[],
   spec: SplitSpec,
 ): Split<Member> {
-  switch (spec.kind) {
-    case 'random':
-      return randomSplit(members, spec)
-    case 'temporal': {
-      const ordered = inTimeOrder(members)
-      const at = Math.floor(ordered.length * spec.share)
-      return { train: ordered.slice(0, at), test: ordered.slice(at) }
-    }
-    case 'leave-one-out': {
-      const ordered = inTimeOrder(members)
-      const last = new Map(ordered.map((member) => [member.userId, member]))
-      const isLast = (member: Member): boolean => last.get(member.userId) === member
-      return { train: ordered.filter((member) => !isLast(member)), test: ordered.filter(isLast) }
-    }
+  if (spec.kind === 'random') return randomSplit(members, spec)
+  const ordered = inTimeOrder(members)
+  if (spec.kind === 'temporal') {
+    const at = Math.floor(ordered.length * spec.share)
+    return { train: ordered.slice(0, at), test: ordered.slice(at) }
   }
+  const last = new Map(ordered.map((member) => [member.userId, member]))
+  const isLast = (member: Member): boolean => last.get(member.userId) === member
+  return { train: ordered.filter((member) => !isLast(member)), test: ordered.filter(isLast) }
 }
 
 function randomSplit<Member>(
