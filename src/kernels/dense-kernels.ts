@@ -144,6 +144,10 @@ export interface BagKernels {
       indices: Address,
     ]
   >
+}
+
+/** The same bags, without weights: the largest value of each column instead of the sum. */
+export interface MaxBagKernels {
   /** out[b] (+)= the largest value in each column among the bag's rows; of nothing: 0. Range: bags. */
   maxBags: Split<
     [
@@ -225,5 +229,6 @@ export type DenseKernels = MatmulKernels &
   LossKernels &
   RowKernels &
   BagKernels &
+  MaxBagKernels &
   ElementKernels &
   OptimizerKernels

@@ -3,10 +3,28 @@
  * WebAssembly SIMD is missing. Written to be read; every rounding is where the kernel has it, so
  * that the two agree to the bit.
  */
-import { assert } from '../base/assert.ts'
 import type { Kernels } from './kernels.ts'
+import { referenceBagKernels, referenceMaxBagKernels } from './reference-bags.ts'
+import { referenceElementKernels } from './reference-elements.ts'
+import { referenceFlatKernels } from './reference-flat.ts'
+import { referenceLayerKernels } from './reference-layers.ts'
+import { referenceLossKernels } from './reference-loss.ts'
+import { referenceMatmulKernels } from './reference-matmul.ts'
+import { referenceOptimizerKernels } from './reference-optimizers.ts'
+import { referenceRankKernels } from './reference-rank.ts'
+import { referenceRowKernels } from './reference-rows.ts'
 
 export function referenceKernels(memory: WebAssembly.Memory): Kernels {
-  assert(memory.buffer.byteLength === 0, 'not yet')
-  throw new Error('not yet')
+  return {
+    ...referenceMatmulKernels(memory),
+    ...referenceLayerKernels(memory),
+    ...referenceLossKernels(memory),
+    ...referenceRowKernels(memory),
+    ...referenceBagKernels(memory),
+    ...referenceMaxBagKernels(memory),
+    ...referenceElementKernels(memory),
+    ...referenceOptimizerKernels(memory),
+    ...referenceFlatKernels(memory),
+    ...referenceRankKernels(memory),
+  }
 }
