@@ -35,6 +35,11 @@ class FlatLayout {
   blockBytes: i32
 }
 
+/** A vector whose codes would be worth less than this is coded as zero: 1/x must not overflow. */
+// @ts-ignore: decorator
+@inline
+const leastScale: f32 = 1e-30
+
 /** One query and the heap of its best: the root is the worst that is kept. */
 @unmanaged
 class ScanQuery {
@@ -51,10 +56,10 @@ class ScanQuery {
   scale: f32
 }
 
-/** First pass over the blocks from..to: approximate scores into the heaps of `count` queries. */
-export function flatScanCodes(index: usize, queries: usize, count: i32, from: i32, to: i32): void {
+/** First pass over the first `blocks`: approximate scores into the heaps of `count` queries. */
+export function flatScanCodes(index: usize, queries: usize, count: i32, blocks: i32): void {
   const layout = changetype<FlatLayout>(index)
-  for (let block = from; block < to; block += 1) {
+  for (let block = 0; block < blocks; block += 1) {
     const present = load<u32>(layout.present + (usize(block) << 2))
     if (present == 0) continue
     for (let i = 0; i < count; i += 1) {
@@ -66,9 +71,9 @@ export function flatScanCodes(index: usize, queries: usize, count: i32, from: i3
 }
 
 /** The same with exact scores from the rows. */
-export function flatScanRows(index: usize, queries: usize, count: i32, from: i32, to: i32): void {
+export function flatScanRows(index: usize, queries: usize, count: i32, blocks: i32): void {
   const layout = changetype<FlatLayout>(index)
-  for (let block = from; block < to; block += 1) {
+  for (let block = 0; block < blocks; block += 1) {
     const present = load<u32>(layout.present + (usize(block) << 2))
     if (present == 0) continue
     for (let i = 0; i < count; i += 1) {
@@ -338,7 +343,7 @@ function encodeRow(layout: FlatLayout, id: u32, row: usize): void {
   const scale = largest(row, coded) / 127
   const codes = block + ((lane >> 2) << 3) + ((lane & 3) << 1)
   for (let d = 0; d < coded; d += 1) {
-    const code = scale > 0 ? nearest(load<f32>(row + (usize(d) << 2)) / scale) : 0
+    const code = scale > leastScale ? nearest(load<f32>(row + (usize(d) << 2)) / scale) : 0
     store<i8>(codes + (usize(d >> 1) << 6) + usize(d & 1), i8(i32(code)))
   }
   const scales = block + (usize(layout.pairs) << 6) + (lane << 2)
@@ -358,7 +363,7 @@ export function flatEncodeQueries(index: usize, queries: usize, count: i32): voi
     query.scale = scale
     for (let d = 0; d < coded; d += 1) {
       const value = load<f32>(query.vector + (usize(d) << 2))
-      store<i16>(query.codes + (usize(d) << 1), i16(scale > 0 ? i32(nearest(value / scale)) : 0))
+      store<i16>(query.codes + (usize(d) << 1), i16(scale > leastScale ? i32(nearest(value / scale)) : 0))
     }
   }
 }

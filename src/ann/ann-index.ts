@@ -10,8 +10,10 @@ export type Bitmap = Uint32Array
 export interface SearchOptions {
   /** 0..1: the share of possible work to spend; an exact index ignores it. Default 0.5. */
   readonly effort?: number
-  /** Ids that may be returned, one bitmap for all queries. Absent: every id. */
-  readonly allow?: Bitmap
+  /** Scores every id in f32, whatever the index would do. Default false. */
+  readonly exact?: boolean
+  /** Ids that may be returned: one bitmap for all queries, or one for each. Absent: every id. */
+  readonly allow?: Bitmap | readonly Bitmap[]
 }
 
 /**
@@ -31,12 +33,21 @@ export interface IndexStats {
 
 export interface AnnIndex {
   readonly dim: number
+  /** How many of the last dimensions are kept in f32 in every representation. */
+  readonly exactDims: number
 
   /**
-   * Inserts or replaces n vectors (n x dim, row-major). Throws `INDEX_VECTOR_INVALID` for a NaN, an
-   * infinity or a wrong length, having changed nothing.
+   * Inserts or replaces n vectors (n x dim, row-major). Throws `INDEX_VECTOR_INVALID` for a NaN, a
+   * magnitude beyond 1e18 or a wrong length, and `INDEX_FULL` for an id beyond the capacity, having
+   * changed nothing.
    */
   upsert(ids: Int32Array, vectors: Float32Array): void
+
+  /**
+   * Replaces the last `exactDims` dimensions of vectors that are there; absent ids are ignored. For a
+   * dimension that is a fact (popularity) and changes without the rest. Errors as `upsert`.
+   */
+  updateTail(ids: Int32Array, tails: Float32Array): void
 
   /** Absent ids are ignored. A removed id is never returned again until it is upserted. */
   remove(ids: Int32Array): void
@@ -46,7 +57,10 @@ export interface AnnIndex {
   /** The stored vector (a copy), or undefined. */
   vector(id: number): Float32Array | undefined
 
-  /** `queries` is n x dim. Scores are exact inner products. */
+  /**
+   * `queries` is n x dim; k is 1 or more. Scores are exact inner products. Throws
+   * `INDEX_VECTOR_INVALID` as `upsert`.
+   */
   search(queries: Float32Array, k: number, options?: SearchOptions): SearchResult
 
   stats(): IndexStats

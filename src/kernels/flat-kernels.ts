@@ -47,7 +47,7 @@ export const flatQuery = {
   words: 8,
 } as const
 
-/** Ids in a block, and queries that are kept apart in one call by their records. */
+/** Ids in a block. */
 export const flatBlockIds = 32
 
 export interface FlatKernels {
@@ -56,14 +56,12 @@ export interface FlatKernels {
   /** Codes and scales of `count` queries from their vectors. */
   flatEncodeQueries: Whole<[index: Address, queries: Address, count: number]>
   /**
-   * Offers every present and allowed id of the blocks [from, to) to the heaps of `count` queries, with
+   * Offers every present and allowed id of the first `blocks` to the heaps of `count` queries, with
    * a score made from codes and tails. At equal scores the smaller id stays.
    */
-  flatScanCodes: Whole<
-    [index: Address, queries: Address, count: number, from: number, to: number]
-  >
+  flatScanCodes: Whole<[index: Address, queries: Address, count: number, blocks: number]>
   /** The same with the inner product of the rows. */
-  flatScanRows: Whole<[index: Address, queries: Address, count: number, from: number, to: number]>
+  flatScanRows: Whole<[index: Address, queries: Address, count: number, blocks: number]>
   /** Puts the inner products of the rows in place of the heaps' scores, and makes them heaps again. */
   flatRescore: Whole<[index: Address, queries: Address, count: number]>
   /** Makes each heap a list, best first, ties by smaller id. */

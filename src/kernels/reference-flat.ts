@@ -4,6 +4,8 @@ import { flatLayout, flatQuery } from './flat-kernels.ts'
 import type { Address } from './operands.ts'
 
 const { abs, fround, max } = Math
+/** A vector whose codes would be worth less than this is coded as zero. */
+const leastScale = fround(1e-30)
 
 /** The arena's memory, seen as each of its element types; indices are addresses / size. */
 interface Views {
@@ -30,11 +32,11 @@ export function referenceFlatKernels(memory: WebAssembly.Memory): FlatKernels {
     flatEncodeQueries: (index, queries, count) => {
       for (const query of each(queries, count)) encodeQuery(views, layoutAt(views, index), query)
     },
-    flatScanCodes: (index, queries, count, from, to) => {
-      scan(views, index, { queries: each(queries, count), from, to, score: codedScore })
+    flatScanCodes: (index, queries, count, blocks) => {
+      scan(views, index, { queries: each(queries, count), blocks, score: codedScore })
     },
-    flatScanRows: (index, queries, count, from, to) => {
-      scan(views, index, { queries: each(queries, count), from, to, score: rowScore })
+    flatScanRows: (index, queries, count, blocks) => {
+      scan(views, index, { queries: each(queries, count), blocks, score: rowScore })
     },
     flatRescore: (index, queries, count) => {
       const layout = layoutAt(views, index)
@@ -67,14 +69,14 @@ type Score = (views: Views, layout: Layout, query: Heap, id: number) => number
 function scan(
   views: Views,
   index: Address,
-  pass: { queries: readonly Heap[]; from: number; to: number; score: Score },
+  pass: { queries: readonly Heap[]; blocks: number; score: Score },
 ): void {
   const layout = layoutAt(views, index)
   const isSet = (bitmap: Address, id: number): boolean =>
     ((views.words[(bitmap >> 2) + (id >> 5)] >>> (id & 31)) & 1) === 1
   for (const query of pass.queries) {
     const allow = query.word(flatQuery.allow)
-    for (let id = pass.from * 32; id < pass.to * 32; id += 1) {
+    for (let id = 0; id < pass.blocks * 32; id += 1) {
       if (!isSet(layout.present, id) || (allow !== 0 && !isSet(allow, id))) continue
       query.offer(pass.score(views, layout, query, id), id)
     }
@@ -136,7 +138,7 @@ function encodeRow({ floats, codes }: Views, layout: Layout, id: number, row: nu
   const scale = fround(largest(floats, row, coded) / 127)
   const first = block + ((lane >> 2) << 3) + ((lane & 3) << 1)
   for (let d = 0; d < coded; d += 1) {
-    const code = scale > 0 ? nearest(fround(floats[row + d] / scale)) : 0
+    const code = scale > leastScale ? nearest(fround(floats[row + d] / scale)) : 0
     codes[first + ((d >> 1) << 6) + (d & 1)] = code
   }
   const scales = ((block + (layout.pairs << 6)) >> 2) + lane
@@ -153,7 +155,7 @@ function encodeQuery({ floats, shorts }: Views, layout: Layout, query: Heap): vo
   floats[query.at + flatQuery.scale] = scale
   const codes = query.word(flatQuery.codes) >> 1
   for (let d = 0; d < coded; d += 1) {
-    shorts[codes + d] = scale > 0 ? nearest(fround(floats[vector + d] / scale)) : 0
+    shorts[codes + d] = scale > leastScale ? nearest(fround(floats[vector + d] / scale)) : 0
   }
 }
 

@@ -1,0 +1,255 @@
+import { array, assert, constantFrom, float, integer, property, record } from 'fast-check'
+import { describe, expect, test } from 'vitest'
+
+import { FlatIndex, type FlatIndexOptions } from '../../src/ann/flat-index.ts'
+import { seededRandom } from '../../src/base/random.ts'
+
+const { fround } = Math
+
+const indexOf = (options: Partial<FlatIndexOptions> = {}): FlatIndex =>
+  new FlatIndex({ dim: 5, exactDims: 1, capacityItems: 100, maxK: 100, ...options })
+
+/** n vectors of seeded normal numbers. */
+const vectors = (seed: number, n: number, dim: number): Float32Array => {
+  const random = seededRandom(seed)
+  return new Float32Array(n * dim).map(() => random.normal())
+}
+
+const ids = (...list: number[]): Int32Array => Int32Array.from(list)
+const range = (n: number): Int32Array => Int32Array.from({ length: n }, (_, i) => i)
+
+/** The inner product as the index rounds it: four partial sums by dimension, added (0 + 2) + (1 + 3). */
+function innerProduct(a: Float32Array, b: Float32Array): number {
+  const sums = [0, 0, 0, 0]
+  for (const [d, value] of a.entries()) {
+    sums[d % 4] = fround(sums[d % 4] + fround(value * b[d]))
+  }
+  return fround(fround(sums[0] + sums[2]) + fround(sums[1] + sums[3]))
+}
+
+/** The naive oracle: a map, sorted anew for every query. */
+class Oracle {
+  readonly items = new Map<number, Float32Array>()
+
+  search(query: Float32Array, k: number, allowed: (id: number) => boolean): [number, number][] {
+    return [...this.items]
+      .filter(([id]) => allowed(id))
+      .map(([id, vector]): [number, number] => [id, innerProduct(vector, query)])
+      .toSorted(([a, x], [b, y]) => y - x || a - b)
+      .slice(0, k)
+  }
+}
+
+const found = (index: FlatIndex, query: Float32Array, k: number): [number, number][] => {
+  const result = index.search(query, k)
+  return [...result.ids].flatMap((id, i) => (id < 0 ? [] : [[id, result.scores[i]]]))
+}
+
+const bitmap = (allowed: readonly number[]): Uint32Array => {
+  const words = new Uint32Array(4)
+  for (const id of allowed) words[id >> 5] |= 1 << (id & 31)
+  return words
+}
+
+const steps = array(
+  record({
+    kind: constantFrom('upsert', 'upsert', 'remove', 'tail'),
+    ids: array(integer({ min: 0, max: 99 }), { maxLength: 20 }),
+    seed: integer(),
+  }),
+  { maxLength: 12 },
+)
+
+/** Small integers, so that scores tie often and every code is exact. */
+const coarse = (seed: number, n: number, dim: number): Float32Array => {
+  const random = seededRandom(seed)
+  return new Float32Array(n * dim).map(() => random.integer(5) - 2)
+}
+
+describe.each(['wasm', 'reference'] as const)(
+  'the flat index on its %s kernels',
+  (implementation) => {
+    test.each(['f32', 'int8'] as const)(
+      '%s: any history of changes answers as a sorted map does, ties by smaller id',
+      (precision) => {
+        const options = { precision, implementation, exactBelow: 0, dim: 5, exactDims: 1 } as const
+        const changes = array(integer({ min: 0, max: 99 }), { maxLength: 100 })
+        assert(
+          property(
+            steps,
+            integer(),
+            integer({ min: 1, max: 30 }),
+            changes,
+            (history, seed, k, allow) => {
+              const index = indexOf(options)
+              const oracle = new Oracle()
+              for (const step of history) change(index, oracle, step)
+              const query = coarse(seed, 1, 5)
+              const set = new Set(allow)
+
+              expect(found(index, query, k)).toEqual(oracle.search(query, k, () => true))
+              const filtered = index.search(query, k, { allow: bitmap(allow), effort: 1 })
+              const expected = oracle.search(query, k, (id) => set.has(id))
+              expect([...filtered.ids].filter((id) => id >= 0)).toEqual(expected.map(([id]) => id))
+              expect(index.stats().items).toBe(oracle.items.size)
+            },
+          ),
+          { numRuns: implementation === 'wasm' ? 200 : 50 },
+        )
+      },
+    )
+
+    test('scores are the exact inner products, also behind a coded scan', () => {
+      const index = indexOf({ dim: 17, exactDims: 0, exactBelow: 0, implementation })
+      const items = vectors(1, 100, 17)
+      const query = vectors(2, 1, 17)
+      index.upsert(range(100), items)
+      for (const [id, score] of found(index, query, 10)) {
+        expect(score).toBe(innerProduct(items.subarray(id * 17, (id + 1) * 17), query))
+      }
+    })
+  },
+)
+
+function change(
+  index: FlatIndex,
+  oracle: Oracle,
+  step: { kind: string; ids: number[]; seed: number },
+): void {
+  const { dim } = index
+  if (step.kind === 'remove') {
+    index.remove(Int32Array.from(step.ids))
+    for (const id of step.ids) oracle.items.delete(id)
+  } else if (step.kind === 'tail') {
+    const tails = coarse(step.seed, step.ids.length, 1)
+    index.updateTail(Int32Array.from(step.ids), tails)
+    for (const [i, id] of step.ids.entries()) oracle.items.get(id)?.set([tails[i]], dim - 1)
+  } else {
+    const rows = coarse(step.seed, step.ids.length, dim)
+    index.upsert(Int32Array.from(step.ids), rows)
+    for (const [i, id] of step.ids.entries()) {
+      oracle.items.set(id, rows.slice(i * dim, (i + 1) * dim))
+    }
+  }
+}
+
+test('both implementations give the same bits', () => {
+  const value = float({ noNaN: true, min: -1e6, max: 1e6 })
+  assert(
+    property(array(value, { minLength: 1, maxLength: 600 }), integer(), (values, seed) => {
+      const items = new Float32Array(300).map((_, i) => values[i % values.length])
+      const queries = vectors(seed, 3, 5)
+      const [wasm, reference] = (['wasm', 'reference'] as const).map((implementation) => {
+        const index = indexOf({ implementation, exactBelow: 0 })
+        index.upsert(range(60), items)
+        return index.search(queries, 20, { effort: 0 })
+      })
+      expect(wasm).toEqual(reference)
+    }),
+    { numRuns: 100 },
+  )
+})
+
+test('a coded scan finds what an exact one finds: recall@10 of .999 and more', () => {
+  const index = indexOf({ dim: 33, capacityItems: 5000, exactBelow: 0 })
+  index.upsert(range(5000), vectors(3, 5000, 33))
+  const queries = vectors(4, 100, 33)
+  const exact = index.search(queries, 10, { exact: true })
+  const coded = index.search(queries, 10)
+  const hits = [...coded.ids].filter((id, i) => {
+    const query = Math.floor(i / 10) * 10
+    return exact.ids.subarray(query, query + 10).includes(id)
+  })
+  expect(hits.length / 1000).toBeGreaterThanOrEqual(0.999)
+})
+
+test('many queries at once answer as one by one, each with its own filter', () => {
+  const index = indexOf()
+  index.upsert(range(100), vectors(5, 100, 5))
+  const queries = vectors(6, 20, 5)
+  const allow = Array.from({ length: 20 }, (_, i) => bitmap([i, i + 20, i + 40, i + 60, i + 80]))
+  const together = index.search(queries, 4, { allow })
+  const alone = Array.from({ length: 20 }, (_, i) =>
+    index.search(queries.slice(i * 5, i * 5 + 5), 4, { allow: allow[i]! }),
+  )
+  expect([...together.ids]).toEqual(alone.flatMap((result) => [...result.ids]))
+})
+
+test('what is left of k stays empty: id -1, score -Infinity', () => {
+  const index = indexOf()
+  index.upsert(ids(7), vectors(1, 1, 5))
+  const { ids: got, scores } = index.search(vectors(2, 1, 5), 3)
+  expect([...got]).toEqual([7, -1, -1])
+  expect([...scores.subarray(1)]).toEqual([-Infinity, -Infinity])
+})
+
+test('deleting the five best lets the next five move up', () => {
+  const index = indexOf()
+  index.upsert(range(100), vectors(8, 100, 5))
+  const query = vectors(9, 1, 5)
+  const before = index.search(query, 10)
+  index.remove(before.ids.slice(0, 5))
+  expect([...index.search(query, 5).ids]).toEqual([...before.ids.subarray(5)])
+})
+
+test('a vector can be read back, and a removed one is gone', () => {
+  const index = indexOf()
+  const items = vectors(1, 2, 5)
+  index.upsert(ids(3, 99), items)
+  expect(index.vector(99)).toEqual(items.slice(5))
+  index.remove(ids(99))
+  expect(index.vector(99)).toBeUndefined()
+  expect(index.has(3)).toBe(true)
+})
+
+test('what is invalid is refused and changes nothing', () => {
+  const index = indexOf()
+  const good = vectors(1, 2, 5)
+  const bad = good.slice()
+  bad[7] = Number.NaN
+  for (const attempt of [
+    () => index.upsert(ids(1, 2), bad),
+    () => index.upsert(ids(1, 2), bad.fill(Infinity)),
+    () => index.upsert(ids(1), good),
+    () => index.updateTail(ids(1), Float32Array.of(1e30)),
+    () => index.search(bad, 1),
+    () => index.search(good.subarray(0, 7), 1),
+  ]) {
+    expect(attempt).toThrow(expect.objectContaining({ code: 'INDEX_VECTOR_INVALID' }))
+  }
+  const attempt = (): void => index.upsert(ids(1, 128), good)
+  expect(attempt).toThrow(expect.objectContaining({ code: 'INDEX_FULL' }))
+  expect(index.stats().items).toBe(0)
+})
+
+test('an index of tiny and of huge vectors still ranks', () => {
+  const index = indexOf({ exactBelow: 0, exactDims: 0 })
+  const items = new Float32Array(15)
+  items.set([1e-40, 0, 0, 0, 0, 1e17, 0, 0, 0, 0, 3, 0, 0, 0, 0])
+  index.upsert(ids(0, 1, 2), items)
+  expect([...index.search(Float32Array.of(1, 0, 0, 0, 0), 3).ids]).toEqual([1, 2, 0])
+})
+
+test('bytes bring back the same index, and damage is found', () => {
+  const options = { dim: 5, exactDims: 1, capacityItems: 100, maxK: 100 } as const
+  const index = new FlatIndex(options)
+  index.upsert(ids(4, 70, 2), vectors(1, 3, 5))
+  const bytes = index.serialize()
+  const again = FlatIndex.load(bytes, options)
+  const query = vectors(2, 1, 5)
+  expect(again.search(query, 5)).toEqual(index.search(query, 5))
+  expect(again.serialize()).toEqual(bytes)
+
+  const damaged = expect.objectContaining({ code: 'INDEX_DAMAGED' })
+  expect(() => FlatIndex.load(bytes.subarray(0, -1), options)).toThrow(damaged)
+  expect(() => FlatIndex.load(bytes.subarray(0, 6), options)).toThrow(damaged)
+  expect(() => FlatIndex.load(bytes, { ...options, exactDims: 2 })).toThrow(damaged)
+  const flipped = bytes.slice()
+  flipped[40]! ^= 4
+  expect(() => FlatIndex.load(flipped, options)).toThrow(damaged)
+  for (const at of [0, 4]) {
+    const other = bytes.slice()
+    other[at]! ^= 1
+    expect(() => FlatIndex.load(other, options)).toThrow(damaged)
+  }
+})
