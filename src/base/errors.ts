@@ -12,6 +12,16 @@ const table = {
   EVENT_INVALID: { status: 400, retryable: false, text: 'event is invalid at {path}: {reason}' },
   BODY_INVALID: { status: 400, retryable: false, text: 'the body is not {expected}: {reason}' },
   BODY_TOO_LARGE: { status: 413, retryable: false, text: 'the body is over {limit} bytes' },
+  CHECKPOINT_FAILED: {
+    status: 500,
+    retryable: true,
+    text: 'no checkpoint could be written to {directory}: {reason}',
+  },
+  CHECKPOINT_INCOMPATIBLE: {
+    status: 500,
+    retryable: false,
+    text: 'checkpoint {sequence} was made with another configuration, which differs in: {fields}',
+  },
   FACTS_DAMAGED: { status: 500, retryable: false, text: 'saved facts are damaged: {reason}' },
   FACTS_INCOMPATIBLE: {
     status: 500,
@@ -131,6 +141,8 @@ const table = {
     retryable: false,
     text: 'a delta cannot be read: {reason}',
   },
+  TRAINER_FAILED: { status: 500, retryable: false, text: 'the trainer has failed: {reason}' },
+  TRAINER_STOPPED: { status: 503, retryable: true, text: 'the trainer is not running' },
   USER_UNKNOWN: { status: 404, retryable: false, text: 'there is no user {userId}' },
   DATA_UNUSABLE: {
     status: 500,

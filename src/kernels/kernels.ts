@@ -12,8 +12,9 @@ import type { FlatKernels } from './flat-kernels.ts'
 import type { Address, OperandsOf } from './operands.ts'
 import type { RankKernels } from './rank-kernels.ts'
 import { referenceKernels } from './reference.ts'
+import type { TowerKernels } from './tower-kernels.ts'
 
-export type Kernels = DenseKernels & FlatKernels & RankKernels
+export type Kernels = DenseKernels & FlatKernels & RankKernels & TowerKernels
 
 export type KernelName = keyof Kernels
 

@@ -1,0 +1,261 @@
+/**
+ * The columns of a batch's scores: the distinct items that its examples are about, then distinct items
+ * drawn uniformly from the active catalogue. Drawn from a generator seeded by (seed, step), so that
+ * a restart at any step draws the same; and everything that follows from the choice: which column is
+ * whose positive, what each column's score is corrected by, which pairs are no negatives.
+ *
+ * Corrections make a softmax over a sample stand for one over the catalogue: minus the log of how
+ * likely a column was to be here. `inclusion`: the probability to be drawn at least once; 1 for the
+ * targets of the batch. `logq` (Yi et al. 2019; Bengio and Senecal 2008): the probability per draw, of
+ * the mixture that columns come from, B examples distributed as the stream (estimated) and N uniform
+ * draws; a column that came m times counts m times, so log m is added, but not for its own queries.
+ */
+import { assert } from '../base/assert.ts'
+import { exp2, ln } from '../base/math.ts'
+import { seededRandom } from '../base/random.ts'
+import type { LossSpec } from '../model/spec.ts'
+import type { Catalogue } from '../stream/catalogue.ts'
+import type { Example, Item } from '../stream/example.ts'
+import type { SamplingBias } from './sampling-bias.ts'
+
+/** What the sampler needs of the catalogue. */
+export type ActiveItems = Pick<Catalogue, 'activeSize' | 'active' | 'byHandle'>
+
+/** Of B examples; C columns. Arrays are views, valid until the next batch. */
+export interface Columns {
+  readonly items: readonly Item[]
+  /** Handles of the same (C). */
+  readonly handles: Int32Array
+  /** How many of the columns, the first, are items of the examples. */
+  readonly exampleItems: number
+  readonly targets: Int32Array
+  readonly weights: Float32Array
+  readonly corrections: Float32Array
+  readonly targetCorrections: Float32Array
+  readonly masked: Int32Array
+  readonly pulls: Int32Array
+}
+
+export interface ColumnOptions {
+  readonly loss: LossSpec
+  readonly seed: number
+  readonly maxExamples: number
+  readonly handleCapacity: number
+}
+
+/** How this batch's columns were chosen: B examples and N draws, each 1/A; inclusion by a draw. */
+interface Sampling {
+  readonly streamed: number
+  readonly draws: number
+  readonly perDraw: number
+  readonly drawn: number
+}
+
+const leastInclusion = 1e-4
+const leastProbability = 1e-6
+
+/**
+ * Everything is reserved at start but the list of masked pairs, which grows to what batches need.
+ * Invariant between batches: `#columnOf` is 0 everywhere (it holds column + 1).
+ */
+export class ColumnBuilder {
+  readonly #options: ColumnOptions
+  readonly #columnOf: Int32Array
+  readonly #handles: Int32Array
+  /** How often each column came: with an example, and drawn. */
+  readonly #targetCount: Int32Array
+  readonly #drawCount: Int32Array
+  /** 1: the batch saw the item's first interaction; it is pulled and is nobody's negative. */
+  readonly #isPulled: Uint8Array
+  readonly #targets: Int32Array
+  readonly #weights: Float32Array
+  readonly #corrections: Float32Array
+  readonly #targetCorrections: Float32Array
+  /** Of each column, where it is the query's own positive. */
+  readonly #ownCorrections: Float64Array
+  readonly #pulls: Int32Array
+  #masked = new Int32Array(1024)
+  #items: Item[] = []
+
+  constructor(options: ColumnOptions) {
+    const { maxExamples, handleCapacity, loss } = options
+    const columns = maxExamples + loss.extraNegatives
+    this.#options = options
+    this.#columnOf = new Int32Array(handleCapacity)
+    this.#handles = new Int32Array(columns)
+    this.#targetCount = new Int32Array(columns)
+    this.#drawCount = new Int32Array(columns)
+    this.#isPulled = new Uint8Array(columns)
+    this.#corrections = new Float32Array(columns)
+    this.#ownCorrections = new Float64Array(columns)
+    this.#targets = new Int32Array(maxExamples)
+    this.#weights = new Float32Array(maxExamples)
+    this.#targetCorrections = new Float32Array(maxExamples)
+    this.#pulls = new Int32Array(2 * maxExamples)
+  }
+
+  /** Observes the targets in the estimator, then chooses and corrects. `step` counts batches. */
+  build(
+    examples: readonly Example[],
+    catalogue: ActiveItems,
+    bias: SamplingBias,
+    step: number,
+  ): Columns {
+    assert(examples.length <= this.#options.maxExamples, 'no more examples than were reserved')
+    this.#items = []
+    const pulls = this.#takeTargets(examples, catalogue, bias)
+    const exampleItems = this.#items.length
+    this.#draw(catalogue, step)
+    const count = this.#items.length
+    const batch = examples.length
+    this.#correct(batch, catalogue.activeSize, bias)
+    const masked = this.#options.loss.maskSeen ? this.#maskSeen(examples) : 0
+    for (let c = 0; c < count; c += 1) this.#columnOf[this.#handles[c]] = 0
+    return {
+      items: this.#items,
+      handles: this.#handles.subarray(0, count),
+      exampleItems,
+      targets: this.#targets.subarray(0, batch),
+      weights: this.#weights.subarray(0, batch),
+      corrections: this.#corrections.subarray(0, count),
+      targetCorrections: this.#targetCorrections.subarray(0, batch),
+      masked: this.#masked.subarray(0, masked),
+      pulls: this.#pulls.subarray(0, pulls),
+    }
+  }
+
+  /** A column for each example's item, its weight and role; returns the length of the pulls. */
+  #takeTargets(
+    examples: readonly Example[],
+    catalogue: ActiveItems,
+    bias: SamplingBias,
+  ): number {
+    const { loss } = this.#options
+    let pulls = 0
+    for (let b = 0; b < examples.length; b += 1) {
+      const { item, isRepeat, itemInteractions } = examples[b]
+      const column = this.#column(catalogue.byHandle(item.handle) ?? item)
+      if (itemInteractions === 0 && loss.newItemPull > 0) this.#isPulled[column] = 1
+      const weight = weightOf(examples[b], loss)
+      const isPulled = this.#isPulled[column] === 1
+      const isTrained = weight > 0 && !isPulled && !(loss.maskSeen && isRepeat)
+      this.#targets[b] = isTrained ? column : -1
+      this.#weights[b] = isTrained ? weight : 0
+      if (weight > 0 && isPulled && !isRepeat) {
+        this.#pulls[pulls] = b
+        this.#pulls[pulls + 1] = column
+        pulls += 2
+      }
+      if (weight > 0 && !isPulled) {
+        this.#targetCount[column] += 1
+        bias.observe(item.handle)
+      }
+    }
+    return pulls
+  }
+
+  #draw(catalogue: ActiveItems, step: number): void {
+    const { loss, seed } = this.#options
+    const { activeSize } = catalogue
+    if (activeSize === 0) return
+    const random = seededRandom(seed, step)
+    for (let i = 0; i < loss.extraNegatives; i += 1) {
+      const item = catalogue.byHandle(catalogue.active(random.integer(activeSize)))
+      assert(item !== undefined, 'an active item is in the catalogue')
+      const column = this.#column(item)
+      if (this.#isPulled[column] === 0) this.#drawCount[column] += 1
+    }
+  }
+
+  /** The item's column, a new one if it has none yet. */
+  #column(item: Item): number {
+    const { handle } = item
+    const known = this.#columnOf[handle]
+    if (known > 0) return known - 1
+    const column = this.#items.length
+    this.#items.push(item)
+    this.#handles[column] = handle
+    this.#targetCount[column] = 0
+    this.#drawCount[column] = 0
+    this.#isPulled[column] = 0
+    this.#columnOf[handle] = column + 1
+    return column
+  }
+
+  #correct(batch: number, activeSize: number, bias: SamplingBias): void {
+    const { correction, inBatch } = this.#options.loss
+    const sampling = this.#sampling(batch, activeSize)
+    for (let c = 0; c < this.#items.length; c += 1) {
+      const fromBatch = inBatch ? this.#targetCount[c] : 0
+      const came = fromBatch + this.#drawCount[c]
+      const logProbability = ln(this.#probability(c, sampling, bias))
+      this.#ownCorrections[c] = correction === 'inclusion' ? 0 : -logProbability
+      const multiplicity = correction === 'inclusion' ? 1 : came
+      // What did not come as a negative is none: it is here for its own query or to be pulled.
+      this.#corrections[c] = came === 0 ? -Infinity : ln(multiplicity) - logProbability
+    }
+    for (let b = 0; b < batch; b += 1) {
+      const target = this.#targets[b]
+      this.#targetCorrections[b] = target < 0 ? 0 : this.#ownCorrections[target]
+    }
+  }
+
+  #sampling(batch: number, activeSize: number): Sampling {
+    const { extraNegatives, inBatch } = this.#options.loss
+    const draws = activeSize === 0 ? 0 : extraNegatives
+    const perDraw = activeSize === 0 ? 0 : 1 / activeSize
+    // 1 - (1 - 1/A)^N
+    const drawn = draws === 0 ? 0 : 1 - exp2((draws * ln(1 - perDraw)) / Math.LN2)
+    return { streamed: inBatch ? batch : 0, draws, perDraw, drawn: clip(drawn, leastInclusion) }
+  }
+
+  /** How likely it was that the column is here, as the kind of correction has it. */
+  #probability(column: number, sampling: Sampling, bias: SamplingBias): number {
+    const { correction, inBatch } = this.#options.loss
+    switch (correction) {
+      case 'none':
+        return 1
+      case 'inclusion':
+        return inBatch && this.#targetCount[column] > 0 ? 1 : sampling.drawn
+      case 'logq': {
+        const { streamed, draws, perDraw } = sampling
+        const expected = streamed * bias.probability(this.#handles[column]) + draws * perDraw
+        return clip(expected / Math.max(1, streamed + draws), leastProbability)
+      }
+    }
+  }
+
+  /** Pairs of a trained query and a column that its user has seen; returns the list's length. */
+  #maskSeen(examples: readonly Example[]): number {
+    let length = 0
+    for (let b = 0; b < examples.length; b += 1) {
+      const target = this.#targets[b]
+      if (target < 0) continue
+      const { seen } = examples[b]
+      if (length + 2 * seen.length > this.#masked.length) this.#growMasked(2 * seen.length)
+      for (let s = 0; s < seen.length; s += 1) {
+        const column = this.#columnOf[seen[s]] - 1
+        if (column < 0 || column === target) continue
+        this.#masked[length] = b
+        this.#masked[length + 1] = column
+        length += 2
+      }
+    }
+    return length
+  }
+
+  #growMasked(by: number): void {
+    const grown = new Int32Array(2 * this.#masked.length + by)
+    grown.set(this.#masked)
+    this.#masked = grown
+  }
+}
+
+/** By type, times the event's own weight. */
+function weightOf(example: Example, loss: LossSpec): number {
+  const { typeWeights } = loss
+  return example.weight * (typeWeights[example.type] ?? typeWeights['other'] ?? 1)
+}
+
+const clip = (probability: number, least: number): number =>
+  Math.min(1, Math.max(least, probability))

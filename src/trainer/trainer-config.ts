@@ -1,0 +1,56 @@
+/**
+ * What the trainer is told: plain data, so that it can be handed to a worker thread. `TrainerModel`
+ * decides what is learned and must agree in every process and with every checkpoint;
+ * `TrainerProcess` may change from start to start without changing a bit of the result.
+ */
+import type { TableSpec } from '../embedding/table-spec.ts'
+import type { ModelSpec } from '../model/spec.ts'
+import type { FactsOptions } from '../stream/facts.ts'
+
+export interface BatchOptions {
+  /** A batch is cut at this many examples. */
+  readonly maxExamples: number
+  /** Or when its first event has waited this long, in milliseconds; a replay cuts by count alone. */
+  readonly maxAgeMs: number
+}
+
+export interface EvaluationOptions {
+  /** Every nth example is ranked before it is trained on; 0: none. */
+  readonly everyNth: number
+  /** Events at the start of the stream that are not counted. */
+  readonly warmupEvents: number
+  /** Ranked examples in the live (windowed) metrics. */
+  readonly windowExamples: number
+}
+
+export interface TrainerModel {
+  readonly spec: ModelSpec
+  readonly tables: readonly TableSpec[]
+  readonly facts: FactsOptions
+  readonly batch: BatchOptions
+  readonly evaluation: EvaluationOptions
+}
+
+export interface CheckpointOptions {
+  readonly directory: string
+  /** Between two checkpoints, in milliseconds; 0: only when asked and at the end. */
+  readonly intervalMs: number
+  /** Older ones are removed. */
+  readonly keep: number
+}
+
+export interface TrainerProcess {
+  /** Threads of the dense kernels and of the evaluation, this one included. */
+  readonly threads: number
+  readonly kernels: 'wasm' | 'reference'
+  /** Between two deltas, in milliseconds. */
+  readonly deltaIntervalMs: number
+  /** Events read from the log at once. */
+  readonly readMaxEvents: number
+  /** Absent: nothing is kept, every start is from the beginning of the log. */
+  readonly checkpoints?: CheckpointOptions
+  /** Where batch boundaries are recorded; absent: batches are cut by count alone. */
+  readonly journalDirectory?: string
+  /** Where batches that the guard refused are written; absent: only reported. */
+  readonly quarantineDirectory?: string
+}
