@@ -257,6 +257,10 @@ const facts = z
       .max(100_000)
       .default(500)
       .describe('items per user that are not shown again'),
+    maxHistoryEntries: whole
+      .max(2 ** 28)
+      .default(8_000_000)
+      .describe('entries of all histories together; beyond, the least active user leaves'),
     userRetentionMs: milliseconds
       .default(7_776_000_000)
       .describe('a user without an event for this long leaves'),

@@ -15,21 +15,43 @@ const apiKey = z.strictObject({
     .string()
     .regex(/^[0-9a-f]{64}$/)
     .describe('SHA-256 of the key, hexadecimal: `printf %s KEY | sha256sum`'),
-  scopes: z.array(z.enum(['read', 'write', 'admin'])).min(1),
+  scopes: z
+    .array(z.enum(['read', 'write', 'admin']))
+    .min(1)
+    .describe('read: ask; write: events, items, users; admin: jobs'),
+  ratePerSecond: z.number().positive().exactOptional().describe('requests; absent: the common one'),
+  rateBurst: count.exactOptional().describe('requests at once; absent: the common one'),
 })
 
 const http = z
   .strictObject({
-    host: z.string().min(1).default('127.0.0.1').describe('address to bind; others need API keys'),
+    host: z
+      .string()
+      .min(1)
+      .default('127.0.0.1')
+      .describe('address to listen on; any but loopback needs API keys'),
     port: whole.max(65_535).default(8080).describe('0: any free one'),
     apiKeys: z.array(apiKey).max(1000).default([]).describe('who may call; empty: loopback only'),
     bodyLimitBytes: bytes
       .max(2 ** 30)
       .default(1_048_576)
-      .describe('larger bodies are refused'),
-    maxEventsPerRequest: count.max(100_000).default(10_000).describe('events in one POST'),
+      .describe('largest JSON body and line of NDJSON'),
+    ndjsonLimitBytes: bytes
+      .max(2 ** 32)
+      .default(16_777_216)
+      .describe('largest NDJSON body, read as a stream'),
+    maxEventsPerRequest: count.max(100_000).default(10_000).describe('events in one JSON array'),
     maxConcurrent: count.max(100_000).default(512).describe('requests beyond are answered 503'),
+    maxConcurrentBytes: bytes.default(67_108_864).describe('of the bodies of requests under way'),
+    maxEventLoopDelayMs: milliseconds
+      .default(200)
+      .describe('requests are shed while the process is later than this'),
     requestTimeoutMs: milliseconds.default(10_000).describe('a request taking longer is cut off'),
+    visibilityWaitMs: milliseconds
+      .default(1_000)
+      .describe('how long a write waits to be visible, and a read for its minSequence'),
+    ratePerSecond: z.number().min(0).default(0).describe('requests of each API key; 0: unlimited'),
+    rateBurst: count.default(100).describe('requests of a key that may come at once'),
     drainMs: milliseconds.default(5_000).describe('how long a stop waits for requests under way'),
   })
   .prefault({})
