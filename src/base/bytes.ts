@@ -37,12 +37,14 @@ export class ByteWriter {
   }
 
   uint8(value: number): this {
-    this.#view.setUint8(this.#grow(1), value)
+    const at = this.#grow(1)
+    this.#bytes[at] = value
     return this
   }
 
   uint32(value: number): this {
-    this.#view.setUint32(this.#grow(4), value, true)
+    const at = this.#grow(4)
+    this.#view.setUint32(at, value, true)
     return this
   }
 
@@ -53,12 +55,14 @@ export class ByteWriter {
   }
 
   float32(value: number): this {
-    this.#view.setFloat32(this.#grow(4), value, true)
+    const at = this.#grow(4)
+    this.#view.setFloat32(at, value, true)
     return this
   }
 
   float64(value: number): this {
-    this.#view.setFloat64(this.#grow(8), value, true)
+    const at = this.#grow(8)
+    this.#view.setFloat64(at, value, true)
     return this
   }
 
@@ -73,16 +77,26 @@ export class ByteWriter {
   }
 
   string(value: string): this {
-    // One length byte is right for ids; a longer text is encoded aside first.
-    if (value.length * 3 < 0x80) {
-      const at = this.#grow(1 + value.length * 3)
-      const { written } = encoder.encodeInto(value, this.#bytes.subarray(at + 1))
-      this.#bytes[at] = written
-      this.#length = at + 1 + written
-      return this
+    // Most strings are short ids of ASCII: a loop is faster there than the encoder.
+    if (value.length < 0x80) {
+      const at = this.#grow(1 + value.length)
+      if (this.#ascii(value, at + 1)) {
+        this.#bytes[at] = value.length
+        return this
+      }
+      this.#length = at
     }
     const bytes = encoder.encode(value)
     return this.varint(bytes.length).bytes(bytes)
+  }
+
+  #ascii(value: string, at: number): boolean {
+    for (let i = 0; i < value.length; i += 1) {
+      const unit = value.charCodeAt(i)
+      if (unit >= 0x80) return false
+      this.#bytes[at + i] = unit
+    }
+    return true
   }
 
   bytes(value: Uint8Array): this {
