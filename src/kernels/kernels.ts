@@ -12,9 +12,10 @@ import type { FlatKernels } from './flat-kernels.ts'
 import type { Address, OperandsOf } from './operands.ts'
 import type { RankKernels } from './rank-kernels.ts'
 import { referenceKernels } from './reference.ts'
+import type { TableKernels } from './table-kernels.ts'
 import type { TowerKernels } from './tower-kernels.ts'
 
-export type Kernels = DenseKernels & FlatKernels & RankKernels & TowerKernels
+export type Kernels = DenseKernels & FlatKernels & RankKernels & TableKernels & TowerKernels
 
 export type KernelName = keyof Kernels
 
@@ -34,19 +35,34 @@ export interface KernelOptions {
 /** Bytes that one thread's kernels may use as they like during a call. */
 export const scratchBytes = 65_536
 
-/** Kernels on this arena's memory; takes `scratchBytes` of it. */
-export function loadKernels(arena: Arena, options: KernelOptions = {}): Kernels {
-  return instantiate(arena.memory, arena.bytes(scratchBytes).address, options)
+/** Where kernels work: everything that another thread needs to have the same ones. */
+export interface KernelSite {
+  readonly memory: WebAssembly.Memory
+  /** `scratchBytes` that no other thread's kernels use. */
+  readonly scratch: Address
+  /** Without it the site has the twins. */
+  readonly module: WebAssembly.Module | undefined
 }
 
-/** The same with scratch space that was allocated before: for the threads of a pool. */
-export function instantiate(
-  memory: WebAssembly.Memory,
-  scratch: Address,
-  { implementation = 'wasm' }: KernelOptions,
-): Kernels {
-  if (implementation === 'reference') return referenceKernels(memory)
-  const { exports } = new WebAssembly.Instance<Exports>(compiled(), { env: { memory } })
+/** A place in this arena, of which it takes `scratchBytes`. Throws `KERNELS_UNAVAILABLE`. */
+export function kernelSite(
+  arena: Arena,
+  { implementation = 'wasm' }: KernelOptions = {},
+): KernelSite {
+  return {
+    memory: arena.memory,
+    scratch: arena.bytes(scratchBytes).address,
+    module: implementation === 'wasm' ? compiled() : undefined,
+  }
+}
+
+/** Kernels on this arena's memory. */
+export const loadKernels = (arena: Arena, options: KernelOptions = {}): Kernels =>
+  instantiate(kernelSite(arena, options))
+
+export function instantiate({ memory, scratch, module }: KernelSite): Kernels {
+  if (module === undefined) return referenceKernels(memory)
+  const { exports } = new WebAssembly.Instance<Exports>(module, { env: { memory } })
   exports.useScratch(scratch)
   return exports
 }
@@ -54,13 +70,13 @@ export function instantiate(
 /** What the module exports: a test compares the names with those of the twins. */
 type Exports = Kernels & { useScratch(address: Address): void }
 
-let module: WebAssembly.Module | undefined
+let compilation: WebAssembly.Module | undefined
 
-/** Compiled on first use, once per thread. Throws `KERNELS_UNAVAILABLE`. */
+/** Compiled on first use; a pool's threads get the module from the thread that made them. */
 function compiled(): WebAssembly.Module {
   const file = new URL('../../build/kernels.wasm', import.meta.url)
   try {
-    module ??= new WebAssembly.Module(readFileSync(file))
+    compilation ??= new WebAssembly.Module(readFileSync(file))
   } catch (cause) {
     throw new ServiceError(
       'KERNELS_UNAVAILABLE',
@@ -68,5 +84,5 @@ function compiled(): WebAssembly.Module {
       { cause },
     )
   }
-  return module
+  return compilation
 }

@@ -13,3 +13,9 @@ declare namespace WebAssembly {
     readonly exports: Exports
   }
 }
+
+/** Newer than the libraries of es2024, and in every Node that we run on. */
+interface Atomics {
+  /** Tells the processor that this is a spinning loop. */
+  pause(): void
+}
