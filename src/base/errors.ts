@@ -150,6 +150,7 @@ const table = {
     text: 'the data directory {directory} cannot be used: {reason}',
   },
   INPUT_UNREADABLE: { status: 500, retryable: false, text: 'cannot read {file}: {reason}' },
+  REQUEST_FAILED: { status: 502, retryable: true, text: 'a request to {path} failed: {reason}' },
   USAGE_INVALID: { status: 500, retryable: false, text: '{what}: {reason}' },
   CHILD_FAILED: { status: 500, retryable: false, text: '{what} failed: {reason}' },
   CONFIG_INVALID: {

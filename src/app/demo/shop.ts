@@ -39,6 +39,7 @@ export type ShopEvent = ShopItem | ShopInteraction
 
 interface Item {
   readonly itemId: string
+  readonly title: string
   readonly niche: number
   /** How well it does within its niche, before any wave. */
   readonly appeal: number
@@ -110,8 +111,8 @@ export class Shop {
   }
 
   /** Any item of a niche, for telling a story. */
-  itemIn(niche: number): string | undefined {
-    return this.#items[this.#byNiche[niche]?.[0] ?? -1]?.itemId
+  itemIn(niche: number): { readonly itemId: string; readonly title: string } | undefined {
+    return this.#items[this.#byNiche[niche % nicheCount][0] ?? -1]
   }
 
   #addItem(): ShopItem {
@@ -123,13 +124,14 @@ export class Shop {
     const itemId = `item-${number + 1}`
     // A few do much better than the rest, as shops have it.
     const appeal = 1 / (0.15 + random.next())
-    this.#items.push({ itemId, niche, appeal })
-    this.#byNiche[niche].push(number)
     const noun = pick(category.nouns, random)
+    const title = `${pick(style.words, random)} ${noun} ${pick(makers, random)}`
+    this.#items.push({ itemId, title, niche, appeal })
+    this.#byNiche[niche].push(number)
     return {
       kind: 'item',
       itemId,
-      title: `${pick(style.words, random)} ${noun} ${pick(makers, random)}`,
+      title,
       categories: [category.name, style.name],
       price: Math.round((5 + 195 * random.next() ** 2) * 100) / 100,
     }

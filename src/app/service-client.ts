@@ -1,0 +1,107 @@
+/** A client of the service's own HTTP interface: the demo, the benchmarks and the crash test use it. */
+import * as z from 'zod'
+
+import { ServiceError } from '../base/errors.ts'
+import { type Metrics, parseMetrics } from './scrape.ts'
+
+const accepted = z.object({
+  accepted: z.int(),
+  rejected: z.array(z.object({ index: z.int(), code: z.string(), message: z.string() })),
+  offset: z.union([z.string(), z.null()]).optional(),
+})
+export type Accepted = z.infer<typeof accepted>
+
+const recommended = z.object({
+  items: z.array(
+    z.object({
+      id: z.string(),
+      score: z.number(),
+      attributes: z.record(z.string(), z.unknown()).optional(),
+    }),
+  ),
+  fallback: z.string().optional(),
+  model: z.object({ version: z.number(), sequence: z.number() }),
+})
+export type Recommended = z.infer<typeof recommended>
+
+const timeoutMs = 15_000
+
+export class ServiceClient {
+  readonly address: string
+  readonly #signal: AbortSignal | undefined
+
+  /** Requests under way end when `signal` aborts. */
+  constructor(address: string, signal?: AbortSignal) {
+    this.address = address
+    this.#signal = signal
+  }
+
+  /** Appends; resolves when durable. Throws `REQUEST_FAILED`. */
+  async sendEvents(events: readonly object[]): Promise<Accepted> {
+    return accepted.parse(await this.#json('POST', '/v1/events', events))
+  }
+
+  async sendItems(items: readonly object[]): Promise<void> {
+    await this.#json('POST', '/v1/items', items)
+  }
+
+  async recommend(
+    userId: string,
+    query: { readonly n: number; readonly minSequence?: string | undefined },
+  ): Promise<Recommended> {
+    const parameters = new URLSearchParams({ n: String(query.n) })
+    if (query.minSequence !== undefined) parameters.set('minSequence', query.minSequence)
+    const path = `/v1/recommendations/${encodeURIComponent(userId)}?${parameters.toString()}`
+    return recommended.parse(await this.#json('GET', path))
+  }
+
+  /** Resolves when the run has ended, well or not. */
+  async runJob(name: string): Promise<unknown> {
+    return this.#json('POST', `/v1/admin/jobs/${name}`, {})
+  }
+
+  async metrics(): Promise<Metrics> {
+    const response = await this.#fetch('GET', '/metrics')
+    return parseMetrics(await response.text())
+  }
+
+  /** True when everything is caught up. */
+  async isReady(): Promise<boolean> {
+    const response = await this.#fetch('GET', '/health/ready')
+    await response.arrayBuffer()
+    return response.ok
+  }
+
+  /** Resolves when ready. Throws `REQUEST_FAILED` after `limitMs`. */
+  async waitUntilReady(limitMs: number): Promise<void> {
+    const giveUp = AbortSignal.timeout(limitMs)
+    while (!(await this.isReady().catch(() => false))) {
+      if (giveUp.aborted || this.#signal?.aborted === true) {
+        const reason = `not ready within ${limitMs} ms`
+        throw new ServiceError('REQUEST_FAILED', { path: '/health/ready', reason })
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+
+  async #json(method: string, path: string, body?: unknown): Promise<unknown> {
+    const response = await this.#fetch(method, path, body)
+    const text = await response.text()
+    if (!response.ok) {
+      const reason = `${response.status} ${text.slice(0, 300)}`
+      throw new ServiceError('REQUEST_FAILED', { path, reason })
+    }
+    return JSON.parse(text) as unknown
+  }
+
+  async #fetch(method: string, path: string, body?: unknown): Promise<Response> {
+    const limits = [AbortSignal.timeout(timeoutMs), this.#signal].filter((s) => s !== undefined)
+    return fetch(`${this.address}${path}`, {
+      method,
+      signal: AbortSignal.any(limits),
+      ...(body === undefined
+        ? {}
+        : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+    })
+  }
+}
