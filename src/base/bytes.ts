@@ -3,8 +3,10 @@
  * UTF-8. A reader never reads past its end: it throws a `RangeError`, which the owner of the format
  * turns into its own error.
  */
+import type { StringInterner } from './interner.ts'
+
 const encoder = new TextEncoder()
-const decoder = new TextDecoder('utf-8', { fatal: true })
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** Grows as it is written; `finish` returns what was written, `reset` starts again. */
 export class ByteWriter {
@@ -129,11 +131,14 @@ export class ByteWriter {
 export class ByteReader {
   readonly #bytes: Uint8Array
   readonly #view: DataView
+  readonly #strings: StringInterner | undefined
   #at = 0
 
-  constructor(bytes: Uint8Array) {
+  /** `strings`: where many short strings repeat, the interner that decodes them. */
+  constructor(bytes: Uint8Array, strings?: StringInterner) {
     this.#bytes = bytes
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#strings = strings
   }
 
   get position(): number {
@@ -145,7 +150,7 @@ export class ByteReader {
   }
 
   uint8(): number {
-    return this.#view.getUint8(this.#take(1))
+    return this.#bytes[this.#take(1)]
   }
 
   uint32(): number {
@@ -161,6 +166,9 @@ export class ByteReader {
   }
 
   varint(): number {
+    const first = this.uint8()
+    if (first < 0x80) return first
+    this.#at -= 1
     let value = 0
     let scale = 1
     for (;;) {
@@ -177,6 +185,7 @@ export class ByteReader {
   string(): string {
     const length = this.varint()
     const at = this.#take(length)
+    if (this.#strings !== undefined) return this.#strings.decode(this.#bytes, at, length)
     return decoder.decode(this.#bytes.subarray(at, at + length))
   }
 

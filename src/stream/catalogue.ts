@@ -8,20 +8,13 @@ import { doubles, grown, integers, unsigned } from './columns.ts'
 import type { ItemUpsert } from './event.ts'
 import type { Item } from './example.ts'
 import { Handles, TouchOrder } from './handles.ts'
-import { DecayedCounts } from './popularity.ts'
+import { DecayedCounts, type PopularityAt } from './popularity.ts'
 import { readFeatures, readFields, writeFields } from './value-codec.ts'
 
 export interface ItemPage {
   readonly items: readonly Item[]
   /** Where the next page starts; undefined at the end. */
   readonly cursor: number | undefined
-}
-
-/** A moment, and what is added to every count before the logarithm. */
-export interface PopularityAt {
-  /** Epoch ms; before the newest interaction it is taken as that. */
-  readonly time: number
-  readonly smoothing: number
 }
 
 export interface Catalogue {
@@ -52,6 +45,8 @@ export interface Catalogue {
   decayedCounts(handles: Int32Array, time: number, out: Float32Array): void
   /** ln(decayed count + smoothing) of each handle. */
   logPopularity(handles: Int32Array, at: PopularityAt, out: Float32Array): void
+  /** Decayed count of one item at `time`. */
+  decayedCount(handle: number, time: number): number
   /** Decayed count of all interactions together at `time`. */
   totalCount(time: number): number
 }
@@ -165,6 +160,10 @@ export class ItemStore implements Catalogue {
     this.#popularity.logCounts(handles, at, out)
   }
 
+  decayedCount(handle: number, time: number): number {
+    return this.#popularity.count(handle, time)
+  }
+
   totalCount(time: number): number {
     return this.#popularity.total(time)
   }
@@ -249,6 +248,7 @@ export class ItemStore implements Catalogue {
 
   release(): void {
     this.#handles.release()
+    this.#popularity.settle()
   }
 
   write(writer: ByteWriter): void {

@@ -59,6 +59,8 @@ export interface Example {
   readonly isNewItem: boolean
   /** Interactions with the item before this one. */
   readonly itemInteractions: number
+  /** Decayed count of the item just before the event, at stream time. */
+  readonly itemPopularity: number
   /** The item is among `seen`. */
   readonly isRepeat: boolean
   /** Facts knew nothing of the user before. */

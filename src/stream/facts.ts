@@ -156,7 +156,10 @@ export class Facts {
     }
   }
 
-  /** Lets the handles of items and users that left be given to new ones: call it between batches only. */
+  /**
+   * Between batches: lets the handles of items and users that left be given to new ones, and settles
+   * the popularity counts (see `PopularityAt`).
+   */
   release(): void {
     this.#items.release()
     this.#users.release()
@@ -236,6 +239,7 @@ export class Facts {
       weight: event.weight ?? 1,
       isNewItem,
       itemInteractions: this.#items.interactions(item.handle),
+      itemPopularity: this.#items.decayedCount(item.handle, this.#time),
       isRepeat: this.#users.hasSeen(user, item.handle),
       isNewUser,
       acceptedAt: event.acceptedAt,

@@ -1,0 +1,47 @@
+/**
+ * Turns short UTF-8 byte strings into strings, giving the same string object again for bytes met lately.
+ * Streams repeat themselves: a repeated id is then neither allocated, nor hashed again by the maps that
+ * it is looked up in. A direct-mapped cache of fixed size; a collision replaces.
+ */
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** Longer strings are rarely repeated, and comparing them costs more than it saves. */
+const maxLength = 40
+
+export class StringInterner {
+  readonly #strings: string[]
+
+  /** `slots`: a power of two. */
+  constructor(slots = 1 << 15) {
+    this.#strings = Array.from({ length: slots }, () => '')
+  }
+
+  /** The string of `bytes[at .. at + length)`. Throws `TypeError` for what is no UTF-8. */
+  decode(bytes: Uint8Array, at: number, length: number): string {
+    if (length > maxLength) return decoder.decode(bytes.subarray(at, at + length))
+    let hash = length
+    for (let i = at; i < at + length; i += 1) hash = Math.imul(hash ^ bytes[i], 0x01000193)
+    const slot = (hash ^ (hash >>> 15)) & (this.#strings.length - 1)
+    const known = this.#strings[slot]
+    if (known.length === length && isText(known, bytes, at)) return known
+    const text = asciiText(bytes, at, length)
+    if (text === undefined) return decoder.decode(bytes.subarray(at, at + length))
+    this.#strings[slot] = text
+    return text
+  }
+}
+
+/** Whether ASCII text and bytes are the same: other text has no unit equal to a byte of its UTF-8. */
+function isText(text: string, bytes: Uint8Array, at: number): boolean {
+  for (let i = 0; i < text.length; i += 1) if (text.charCodeAt(i) !== bytes[at + i]) return false
+  return true
+}
+
+function asciiText(bytes: Uint8Array, at: number, length: number): string | undefined {
+  let text = ''
+  for (let i = at; i < at + length; i += 1) {
+    if (bytes[i] >= 0x80) return undefined
+    text += String.fromCharCode(bytes[i])
+  }
+  return text
+}
