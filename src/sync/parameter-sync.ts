@@ -9,8 +9,9 @@ export interface ParameterPublisher {
   publish(delta: Delta): Promise<void>
 
   /**
-   * Called when a reader has missed something: returns everything, as deltas of which the first has
-   * `base` 0 and which end at the sequence last published.
+   * Called when a reader starts from nothing or has missed something: returns everything, in pieces, as
+   * deltas that all carry the sequence at which the trainer stands (1 or more); the first has `base` 0, the
+   * others that sequence. The next delta published builds on it.
    */
   onResync(snapshot: () => Iterable<Delta>): void
 
