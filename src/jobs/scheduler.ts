@@ -8,7 +8,7 @@ export type JobPayload = Readonly<Record<string, string | number | boolean>>
 export interface JobContext {
   readonly signal: AbortSignal
   /** 0..1. */
-  progress(done: number): void
+  readonly progress: (done: number) => void
 }
 
 export type JobHandler = (payload: JobPayload, context: JobContext) => Promise<JobPayload>
@@ -39,11 +39,15 @@ export interface Scheduler {
   every(name: string, intervalMs: number, payload: JobPayload): void
 
   /**
-   * Runs it now; resolves with the finished run, failed or not. Throws `JOB_UNKNOWN`, `JOB_BUSY`.
+   * Runs it now; resolves with the finished run, failed or not. Rejects with `JOB_UNKNOWN`,
+   * `JOB_BUSY`, and with `SHUTTING_DOWN` once it is stopped.
    */
   run(name: string, payload: JobPayload): Promise<JobRun>
 
-  /** The newest runs first, bounded. */
+  /** What `run` accepts, in the order of definition. */
+  names(): readonly string[]
+
+  /** The newest runs first, those under way among them; bounded. */
   history(): readonly JobRun[]
 
   start(): void

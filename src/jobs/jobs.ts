@@ -1,0 +1,105 @@
+/**
+ * The periodic jobs and what they ask of others. `restrict` and `checkpoint` change the trainer's
+ * state, so they are commands that it executes between batches; `auditRecall` works on a snapshot;
+ * `expire` appends deletions to the log, as any client would.
+ */
+import type { Clock } from '../base/clock.ts'
+import { ServiceError } from '../base/errors.ts'
+import type { JobContext, JobPayload, Scheduler } from './scheduler.ts'
+
+/** Commands to the one trainer; each resolves when it was executed, between two batches. */
+export interface TrainerCommands {
+  /** Evicts down to the policy's bound: one table, or all. Rejects for a table that is not there. */
+  restrict(request: { readonly table?: string | undefined }): Promise<RestrictReport>
+  checkpoint(): Promise<CheckpointReport>
+}
+
+export interface RestrictReport {
+  /** Rows evicted. */
+  readonly removed: number
+  /** Rows left. */
+  readonly rows: number
+}
+
+export interface CheckpointReport {
+  /** Name of the checkpoint, as `inspect` takes it. */
+  readonly name: string
+  /** Steps taken by the model in it. */
+  readonly modelVersion: number
+  readonly bytes: number
+}
+
+/** Compares the live index with exact search under the current parameters. */
+export interface RecallAudit {
+  audit(signal: AbortSignal): Promise<RecallReport>
+}
+
+export interface RecallReport {
+  readonly recall10: number
+  readonly recall100: number
+  /** Queries asked, of how many indexed items. */
+  readonly queries: number
+  readonly items: number
+}
+
+export interface ItemExpiry {
+  /** Ids of at most `limit` items whose `expiresAt` is not after `now` (epoch ms). */
+  expired(now: number, limit: number): readonly string[]
+  /** Appends a deletion for each; resolves when `expired` no longer lists them. */
+  remove(itemIds: readonly string[]): Promise<void>
+}
+
+export interface JobDependencies {
+  readonly clock: Clock
+  readonly trainer: TrainerCommands
+  readonly audit: RecallAudit
+  readonly expiry: ItemExpiry
+}
+
+/** Items per append, and per run: the next run goes on where one stops. */
+const expireChunk = 1_000
+const expireMaximum = 100_000
+
+/** Declares every job; when they run is the caller's to say, with `scheduler.every`. */
+export function defineJobs(scheduler: Scheduler, dependencies: JobDependencies): void {
+  const { trainer, audit } = dependencies
+  scheduler.define('restrict', async (payload) => {
+    const { removed, rows } = await trainer.restrict({ table: optionalText(payload, 'table') })
+    return { removed, rows }
+  })
+  scheduler.define('checkpoint', async () => {
+    const { name, modelVersion, bytes } = await trainer.checkpoint()
+    return { name, modelVersion, bytes }
+  })
+  scheduler.define('auditRecall', async (_, { signal }) => {
+    const { recall10, recall100, queries, items } = await audit.audit(signal)
+    return { recall10, recall100, queries, items }
+  })
+  scheduler.define('expire', (_, context) => expire(dependencies, context))
+}
+
+/**
+ * An item whose expiry is moved by a write that is in the log but not yet folded here is deleted
+ * all the same: the deletion stands after the write. The window is the lag of the facts, milliseconds.
+ */
+async function expire(
+  { clock, expiry }: JobDependencies,
+  { signal, progress }: JobContext,
+): Promise<JobPayload> {
+  let removed = 0
+  while (removed < expireMaximum) {
+    signal.throwIfAborted()
+    const itemIds = expiry.expired(clock.now(), Math.min(expireChunk, expireMaximum - removed))
+    if (itemIds.length === 0) break
+    await expiry.remove(itemIds)
+    removed += itemIds.length
+    progress(removed / expireMaximum)
+  }
+  return { removed }
+}
+
+function optionalText(payload: JobPayload, name: string): string | undefined {
+  const value = payload[name]
+  if (value === undefined || typeof value === 'string') return value
+  throw new ServiceError('REQUEST_INVALID', { path: `payload.${name}`, reason: 'not a string' })
+}
