@@ -1,0 +1,243 @@
+/**
+ * The fastify instance: hooks, parsers, error answers, and every route. It listens to nothing; that
+ * is `server.ts`.
+ */
+import { randomBytes } from 'node:crypto'
+import { STATUS_CODES } from 'node:http'
+import type { IncomingMessage } from 'node:http'
+
+import swagger from '@fastify/swagger'
+import { fastify } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+
+import { ServiceError } from '../../base/errors.ts'
+import { collect, parseJson } from './body.ts'
+import type { ServerDependencies } from './dependencies.ts'
+import { answerFor, mediaType, sendError, toServiceError } from './error-answer.ts'
+import { announcedBytes } from './gate.ts'
+import type { Gate } from './gate.ts'
+import { Ingest } from './ingest.ts'
+import type { LoadGuard } from './load-guard.ts'
+import { addEventRoutes } from './routes/events.ts'
+import { addItemRoutes } from './routes/items.ts'
+import { addJobRoutes } from './routes/jobs.ts'
+import { addOperationRoutes } from './routes/operations.ts'
+import { addRecommendationRoutes } from './routes/recommendations.ts'
+import { addUserRoutes } from './routes/users.ts'
+import type { HttpSettings } from './settings.ts'
+
+export interface AppParts {
+  readonly settings: HttpSettings
+  readonly dependencies: ServerDependencies
+  readonly gate: Gate
+  readonly load: LoadGuard
+}
+
+/** What every route is built from. */
+export interface RouteParts extends AppParts {
+  readonly ingest: Ingest
+}
+
+/** An id of 256 bytes, each of them percent-encoded. */
+const longestParameter = 3 * 256
+
+const largestHeaders = 16_384
+
+const securityHeaders = {
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'referrer-policy': 'no-referrer',
+  'cross-origin-resource-policy': 'same-origin',
+  'cache-control': 'no-store',
+}
+
+export async function createApp(parts: AppParts): Promise<FastifyInstance> {
+  const { settings, dependencies } = parts
+  const app = fastify({
+    logger: false,
+    bodyLimit: settings.bodyLimitBytes,
+    requestTimeout: settings.requestTimeoutMs,
+    handlerTimeout: settings.requestTimeoutMs,
+    connectionTimeout: 0,
+    keepAliveTimeout: 72_000,
+    genReqId: requestIds(),
+    rewriteUrl: ({ url = '/' }) => escapeBytes(url),
+    http: { maxHeaderSize: largestHeaders },
+    routerOptions: { maxParamLength: longestParameter },
+    frameworkErrors: (error, request, reply) => sendFailure(error, request, reply),
+    clientErrorHandler: brokenRequestAnswer(settings),
+  })
+  const sendFailure = (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {
+    void sendError(error, {
+      request,
+      reply: reply.headers(securityHeaders),
+      log: dependencies.logger,
+    })
+  }
+  // Inputs are parsed by their schemas where a route is handled: see `route.ts`.
+  app.setValidatorCompiler(() => () => true)
+  app.setErrorHandler((error, request, reply) => sendFailure(error, request, reply))
+  addBodyParsers(app, settings)
+  addHooks(app, parts)
+  await app.register(swagger, { openapi: documentHead(settings.version) })
+  const paths = rememberPaths(app)
+  addRoutes(app, parts)
+  app.setNotFoundHandler((request) => {
+    throw unknownRoute(request, paths)
+  })
+  await app.ready()
+  return app
+}
+
+function addRoutes(app: FastifyInstance, parts: AppParts): void {
+  const { settings, dependencies } = parts
+  const routeParts = { ...parts, ingest: new Ingest(dependencies, settings) }
+  // In a plugin of its own, so that the document's hook sees every route.
+  void app.register((scope, _, done) => {
+    addEventRoutes(scope, routeParts)
+    addItemRoutes(scope, routeParts)
+    addUserRoutes(scope, routeParts)
+    addRecommendationRoutes(scope, routeParts)
+    addJobRoutes(scope, routeParts)
+    addOperationRoutes(scope, routeParts)
+    done()
+  })
+}
+
+function addBodyParsers(app: FastifyInstance, { bodyLimitBytes }: HttpSettings): void {
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', async (_: FastifyRequest, body: IncomingMessage) =>
+    parseJson(await collect(body, bodyLimitBytes)),
+  )
+  const ndjson = ['application/x-ndjson', 'application/ndjson', 'application/jsonl']
+  app.addContentTypeParser(ndjson, (request, body, done) => {
+    if (request.routeOptions.config.ndjson === true) done(null, body)
+    else done(mediaType('NDJSON'))
+  })
+  app.addContentTypeParser('*', (request, _, done) => {
+    done(mediaType(request.headers['content-type'] ?? 'none'))
+  })
+}
+
+function addHooks(app: FastifyInstance, { settings, dependencies, gate, load }: AppParts): void {
+  const { metrics } = dependencies
+  app.addHook('onRequest', (request, reply, done) => {
+    void reply.headers(securityHeaders).header('x-request-id', request.id)
+    const { ndjson } = request.routeOptions.config
+    const limit = ndjson === true ? settings.ndjsonLimitBytes : settings.bodyLimitBytes
+    const bytes = announcedBytes(request, limit)
+    try {
+      gate.admit(request, bytes)
+    } catch (error) {
+      metrics.countRefused(toServiceError(error).code)
+      throw error
+    } finally {
+      load.enter(bytes)
+      // Comes also when the client goes away before its answer.
+      reply.raw.once('close', () => load.leave(bytes))
+    }
+    done()
+  })
+  app.addHook('onResponse', (request, reply, done) => {
+    const route = request.routeOptions.url ?? 'unknown'
+    const { method } = request
+    const seconds = reply.elapsedTime / 1_000
+    metrics.countRequest({ route, method, status: reply.statusCode, seconds })
+    done()
+  })
+}
+
+const documentHead = (version: string): object => ({
+  openapi: '3.1.0',
+  info: {
+    title: 'freshet',
+    description: 'A recommendation service that learns from every interaction as it happens.',
+    version,
+    license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+  },
+  components: {
+    securitySchemes: {
+      apiKey: { type: 'http', scheme: 'bearer', description: 'Scopes: read, write, admin.' },
+    },
+  },
+})
+
+/** The client's own id when it is harmless in a log, else one of ours: unique in and over processes. */
+function requestIds(): (request: IncomingMessage) => string {
+  const prefix = randomBytes(6).toString('hex')
+  let count = 0
+  return ({ headers }) => {
+    const given = headers['x-request-id']
+    if (typeof given === 'string' && /^[\w.:-]{1,64}$/.test(given)) return given
+    count += 1
+    return `${prefix}-${count.toString(36)}`
+  }
+}
+
+/** Raw bytes in a path (as `curl` sends an emoji) become what they stand for: percent-encoded. */
+const escapeBytes = (url: string): string =>
+  url.replace(/[^\x21-\x7e]/g, (byte) => `%${byte.charCodeAt(0).toString(16).padStart(2, '0')}`)
+
+interface KnownPath {
+  readonly pattern: RegExp
+  readonly method: string
+}
+
+/** Every route that is added from now on, to tell a wrong method from a wrong path. */
+function rememberPaths(app: FastifyInstance): readonly KnownPath[] {
+  const paths: KnownPath[] = []
+  app.addHook('onRoute', ({ url, method }) => {
+    const escaped = url.replace(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`)
+    const pattern = new RegExp(`^${escaped.replace(/:\w+/g, '[^/]+')}$`)
+    for (const one of [method].flat()) paths.push({ pattern, method: one })
+  })
+  return paths
+}
+
+function unknownRoute({ method, url }: FastifyRequest, paths: readonly KnownPath[]): ServiceError {
+  const [path = '/'] = url.split('?', 1)
+  const allowed = paths.filter(({ pattern }) => pattern.test(path)).map((known) => known.method)
+  if (allowed.length === 0) {
+    return new ServiceError('ROUTE_UNKNOWN', { method, path: path.slice(0, 256) })
+  }
+  return new ServiceError('METHOD_NOT_ALLOWED', {
+    method,
+    allowed: [...new Set(allowed)].join(', '),
+  })
+}
+
+interface Connection {
+  readonly writable: boolean
+  end(text: string): void
+  destroy(): void
+}
+
+/** What came is no HTTP request, or too slow or too long: there is no request to answer by. */
+const brokenRequestAnswer =
+  (settings: HttpSettings) =>
+  (error: Error & { code?: string }, socket: Connection): void => {
+    if (!socket.writable || error.code === 'ECONNRESET') return socket.destroy()
+    const failure = brokenRequest(error, settings)
+    const body = JSON.stringify(answerFor(failure, 'none'))
+    const head = [
+      `HTTP/1.1 ${failure.status} ${STATUS_CODES[failure.status] ?? ''}`,
+      'connection: close',
+      'content-type: application/json; charset=utf-8',
+      `content-length: ${Buffer.byteLength(body)}`,
+    ]
+    socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
+  }
+
+function brokenRequest(
+  { code, message }: Error & { code?: string },
+  { requestTimeoutMs }: HttpSettings,
+): ServiceError {
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    return new ServiceError('HEADERS_TOO_LARGE', { limit: largestHeaders })
+  }
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    return new ServiceError('REQUEST_TIMEOUT', { limitMs: requestTimeoutMs })
+  }
+  return new ServiceError('HTTP_MALFORMED', { reason: message })
+}

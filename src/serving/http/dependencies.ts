@@ -1,0 +1,108 @@
+/**
+ * What the HTTP server needs of the rest of the process, and no more: narrow views that the
+ * composition root fills. The server writes by appending events, and reads from the replica's facts.
+ */
+import type { Clock } from '../../base/clock.ts'
+import type { Features } from '../../base/features.ts'
+import type { Scheduler } from '../../jobs/scheduler.ts'
+import type { EventLog } from '../../stream/event-log.ts'
+import type { Json } from '../../stream/event.ts'
+import type { RecommendRequest, Recommendations, SimilarRequest } from '../recommendation.ts'
+import type { Metrics } from './metrics.ts'
+
+type Attributes = Readonly<Record<string, Json>>
+
+/** An item as the catalogue knows it. Times are epoch ms. */
+export interface ItemView {
+  readonly id: string
+  readonly features: Features
+  readonly attributes: Attributes
+  readonly hidden: boolean
+  readonly expiresAt?: number | undefined
+  readonly crowdingTag?: string | undefined
+  readonly firstSeenAt: number
+  readonly lastTouchedAt: number
+}
+
+export interface ItemPage {
+  readonly items: readonly ItemView[]
+  /** Where the next page starts; absent on the last. Opaque to clients. */
+  readonly next?: string | undefined
+}
+
+export interface CatalogueReader {
+  get(itemId: string): ItemView | undefined
+  /**
+   * At most `limit` items from a cursor on; items that stay are each seen once by a whole walk.
+   * Throws `REQUEST_INVALID` for a cursor that it has not made.
+   */
+  list(cursor: string | undefined, limit: number): ItemPage
+}
+
+export interface UserView {
+  readonly id: string
+  readonly features: Features
+  /** Newest first, distinct items, bounded by the facts' `historyLength`. */
+  readonly history: readonly HistoryView[]
+  /** How many items are remembered as seen. */
+  readonly seen: number
+}
+
+export interface HistoryView {
+  readonly itemId: string
+  readonly type: string
+  readonly timestamp: number
+}
+
+export interface UsersReader {
+  get(userId: string): UserView | undefined
+}
+
+/** The part of the `Retriever` that the server uses. */
+export interface Recommender {
+  recommend(request: RecommendRequest): Promise<Recommendations>
+  /** Throws `ITEM_UNKNOWN`. */
+  similar(request: SimilarRequest): Promise<Recommendations>
+}
+
+/** How far the facts that this process answers from have come. */
+export interface Visibility {
+  /**
+   * Resolves true once events up to and including `offset` are folded, false when `timeoutMs` has
+   * passed before. An offset that no append has returned counts as not reached.
+   */
+  waitFor(offset: string, timeoutMs: number): boolean | Promise<boolean>
+}
+
+export interface ReadinessCheck {
+  /** facts, parameters, index, log, trainer, ... */
+  readonly name: string
+  readonly ready: boolean
+  /** What is missing, for a person: '12 of 400 events folded'. */
+  readonly detail?: string | undefined
+}
+
+export interface HealthSource {
+  checks(): readonly ReadinessCheck[]
+}
+
+/** As pino and fastify have it. */
+export interface Logger {
+  debug(object: object, message: string): void
+  info(object: object, message: string): void
+  warn(object: object, message: string): void
+  error(object: object, message: string): void
+}
+
+export interface ServerDependencies {
+  readonly clock: Clock
+  readonly log: Pick<EventLog, 'append'>
+  readonly catalogue: CatalogueReader
+  readonly users: UsersReader
+  readonly recommender: Recommender
+  readonly visibility: Visibility
+  readonly health: HealthSource
+  readonly jobs: Pick<Scheduler, 'names' | 'run' | 'history'>
+  readonly metrics: Metrics
+  readonly logger: Logger
+}

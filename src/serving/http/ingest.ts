@@ -1,0 +1,138 @@
+/**
+ * From wire values to durable events. Each value is judged by itself, so one bad event never rejects
+ * its neighbours; those that are good are appended together, all or none.
+ */
+import { ServiceError } from '../../base/errors.ts'
+import type { ErrorCode } from '../../base/errors.ts'
+import { parseEvent } from '../../stream/event-schema.ts'
+import type { Event } from '../../stream/event.ts'
+import type { ServerDependencies } from './dependencies.ts'
+import type { Call } from './route.ts'
+import type { Written } from './schemas.ts'
+import type { HttpSettings } from './settings.ts'
+
+export interface Rejection {
+  /** Place in the request, from 0; of NDJSON, blank lines are not counted. */
+  readonly index: number
+  readonly code: ErrorCode
+  readonly path: string
+  readonly message: string
+}
+
+/** What has become of a request's events so far. */
+export interface Tally {
+  received: number
+  accepted: number
+  /** The first of them, bounded. */
+  readonly rejected: Rejection[]
+  /** How many more there are. */
+  unlisted: number | undefined
+  /** Of the last event accepted. */
+  offset: string | undefined
+}
+
+const listedRejections = 10_000
+
+export const emptyTally = (): Tally => ({
+  received: 0,
+  accepted: 0,
+  rejected: [],
+  unlisted: undefined,
+  offset: undefined,
+})
+
+export class Ingest {
+  readonly #dependencies: ServerDependencies
+  readonly #settings: HttpSettings
+  #lastOffset: string | undefined
+
+  constructor(dependencies: ServerDependencies, settings: HttpSettings) {
+    this.#dependencies = dependencies
+    this.#settings = settings
+  }
+
+  /**
+   * Adds to `tally` what becomes of `values`; resolves when the accepted ones are durable. With an
+   * idempotency key an event that has no id of its own gets one from it, so a repeated request counts
+   * once.
+   */
+  async accept(values: readonly unknown[], tally: Tally, idempotencyKey?: string): Promise<void> {
+    const events: Event[] = []
+    for (const value of values) {
+      const index = tally.received
+      tally.received += 1
+      const wire = idempotencyKey === undefined ? value : named(value, `${idempotencyKey}#${index}`)
+      const parsed = value instanceof ServiceError ? value : this.#parse(wire)
+      if (parsed instanceof ServiceError) this.#reject(tally, index, parsed)
+      else events.push(parsed)
+    }
+    if (events.length === 0) return
+    tally.offset = await this.#append(events)
+    tally.accepted += events.length
+  }
+
+  /** One event that the server words itself; its offset. Throws `EVENT_INVALID`. */
+  async write(wire: object, idempotencyKey: string | undefined): Promise<string> {
+    const tally = emptyTally()
+    await this.accept([wire], tally, idempotencyKey)
+    const [rejection] = tally.rejected
+    if (tally.offset === undefined) throw asError(rejection)
+    return tally.offset
+  }
+
+  /** As `write`, and waits within bounds until reads show it: so a client reads its own writes. */
+  async writeVisibly(id: string, wire: object, { idempotencyKey }: Call): Promise<Written> {
+    const offset = await this.write(wire, idempotencyKey)
+    return { id, offset, visible: await this.visible(offset) }
+  }
+
+  /** Whether what has been appended up to `offset` can be read, waited for within bounds. */
+  visible(offset: string): boolean | Promise<boolean> {
+    return this.#dependencies.visibility.waitFor(offset, this.#settings.visibilityWaitMs)
+  }
+
+  /** Waits, within bounds, until everything that this process has appended can be read. */
+  async settle(): Promise<void> {
+    if (this.#lastOffset !== undefined) await this.visible(this.#lastOffset)
+  }
+
+  async #append(events: readonly Event[]): Promise<string | undefined> {
+    const { log, clock, metrics } = this.#dependencies
+    const begin = clock.monotonic()
+    const offsets = await log.append(events)
+    metrics.observeAppend((clock.monotonic() - begin) / 1_000)
+    metrics.countAccepted(events.length)
+    const last = offsets.at(-1)
+    this.#lastOffset = last
+    return last
+  }
+
+  #parse(value: unknown): Event | ServiceError {
+    const { futureSkewMs } = this.#settings
+    const now = this.#dependencies.clock.now()
+    const parsed = parseEvent(value, { now, maxFutureMs: futureSkewMs })
+    if ('event' in parsed) return parsed.event
+    const { path, message } = parsed.error
+    return new ServiceError('EVENT_INVALID', { path, reason: message })
+  }
+
+  #reject(tally: Tally, index: number, { code, message, details }: ServiceError): void {
+    this.#dependencies.metrics.countRejected(code)
+    if (tally.rejected.length >= listedRejections) {
+      tally.unlisted = (tally.unlisted ?? 0) + 1
+      return
+    }
+    tally.rejected.push({ index, code, path: String(details['path'] ?? ''), message })
+  }
+}
+
+export const asError = (rejection: Rejection | undefined): ServiceError =>
+  new ServiceError('EVENT_INVALID', {
+    path: rejection?.path ?? '',
+    reason: rejection?.message ?? 'not an event',
+  })
+
+const named = (value: unknown, eventId: string): unknown =>
+  typeof value === 'object' && value !== null && !('eventId' in value)
+    ? { ...value, eventId }
+    : value

@@ -1,0 +1,283 @@
+/**
+ * What the rest of the process hands over at each scrape, as plain data, and how it is named for
+ * Prometheus. Every part is optional: what a process has no role for, it does not report.
+ */
+import type { Family, HistogramFamily, HistogramView, Sample } from './exposition.ts'
+
+export interface RankingView {
+  readonly hr10: number
+  readonly ndcg10: number
+  readonly mrr10: number
+  readonly evaluated: number
+}
+
+export interface TableView {
+  readonly name: string
+  readonly rows: number
+  readonly capacityRows: number
+  readonly bytes: number
+  readonly admitted: number
+  readonly refused: number
+  readonly evicted: number
+}
+
+/** Counts are since the start of the process; times epoch ms. */
+export interface MetricsSnapshot {
+  /** From acceptance to visible, by stage, in milliseconds. */
+  readonly freshness?: Readonly<Record<'fact' | 'parameter' | 'index', HistogramView>>
+  readonly alignment?:
+    | { readonly recall10: number; readonly recall100: number; readonly items: number }
+    | undefined
+  readonly trainer?: {
+    readonly steps: number
+    readonly events: number
+    readonly examples: number
+    readonly duplicates: number
+    readonly loss: number
+    readonly guardTrips: number
+    readonly quarantined: number
+    /** Events in the log that are not yet trained on. */
+    readonly lagEvents: number
+    /** Acceptance of the newest event trained on; 0: none. */
+    readonly watermarkAt: number
+  }
+  /** Progressive metrics: the model's and its baselines', by name. */
+  readonly evaluation?: Readonly<Record<string, RankingView>>
+  readonly tables?: readonly TableView[]
+  readonly facts?: {
+    readonly items: number
+    readonly users: number
+    readonly events: number
+    readonly lagEvents: number
+  }
+  readonly index?: {
+    readonly items: number
+    readonly capacityItems: number
+    readonly bytes: number
+    /** Items waiting to be embedded again. */
+    readonly queued: number
+    /** Model versions between the newest and the oldest vector. */
+    readonly versionSpread: number
+  }
+  readonly sync?: {
+    readonly sequence: number
+    readonly deltas: number
+    readonly bytes: number
+    readonly resyncs: number
+  }
+  readonly log?: {
+    readonly bytes: number
+    readonly pendingEvents: number
+    readonly fsyncs: number
+    /** In milliseconds. */
+    readonly fsyncDuration?: HistogramView
+  }
+  readonly checkpoints?: {
+    readonly written: number
+    readonly lastAt: number
+    readonly lastBytes: number
+    readonly lastSeconds: number
+  }
+}
+
+type Scalar = readonly [
+  name: string,
+  help: string,
+  read: (snapshot: MetricsSnapshot) => number | undefined,
+]
+
+/** What is not there is not shown. A name that ends in `_total` is a counter, any other a gauge. */
+const scalars: readonly Scalar[] = [
+  ['freshet_alignment_indexed_items', 'Items of the last audit', (s) => s.alignment?.items],
+  ['freshet_trainer_steps_total', 'Batches trained', (s) => s.trainer?.steps],
+  ['freshet_trainer_events_total', 'Events folded by the trainer', (s) => s.trainer?.events],
+  ['freshet_trainer_examples_total', 'Examples trained on', (s) => s.trainer?.examples],
+  [
+    'freshet_trainer_duplicate_events_total',
+    'Events whose id was seen before',
+    (s) => s.trainer?.duplicates,
+  ],
+  ['freshet_trainer_loss_nats', 'Loss of the last batches, smoothed', (s) => s.trainer?.loss],
+  [
+    'freshet_trainer_guard_trips_total',
+    'Batches that the guard refused',
+    (s) => s.trainer?.guardTrips,
+  ],
+  [
+    'freshet_trainer_quarantined_batches_total',
+    'Refused batches written aside',
+    (s) => s.trainer?.quarantined,
+  ],
+  ['freshet_trainer_lag_events', 'Events not yet trained on', (s) => s.trainer?.lagEvents],
+  [
+    'freshet_trainer_watermark_timestamp_seconds',
+    'Acceptance of the newest event trained on',
+    (s) => seconds(s.trainer?.watermarkAt),
+  ],
+  ['freshet_facts_items', 'Items known', (s) => s.facts?.items],
+  ['freshet_facts_users', 'Users known', (s) => s.facts?.users],
+  ['freshet_facts_events_total', 'Events folded by the replica', (s) => s.facts?.events],
+  ['freshet_facts_lag_events', 'Events not yet folded', (s) => s.facts?.lagEvents],
+  ['freshet_index_size_items', 'Items that can be found', (s) => s.index?.items],
+  ['freshet_index_capacity_items', 'Items that fit', (s) => s.index?.capacityItems],
+  ['freshet_index_memory_bytes', 'Memory of the index', (s) => s.index?.bytes],
+  ['freshet_index_queued_items', 'Items to be embedded again', (s) => s.index?.queued],
+  [
+    'freshet_alignment_version_spread_steps',
+    'Model versions between the newest and the oldest vector',
+    (s) => s.index?.versionSpread,
+  ],
+  ['freshet_sync_sequence_deltas', 'Sequence of the last delta applied', (s) => s.sync?.sequence],
+  ['freshet_sync_applied_deltas_total', 'Deltas applied', (s) => s.sync?.deltas],
+  ['freshet_sync_applied_bytes_total', 'Bytes of deltas applied', (s) => s.sync?.bytes],
+  ['freshet_sync_resyncs_total', 'Times that everything was sent again', (s) => s.sync?.resyncs],
+  ['freshet_log_size_bytes', 'Bytes that the log keeps', (s) => s.log?.bytes],
+  [
+    'freshet_log_pending_events',
+    'Events appended and not yet durable',
+    (s) => s.log?.pendingEvents,
+  ],
+  ['freshet_log_fsyncs_total', 'Syncs of the log to disk', (s) => s.log?.fsyncs],
+  ['freshet_checkpoint_written_total', 'Checkpoints written', (s) => s.checkpoints?.written],
+  [
+    'freshet_checkpoint_last_timestamp_seconds',
+    'When the last checkpoint was written',
+    (s) => seconds(s.checkpoints?.lastAt),
+  ],
+  ['freshet_checkpoint_last_size_bytes', 'Size of the last one', (s) => s.checkpoints?.lastBytes],
+  [
+    'freshet_checkpoint_last_duration_seconds',
+    'How long the last one took',
+    (s) => s.checkpoints?.lastSeconds,
+  ],
+]
+
+type Labelled = readonly [
+  name: string,
+  help: string,
+  labelNames: readonly string[],
+  read: (snapshot: MetricsSnapshot) => readonly Sample[],
+]
+
+const tables = (
+  { tables: views = [] }: MetricsSnapshot,
+  read: (table: TableView) => number,
+): readonly Sample[] => views.map((table) => [[table.name], read(table)])
+
+const rankings = (
+  { evaluation = {} }: MetricsSnapshot,
+  read: (ranking: RankingView) => number,
+): readonly Sample[] =>
+  Object.entries(evaluation).map(([ranker, ranking]) => [[ranker], read(ranking)])
+
+const labelled: readonly Labelled[] = [
+  [
+    'freshet_alignment_recall_ratio',
+    'Items of exact search with current parameters that the live index finds',
+    ['k'],
+    ({ alignment }) =>
+      alignment === undefined
+        ? []
+        : [
+            [['10'], alignment.recall10],
+            [['100'], alignment.recall100],
+          ],
+  ],
+  [
+    'freshet_evaluation_hit_ratio',
+    'Progressive HR@10 over the whole catalogue, windowed',
+    ['ranker'],
+    (s) => rankings(s, ({ hr10 }) => hr10),
+  ],
+  [
+    'freshet_evaluation_ndcg_ratio',
+    'Progressive NDCG@10, windowed',
+    ['ranker'],
+    (s) => rankings(s, ({ ndcg10 }) => ndcg10),
+  ],
+  [
+    'freshet_evaluation_mrr_ratio',
+    'Progressive MRR@10, windowed',
+    ['ranker'],
+    (s) => rankings(s, ({ mrr10 }) => mrr10),
+  ],
+  [
+    'freshet_evaluation_window_examples',
+    'Examples behind the progressive metrics',
+    ['ranker'],
+    (s) => rankings(s, ({ evaluated }) => evaluated),
+  ],
+  ['freshet_table_size_rows', 'Rows in use', ['table'], (s) => tables(s, ({ rows }) => rows)],
+  [
+    'freshet_table_capacity_rows',
+    'Rows that fit',
+    ['table'],
+    (s) => tables(s, ({ capacityRows }) => capacityRows),
+  ],
+  [
+    'freshet_table_memory_bytes',
+    'Memory reserved',
+    ['table'],
+    (s) => tables(s, ({ bytes }) => bytes),
+  ],
+  [
+    'freshet_table_admitted_rows_total',
+    'Keys that got a row',
+    ['table'],
+    (s) => tables(s, ({ admitted }) => admitted),
+  ],
+  [
+    'freshet_table_refused_rows_total',
+    'Keys that got none because the table was full',
+    ['table'],
+    (s) => tables(s, ({ refused }) => refused),
+  ],
+  [
+    'freshet_table_evicted_rows_total',
+    'Rows that restrict took',
+    ['table'],
+    (s) => tables(s, ({ evicted }) => evicted),
+  ],
+]
+
+/** Everything in a snapshot but its histograms. */
+export const familiesOf = (snapshot: MetricsSnapshot): readonly Family[] => [
+  ...scalars.map(([name, help, read]) => family(name, help, [], one(read(snapshot)))),
+  ...labelled.map(([name, help, labels, read]) => family(name, help, labels, read(snapshot))),
+]
+
+export const histogramsOf = ({ freshness, log }: MetricsSnapshot): readonly HistogramFamily[] => [
+  {
+    name: 'freshet_freshness_duration_seconds',
+    help: 'From the acceptance of an event to its effect on queries, by stage',
+    labelName: 'stage',
+    scale: 0.001,
+    series: Object.entries(freshness ?? {}),
+  },
+  {
+    name: 'freshet_log_fsync_duration_seconds',
+    help: 'Syncs of the log to disk',
+    labelName: 'log',
+    scale: 0.001,
+    series: log?.fsyncDuration === undefined ? [] : [['events', log.fsyncDuration]],
+  },
+]
+
+const family = (
+  name: string,
+  help: string,
+  labelNames: readonly string[],
+  samples: readonly Sample[],
+): Family => ({
+  kind: name.endsWith('_total') ? 'counter' : 'gauge',
+  name,
+  help,
+  labelNames,
+  samples,
+})
+
+/** A sample without labels; none of a value that is not there. */
+const one = (value: number | undefined): Sample[] => (value === undefined ? [] : [[[], value]])
+
+const seconds = (ms: number | undefined): number | undefined =>
+  ms === undefined ? undefined : ms / 1_000

@@ -1,0 +1,84 @@
+/**
+ * The parts of a request - path, query, body - each with one schema that both parses it and stands
+ * in the OpenAPI document.
+ */
+import * as z from 'zod'
+
+import { ServiceError } from '../../base/errors.ts'
+
+export type JsonSchema = Readonly<Record<string, unknown>>
+
+export interface Part<Value> {
+  /** Throws `REQUEST_INVALID` with the path of the first fault. */
+  parse(value: unknown): Value
+  /** Absent: there is no such part. */
+  readonly schema: JsonSchema | undefined
+}
+
+export type Where = 'path' | 'query' | 'header' | 'body'
+
+export const none: Part<undefined> = { parse: () => undefined, schema: undefined }
+
+export function part<Schema extends z.ZodType>(
+  where: Where,
+  schema: Schema,
+): Part<z.output<Schema>> {
+  return {
+    parse: (value) => {
+      const result = schema.safeParse(value)
+      if (result.success) return result.data
+      throw invalidRequest(where, result.error)
+    },
+    schema: where === 'body' ? jsonSchema(schema, 'input') : textSchema(schema),
+  }
+}
+
+export function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): JsonSchema {
+  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: 'any' })
+  return rest
+}
+
+/** Path and query are text: what a field means is its parsed type, whether it must be there its raw. */
+const textSchema = (schema: z.ZodType): JsonSchema => ({
+  ...jsonSchema(schema, 'output'),
+  required: jsonSchema(schema, 'input')['required'] ?? [],
+})
+
+function invalidRequest(where: Where, error: z.ZodError): ServiceError {
+  const [issue] = error.issues
+  if (issue?.code === 'unrecognized_keys') {
+    const path = [...issue.path, issue.keys[0] ?? ''].join('.')
+    return new ServiceError('REQUEST_INVALID', {
+      path,
+      in: where,
+      reason: 'there is no such field',
+    })
+  }
+  const path = issue === undefined || issue.path.length === 0 ? where : issue.path.join('.')
+  const reason = issue?.message ?? 'not valid'
+  return new ServiceError('REQUEST_INVALID', { path, in: where, reason })
+}
+
+/** A number in a query string: decimal digits, no blanks, no hexadecimal, no NaN. */
+export const numberText = <Schema extends z.ZodType<number, number>>(
+  schema: Schema,
+): z.ZodType<z.output<Schema>, string> =>
+  z
+    .string()
+    .regex(/^-?\d{1,15}(\.\d{1,15})?$/, 'not a number')
+    .transform(Number)
+    .pipe(schema)
+
+export const booleanText = z
+  .enum(['true', 'false'])
+  .transform((text) => text === 'true')
+  .pipe(z.boolean())
+
+/** `?a=1` and `?a=1&a=2` alike. */
+export const listText = <Schema extends z.ZodType<unknown, string>>(
+  schema: Schema,
+  limit: number,
+): z.ZodType<z.output<Schema>[], string | string[]> =>
+  z
+    .union([z.string().transform((one) => [one]), z.array(z.string())])
+    .pipe(z.array(schema).max(limit))

@@ -1,0 +1,151 @@
+/** The catalogue: a write appends an event, a read shows what the facts have made of the events. */
+import type { FastifyInstance } from 'fastify'
+import * as z from 'zod'
+
+import { ServiceError } from '../../../base/errors.ts'
+import type { RouteParts } from '../app.ts'
+import { emptyTally } from '../ingest.ts'
+import { none, numberText, part } from '../parts.ts'
+import { addRoute } from '../route.ts'
+import { attributes, features, id, idPath, time, written } from '../schemas.ts'
+import { accepted } from './events.ts'
+
+const itemFields = {
+  features: features.optional().describe('what the model learns from'),
+  attributes: attributes.optional().describe('returned with recommendations, never learned from'),
+  hidden: z.boolean().optional().describe('known, but not recommended'),
+  expiresAt: z
+    .union([z.number(), z.string()])
+    .optional()
+    .describe('RFC 3339 or epoch ms; removed from then on'),
+  crowdingTag: z.string().max(256).optional().describe('items of one tag can be spread'),
+}
+
+const itemBody = part('body', z.strictObject(itemFields))
+
+const item = z
+  .object({
+    id: z.string(),
+    features,
+    attributes,
+    hidden: z.boolean(),
+    expiresAt: time.optional(),
+    crowdingTag: z.string().optional(),
+    firstSeenAt: time,
+    lastTouchedAt: time,
+  })
+  .describe('the item as it is known now')
+
+const page = z
+  .object({
+    items: z.array(item),
+    next: z.string().optional().describe('cursor of the next page; absent on the last'),
+  })
+  .describe('a page of the catalogue')
+
+export function addItemRoutes(app: FastifyInstance, parts: RouteParts): void {
+  addReads(app, parts)
+  addWrites(app, parts)
+  addBulk(app, parts)
+}
+
+function addReads(app: FastifyInstance, { dependencies, ingest, settings }: RouteParts): void {
+  const { catalogue } = dependencies
+  addRoute(app, {
+    method: 'GET',
+    url: '/v1/items/{id}',
+    summary: 'One item',
+    tag: 'items',
+    scope: 'read',
+    path: idPath,
+    query: none,
+    body: none,
+    answers: { 200: item },
+    handle: async ({ path }) => {
+      await ingest.settle()
+      const found = catalogue.get(path.id)
+      if (found === undefined) throw new ServiceError('ITEM_UNKNOWN', { itemId: path.id })
+      return found
+    },
+  })
+  const limit = z.int().min(1).max(settings.listLimit)
+  addRoute(app, {
+    method: 'GET',
+    url: '/v1/items',
+    summary: 'The catalogue, page by page',
+    tag: 'items',
+    scope: 'read',
+    path: none,
+    query: part(
+      'query',
+      z.strictObject({
+        cursor: z.string().max(256).optional(),
+        limit: numberText(limit).default(Math.min(100, settings.listLimit)),
+      }),
+    ),
+    body: none,
+    answers: { 200: page },
+    handle: ({ query }) => catalogue.list(query.cursor, query.limit),
+  })
+}
+
+function addWrites(app: FastifyInstance, { ingest }: RouteParts): void {
+  for (const [method, mode, summary] of [
+    ['PUT', 'replace', 'Create or replace an item'],
+    ['PATCH', 'patch', 'Change the named fields of an item'],
+  ] as const) {
+    addRoute(app, {
+      method,
+      url: '/v1/items/{id}',
+      summary,
+      tag: 'items',
+      scope: 'write',
+      path: idPath,
+      query: none,
+      body: itemBody,
+      answers: { 200: written },
+      handle: ({ path, body }, call) =>
+        ingest.writeVisibly(path.id, { ...body, kind: 'item', mode, itemId: path.id }, call),
+    })
+  }
+  addRoute(app, {
+    method: 'DELETE',
+    url: '/v1/items/{id}',
+    summary: 'Delete an item everywhere, whether it is there or not',
+    tag: 'items',
+    scope: 'write',
+    path: idPath,
+    query: none,
+    body: none,
+    answers: { 200: written },
+    handle: ({ path }, call) =>
+      ingest.writeVisibly(path.id, { kind: 'deleteItem', itemId: path.id }, call),
+  })
+}
+
+function addBulk(app: FastifyInstance, { ingest, settings }: RouteParts): void {
+  const bulkItem = z.strictObject({ id, ...itemFields })
+  addRoute(app, {
+    method: 'POST',
+    url: '/v1/items',
+    summary: 'Create or replace many items',
+    tag: 'items',
+    scope: 'write',
+    path: none,
+    query: none,
+    body: part('body', z.array(bulkItem).min(1).max(settings.maxEventsPerRequest)),
+    answers: { 202: accepted },
+    handle: async ({ body }, call) => {
+      const tally = emptyTally()
+      const wires = body.map(({ id: itemId, ...fields }) => ({
+        ...fields,
+        kind: 'item',
+        mode: 'replace',
+        itemId,
+      }))
+      await ingest.accept(wires, tally, call.idempotencyKey)
+      if (tally.offset !== undefined) await ingest.visible(tally.offset)
+      return tally
+    },
+  })
+}

@@ -1,0 +1,113 @@
+/** Jobs: what there is, what ran, and running one now. */
+import type { FastifyInstance } from 'fastify'
+import * as z from 'zod'
+
+import { ServiceError } from '../../../base/errors.ts'
+import type { JobRun } from '../../../jobs/scheduler.ts'
+import type { RouteParts } from '../app.ts'
+import { none, numberText, part } from '../parts.ts'
+import { addRoute } from '../route.ts'
+import { time } from '../schemas.ts'
+
+const plain = z.record(
+  z.string().min(1).max(64),
+  z.union([z.string().max(1024), z.number(), z.boolean()]),
+)
+
+const run = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    payload: plain,
+    state: z.enum(['running', 'done', 'failed']),
+    progress: z.number().describe('0 to 1'),
+    startedAt: time,
+    finishedAt: time.optional(),
+    result: plain.optional(),
+    error: z.string().optional(),
+  })
+  .describe('a run of a job')
+
+const list = z
+  .object({ names: z.array(z.string()), runs: z.array(run).describe('newest first') })
+  .describe('what can be run, and what has been')
+
+const runRequest = z.strictObject({
+  name: z.string().min(1).max(64),
+  payload: plain.optional(),
+  wait: z
+    .boolean()
+    .default(true)
+    .describe('answer when it has ended, or with 202 when that takes too long'),
+})
+
+/** A run that takes longer is answered 202, well before the request's own limit. */
+const longestWaitMs = 5_000
+
+export function addJobRoutes(app: FastifyInstance, { dependencies, settings }: RouteParts): void {
+  const { jobs } = dependencies
+  const shared = { tag: 'admin', scope: 'admin' } as const
+  addRoute(app, {
+    ...shared,
+    method: 'GET',
+    url: '/v1/admin/jobs',
+    summary: 'Jobs and their runs',
+    path: none,
+    query: part(
+      'query',
+      z.strictObject({ limit: numberText(z.int().min(1).max(1_000)).default(100) }),
+    ),
+    body: none,
+    answers: { 200: list },
+    handle: ({ query }) => ({ names: jobs.names(), runs: jobs.history().slice(0, query.limit) }),
+  })
+  addRoute(app, {
+    ...shared,
+    method: 'GET',
+    url: '/v1/admin/jobs/{run}',
+    summary: 'One run',
+    path: part('path', z.strictObject({ run: z.string().max(256) })),
+    query: none,
+    body: none,
+    answers: { 200: run },
+    handle: ({ path }) => {
+      const found = jobs.history().find((known) => known.id === path.run)
+      if (found === undefined) throw new ServiceError('JOB_RUN_UNKNOWN', { run: path.run })
+      return found
+    },
+  })
+  addRoute(app, {
+    ...shared,
+    method: 'POST',
+    url: '/v1/admin/jobs',
+    summary: 'Run a job now',
+    path: none,
+    query: none,
+    body: part('body', runRequest),
+    answers: { 200: run, 202: run },
+    handle: async ({ body }, call) => {
+      const waitMs = body.wait ? Math.min(longestWaitMs, settings.requestTimeoutMs / 2) : 0
+      const finished = jobs.run(body.name, body.payload ?? {})
+      const ended = await within(finished, waitMs)
+      if (ended !== undefined) return ended
+      call.status(202)
+      return underWay(jobs.history(), body.name) ?? finished
+    },
+  })
+}
+
+const underWay = (history: readonly JobRun[], name: string): JobRun | undefined =>
+  history.find((known) => known.name === name && known.state === 'running')
+
+/** The value, or undefined after `waitMs`; at least what is refused at once is awaited. */
+async function within<Value>(value: Promise<Value>, waitMs: number): Promise<Value | undefined> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), waitMs)
+  })
+  try {
+    return await Promise.race([value, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
