@@ -1,0 +1,93 @@
+import { expect, test } from 'vitest'
+
+import { defineJobs } from '../../src/jobs/jobs.ts'
+import type { JobDependencies } from '../../src/jobs/jobs.ts'
+import { TimerScheduler } from '../../src/jobs/timer-scheduler.ts'
+import { ManualTimers } from '../support/manual-timers.ts'
+
+/** Items with an expiry, and a trainer that notes its commands. */
+function open(expiries: Record<string, number> = {}) {
+  const timers = new ManualTimers()
+  const items = new Map(Object.entries(expiries))
+  const commands: unknown[] = []
+  const appends: number[] = []
+  const dependencies: JobDependencies = {
+    clock: timers,
+    trainer: {
+      restrict: (request) => {
+        commands.push(request)
+        return Promise.resolve({ removed: 3, rows: 7 })
+      },
+      checkpoint: () => Promise.resolve({ name: '000042', modelVersion: 42, bytes: 1_000 }),
+    },
+    audit: {
+      audit: () => Promise.resolve({ recall10: 0.9, recall100: 0.8, queries: 100, items: 5 }),
+    },
+    expiry: {
+      expired: (now, limit) =>
+        [...items]
+          .filter(([, at]) => at <= now)
+          .map(([id]) => id)
+          .slice(0, limit),
+      remove: (ids) => {
+        appends.push(ids.length)
+        for (const id of ids) items.delete(id)
+        return Promise.resolve()
+      },
+    },
+  }
+  const scheduler = new TimerScheduler({ clock: timers, timers, historyRuns: 10 })
+  defineJobs(scheduler, dependencies)
+  scheduler.start()
+  return { scheduler, timers, items, commands, appends }
+}
+
+test('the jobs are those that the documentation names', () => {
+  expect(open().scheduler.names()).toEqual(['restrict', 'checkpoint', 'auditRecall', 'expire'])
+})
+
+test('restrict is a command to the trainer, for one table or all', async () => {
+  const { scheduler, commands } = open()
+  const run = await scheduler.run('restrict', { table: 'items' })
+  await scheduler.run('restrict', {})
+  expect(run.result).toEqual({ removed: 3, rows: 7 })
+  expect(commands).toEqual([{ table: 'items' }, { table: undefined }])
+})
+
+test('restrict fails for a table that is no text', async () => {
+  const run = await open().scheduler.run('restrict', { table: 7 })
+  expect(run).toMatchObject({ state: 'failed' })
+  expect(run.error).toContain('REQUEST_INVALID')
+})
+
+test('checkpoint tells which checkpoint it made', async () => {
+  const run = await open().scheduler.run('checkpoint', {})
+  expect(run.result).toEqual({ name: '000042', modelVersion: 42, bytes: 1_000 })
+})
+
+test('auditRecall tells the recall of the live index', async () => {
+  const run = await open().scheduler.run('auditRecall', {})
+  expect(run.result).toEqual({ recall10: 0.9, recall100: 0.8, queries: 100, items: 5 })
+})
+
+test('expire removes the items whose time has come, and no others', async () => {
+  const { scheduler, timers, items } = open({ old: 1_000_010, due: 1_000_020, later: 1_000_021 })
+  timers.jump(20)
+  const run = await scheduler.run('expire', {})
+  expect(run.result).toEqual({ removed: 2 })
+  expect([...items.keys()]).toEqual(['later'])
+})
+
+test('expire with nothing to do appends nothing', async () => {
+  const { scheduler, appends } = open({ later: 2_000_000 })
+  expect((await scheduler.run('expire', {})).result).toEqual({ removed: 0 })
+  expect(appends).toEqual([])
+})
+
+test('expire works in chunks', async () => {
+  const many = Object.fromEntries(Array.from({ length: 2_500 }, (_, i) => [`item-${i}`, 0]))
+  const { scheduler, appends, items } = open(many)
+  expect((await scheduler.run('expire', {})).result).toEqual({ removed: 2_500 })
+  expect(appends).toEqual([1_000, 1_000, 500])
+  expect(items.size).toBe(0)
+})
