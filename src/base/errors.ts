@@ -10,6 +10,11 @@ const table = {
     text: 'the request is invalid at {path}: {reason}',
   },
   EVENT_INVALID: { status: 400, retryable: false, text: 'event is invalid at {path}: {reason}' },
+  EVENT_IN_FUTURE: {
+    status: 400,
+    retryable: false,
+    text: 'event is in the future at {path}: {reason}',
+  },
   BODY_INVALID: { status: 400, retryable: false, text: 'the body is not {expected}: {reason}' },
   BODY_TOO_LARGE: { status: 413, retryable: false, text: 'the body is over {limit} bytes' },
   CHECKPOINT_FAILED: {
@@ -123,6 +128,11 @@ const table = {
     retryable: true,
     text: 'the request did not arrive within {limitMs} ms',
   },
+  RESTRICT_INVALID: {
+    status: 400,
+    retryable: false,
+    text: '{argument} of restrict must be a whole number of rows, not {value}',
+  },
   ROUTE_UNKNOWN: { status: 404, retryable: false, text: 'there is nothing at {method} {path}' },
   SCOPE_MISSING: { status: 403, retryable: false, text: 'this API key has no scope {scope}' },
   SERVING_NOT_READY: {
@@ -131,6 +141,16 @@ const table = {
     text: 'nothing to recommend with yet: {missing}',
   },
   SHUTTING_DOWN: { status: 503, retryable: true, text: 'the service is stopping' },
+  SNAPSHOT_DAMAGED: {
+    status: 500,
+    retryable: false,
+    text: 'the snapshot of table {table} cannot be read: {reason}',
+  },
+  SNAPSHOT_INCOMPATIBLE: {
+    status: 500,
+    retryable: false,
+    text: 'the snapshot of table {table} was made with another {field}: {found}, not {expected}',
+  },
   SYNC_CLOSED: {
     status: 503,
     retryable: false,

@@ -9,9 +9,9 @@ import type { RestrictPolicy, TableSpec } from './table-spec.ts'
 
 /** What a batch tells a row that it touches. */
 export interface Stamp {
-  /** Event time of the batch, epoch ms. */
+  /** Event time of the batch, epoch ms; fractions are dropped. */
   readonly time: number
-  /** Model version after this batch; rows carry the version of their last change. */
+  /** Model version after this batch (u32, never going back); rows carry that of their last change. */
   readonly version: number
 }
 
@@ -19,6 +19,23 @@ export interface RestrictRequest {
   readonly numReserved: number
   readonly trigger: number
   readonly policy: RestrictPolicy
+}
+
+/** n x dim each, row-major, and one byte per key. */
+export interface Accumulation {
+  readonly oldVectors: Float32Array
+  readonly newVectors: Float32Array
+  readonly exists: Uint8Array
+}
+
+/** Since the last time they were taken. Keys are sorted; no key is in both lists. */
+export interface TableChanges {
+  /** Keys whose rows were inserted, updated or assigned, and are there now. */
+  readonly changed: Keys
+  /** Keys whose rows were removed and did not return. */
+  readonly removed: Keys
+  /** More keys were removed than the table remembers: a reader must start from nothing. */
+  readonly resync: boolean
 }
 
 export interface EmbeddingTable {
@@ -59,8 +76,15 @@ export interface EmbeddingTable {
    */
   restrict(request: RestrictRequest): Awaitable<Keys>
 
-  /** Keys changed and keys removed since the last call: what the next delta must carry. */
-  takeChanges(): Awaitable<{ readonly changed: Keys; readonly removed: Keys }>
+  /**
+   * The changes of several writers added up: each found the vectors `oldVectors` of n keys (exists[i] 1,
+   * or 0 for a key it did not find) and made `newVectors` of them. Present and found: new - old is
+   * added; absent and not found: inserted; else dropped, since somebody removed or inserted it since.
+   */
+  accumulate(keys: Keys, change: Accumulation, stamp: Stamp): Awaitable<void>
+
+  /** What the next delta must carry. */
+  takeChanges(): Awaitable<TableChanges>
 
   stats(): TableStats
 }

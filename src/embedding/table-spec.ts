@@ -9,6 +9,8 @@ export interface TableSpec {
   /** Rows that the table may hold; memory for them is reserved at start. */
   readonly capacityRows: number
   readonly initializer: InitializerSpec
+  /** Of the initial vectors (u32); default 0. */
+  readonly seed?: number
   readonly optimizer: OptimizerSpec
   /** Restricts itself between batches when it fills; absent: it refuses new keys when full. */
   readonly restrict?: RestrictSpec
@@ -51,6 +53,11 @@ export interface RestrictSpec {
   readonly numReserved: number
   /** A restrict happens only when the table holds more rows than this. */
   readonly trigger: number
+  /**
+   * What `frequency` counts: how often a key occurred (the default), or in how many update steps it
+   * took part, as in TensorFlow's dynamic embeddings.
+   */
+  readonly counting?: 'occurrences' | 'steps'
 }
 
 /** `frequency`: fewest occurrences leave first; `timestamp`: longest unseen leave first. */

@@ -3,19 +3,25 @@
  * WebAssembly SIMD is missing. Written to be read; every rounding is where the kernel has it, so
  * that the two agree to the bit.
  */
+import type { DenseKernels } from './dense-kernels.ts'
 import type { Kernels } from './kernels.ts'
 import { referenceBagKernels, referenceMaxBagKernels } from './reference-bags.ts'
+import { referenceCuckooKernels } from './reference-cuckoo.ts'
 import { referenceElementKernels } from './reference-elements.ts'
 import { referenceFlatKernels } from './reference-flat.ts'
+import { referenceKeyKernels } from './reference-hash.ts'
 import { referenceLayerKernels } from './reference-layers.ts'
 import { referenceLossKernels } from './reference-loss.ts'
 import { referenceMatmulKernels } from './reference-matmul.ts'
 import { referenceOptimizerKernels } from './reference-optimizers.ts'
 import { referenceRankKernels } from './reference-rank.ts'
 import { referenceRowKernels } from './reference-rows.ts'
+import { referenceTableScanKernels, referenceTableScoreKernels } from './reference-table-scan.ts'
+import { referenceTableKernels } from './reference-table-rows.ts'
+import { referenceTowerKernels } from './reference-towers.ts'
 
 export function referenceKernels(memory: WebAssembly.Memory): Kernels {
-  return {
+  const dense: DenseKernels = {
     ...referenceMatmulKernels(memory),
     ...referenceLayerKernels(memory),
     ...referenceLossKernels(memory),
@@ -24,7 +30,16 @@ export function referenceKernels(memory: WebAssembly.Memory): Kernels {
     ...referenceMaxBagKernels(memory),
     ...referenceElementKernels(memory),
     ...referenceOptimizerKernels(memory),
+  }
+  return {
+    ...dense,
+    ...referenceTowerKernels(memory, dense),
     ...referenceFlatKernels(memory),
     ...referenceRankKernels(memory),
+    ...referenceKeyKernels(memory),
+    ...referenceCuckooKernels(memory),
+    ...referenceTableKernels(memory),
+    ...referenceTableScanKernels(memory),
+    ...referenceTableScoreKernels(memory),
   }
 }

@@ -1,0 +1,112 @@
+/**
+ * Where a table lies in memory. A row is a number below the capacity; under it stand
+ *
+ *     keys[row]    u64                                   0: the row is free
+ *     stamps[row]  count u32 | version u32 | last seen f64 (whole ms)
+ *     rows[row]    vector, dim f32, padded to 16 bytes | optimizer state, padded to 16 bytes
+ *     changed      one bit
+ *
+ * and the index gives the row of a key. All are taken, freed, moved and saved together. Keys and
+ * stamps lie apart from the floats, so that a scan of all scores reads 24 bytes a row, in order.
+ * `src/kernels/table-layout.ts` has the same offsets.
+ */
+import { NONE } from './cuckoo'
+
+@unmanaged
+export class Table {
+  buckets: u32
+  bucketCount: u32
+  keys: u32
+  stamps: u32
+  rows: u32
+  changed: u32
+  /** Bytes from row to row, and from a vector to its state. */
+  stride: u32
+  stateOffset: u32
+  dim: u32
+  stateFloats: u32
+  capacity: u32
+  size: u32
+  /** Rows from here on were never taken. */
+  used: u32
+  /** The first of the freed rows plus one, each linked to the next by its count; 0: none. */
+  free: u32
+  /** Where a scan in several calls goes on. */
+  cursor: u32
+  initializer: u32
+  seed: u32
+  /** The constant, the minimum or the mean; the range or the standard deviation. */
+  initialA: f32
+  initialB: f32
+  initialState: f32
+  rate: f32
+  epsilon: f32
+  decay: f32
+  /** Versions between two decays; 0: never. */
+  decaySteps: u32
+}
+
+export const STAMP: usize = 16
+
+// @ts-ignore: decorator
+@inline
+export function keyAddress(table: Table, row: u32): usize {
+  return usize(table.keys) + (usize(row) << 3)
+}
+
+// @ts-ignore: decorator
+@inline
+export function stampAddress(table: Table, row: u32): usize {
+  return usize(table.stamps) + usize(row) * STAMP
+}
+
+// @ts-ignore: decorator
+@inline
+export function rowAddress(table: Table, row: u32): usize {
+  return usize(table.rows) + usize(row) * usize(table.stride)
+}
+
+/** The row's last change is now; deltas will carry it. */
+// @ts-ignore: decorator
+@inline
+export function markChanged(table: Table, row: u32, time: f64, version: u32): void {
+  const stamp = stampAddress(table, row)
+  store<u32>(stamp, version, 4)
+  store<f64>(stamp, time, 8)
+  const word = usize(table.changed) + (usize(row >> 5) << 2)
+  store<u32>(word, load<u32>(word) | (1 << (row & 31)))
+}
+
+/** A free row, its stamp cleared, or NONE. */
+export function takeRow(table: Table): u32 {
+  if (table.free != 0) {
+    const row = table.free - 1
+    table.free = load<u32>(stampAddress(table, row))
+    store<u32>(stampAddress(table, row), 0)
+    return row
+  }
+  if (table.used == table.capacity) return NONE
+  table.used += 1
+  return table.used - 1
+}
+
+export function freeRow(table: Table, row: u32): void {
+  const stamp = stampAddress(table, row)
+  store<u64>(keyAddress(table, row), 0)
+  store<u32>(stamp, table.free)
+  store<u32>(stamp, 0, 4)
+  store<f64>(stamp, 0, 8)
+  table.free = row + 1
+  const word = usize(table.changed) + (usize(row >> 5) << 2)
+  store<u32>(word, load<u32>(word) & ~(1 << (row & 31)))
+}
+
+/** n floats, 4-byte aligned at least, from one place to another. */
+// @ts-ignore: decorator
+@inline
+export function copyFloats(to: usize, from: usize, n: u32): void {
+  const whole = usize(n & ~3) << 2
+  const end = usize(n) << 2
+  for (let i: usize = 0; i < whole; i += 16) v128.store(to + i, v128.load(from + i))
+  for (let i = whole; i < end; i += 4) store<f32>(to + i, load<f32>(from + i))
+}

@@ -1,0 +1,24 @@
+/** Initial vectors as the kernels know them: `assembly/initializer.ts` makes them from the key. */
+import { initializerCode } from '../kernels/table-kernels.ts'
+import type { InitializerSpec } from './table-spec.ts'
+
+/** The kind, and its two numbers: a + b x, with x constant 0, uniform in [0, 1) or normal. */
+export interface Initializer {
+  readonly code: number
+  readonly a: number
+  readonly b: number
+}
+
+export function initializerOf(spec: InitializerSpec): Initializer {
+  switch (spec.kind) {
+    case 'zeros':
+      return { code: initializerCode.constant, a: 0, b: 0 }
+    case 'constant':
+      return { code: initializerCode.constant, a: spec.value, b: 0 }
+    case 'uniform':
+      return { code: initializerCode.uniform, a: spec.min, b: spec.max - spec.min }
+    case 'normal':
+    case 'truncatedNormal':
+      return { code: initializerCode[spec.kind], a: spec.mean, b: spec.std }
+  }
+}

@@ -1,0 +1,344 @@
+/**
+ * An embedding table in memory: the adapter of `EmbeddingTable` that answers at once. Batches pass
+ * through the staging of a `TableStorage` in groups that stay in a core's cache: all keys of a group
+ * are looked up before any row is read, so that the waits for memory overlap.
+ *
+ * Behaviour depends on what was asked and never on where rows lie: loading a snapshot moves them.
+ */
+import { assert } from '../base/assert.ts'
+import type { Keys } from '../base/keys.ts'
+import { keyCount } from '../base/keys.ts'
+import type { KernelOptions } from '../kernels/kernels.ts'
+import type { OptimizerKernel } from '../kernels/table-kernels.ts'
+import { absentPayload, tableField } from '../kernels/table-kernels.ts'
+import type {
+  Accumulation,
+  EmbeddingTable,
+  RestrictRequest,
+  Stamp,
+  TableChanges,
+  TableStats,
+} from './embedding-table.ts'
+import { KeyList } from './key-list.ts'
+import { optimizerOf, stateless } from './optimizers.ts'
+import { RemovedKeys } from './removed-keys.ts'
+import { lowestRows, rowsToRemove, writeBoundary } from './restrict.ts'
+import { readSnapshot, writeSnapshot } from './table-snapshot.ts'
+import type { TableSpec } from './table-spec.ts'
+import { bucketsFor, TableStorage } from './table-storage.ts'
+
+export interface MemoryTableOptions extends KernelOptions {
+  /** Vectors only, no optimizer state: for a reader. `applyGradients` is then a programmer's error. */
+  readonly stateless?: boolean
+}
+
+/** Some rows of a table: n keys and n x dim floats. */
+export interface TableRows {
+  readonly keys: Keys
+  readonly vectors: Float32Array
+}
+
+/**
+ * Invariants: the index holds exactly the keys of the rows in use; `size` rows are in use, at most
+ * `capacityRows`; a changed bit is set on rows in use only.
+ */
+export class MemoryTable implements EmbeddingTable {
+  readonly spec: TableSpec
+  readonly #storage: TableStorage
+  readonly #update: OptimizerKernel
+  readonly #countsSteps: boolean
+  readonly #removed: RemovedKeys
+  /** Goes up with every change: iterations that need a still table check it. */
+  #changes = 0
+  #admitted = 0
+  #refused = 0
+  #evicted = 0
+
+  /** Throws `MEMORY_EXHAUSTED` where the capacity does not fit one memory of 4 GiB. */
+  constructor(spec: TableSpec, options: MemoryTableOptions = {}) {
+    const optimizer = options.stateless === true ? stateless : optimizerOf(spec.optimizer, spec.dim)
+    this.spec = spec
+    this.#storage = new TableStorage(spec, optimizer, options)
+    this.#update = optimizer.kernel(this.#storage.kernels)
+    this.#countsSteps = spec.restrict?.counting === 'steps'
+    this.#removed = new RemovedKeys(Math.max(spec.capacityRows, 4096))
+  }
+
+  get size(): number {
+    return this.#storage.get(tableField.size)
+  }
+
+  find(keys: Keys, vectors: Float32Array, present?: Uint8Array): void {
+    this.#checkFloats(keys, vectors)
+    this.#inGroups(keys, (n, at) => {
+      this.#lookUp(n)
+      this.#gather(n, vectors, at)
+      if (present === undefined) return
+      const rows = this.#storage.rows.view
+      for (let i = 0; i < n; i += 1) present[at + i] = rows[i] === absentPayload ? 0 : 1
+    })
+  }
+
+  findOrInsert(keys: Keys, vectors: Float32Array, stamp: Stamp): void {
+    this.#checkFloats(keys, vectors)
+    this.#changing()
+    this.#inGroups(keys, (n, at) => {
+      this.#lookUpOrInsert(n, stamp)
+      this.#gather(n, vectors, at)
+    })
+  }
+
+  assign(keys: Keys, vectors: Float32Array, stamp: Stamp): void {
+    const { kernels, table, rows, vectors: staged } = this.#storage
+    this.#checkFloats(keys, vectors)
+    this.#changing()
+    this.#inGroups(keys, (n, at) => {
+      this.#lookUpOrInsert(n, stamp)
+      this.#stageFloats(staged.view, vectors, [at, n])
+      kernels.tableAssign(table, rows.address, n, staged.address, ...stampOperands(stamp))
+    })
+  }
+
+  accumulate(keys: Keys, change: Accumulation, stamp: Stamp): void {
+    const { kernels, table, keys: stagedKeys, flags } = this.#storage
+    const { vectors: newVectors, otherVectors: oldVectors } = this.#storage
+    this.#checkFloats(keys, change.newVectors)
+    this.#checkFloats(keys, change.oldVectors)
+    this.#changing()
+    const before = this.size
+    this.#inGroups(keys, (n, at) => {
+      this.#stageFloats(newVectors.view, change.newVectors, [at, n])
+      this.#stageFloats(oldVectors.view, change.oldVectors, [at, n])
+      flags.view.set(change.exists.subarray(at, at + n))
+      this.#refused += kernels.tableAccumulate(
+        table,
+        stagedKeys.address,
+        n,
+        oldVectors.address,
+        newVectors.address,
+        flags.address,
+        ...stampOperands(stamp),
+      )
+    })
+    this.#admitted += this.size - before
+  }
+
+  applyGradients(
+    keys: Keys,
+    gradients: Float32Array,
+    occurrences: Uint32Array,
+    stamp: Stamp,
+  ): void {
+    const { table, rows, vectors: staged, occurrences: counts } = this.#storage
+    this.#checkFloats(keys, gradients)
+    assert(occurrences.length >= keyCount(keys), 'one count of occurrences for each key')
+    this.#changing()
+    this.#inGroups(keys, (n, at) => {
+      this.#lookUp(n)
+      this.#stageFloats(staged.view, gradients, [at, n])
+      counts.view.set(occurrences.subarray(at, at + n))
+      const times = this.#countsSteps ? 0 : counts.address
+      this.#update(table, rows.address, n, staged.address, times, ...stampOperands(stamp))
+    })
+  }
+
+  erase(keys: Keys): number {
+    this.#changing()
+    let erased = 0
+    this.#inGroups(keys, (n) => {
+      erased += this.#eraseStaged(n).length >>> 1
+    })
+    return erased
+  }
+
+  restrict(request: RestrictRequest): Keys {
+    const wanted = rowsToRemove(request, this.size)
+    const removed = new KeyList()
+    if (wanted === 0) return removed.sorted()
+    this.#changing()
+    const { kernels, table, keys, batch, operands } = this.#storage
+    const boundary = lowestRows(this.#storage, request.policy, wanted)
+    writeBoundary(this.#storage, boundary)
+    this.#scan(() => {
+      const n = kernels.tableScoresBelow(
+        table,
+        operands.address,
+        boundary.first,
+        batch,
+        keys.address,
+      )
+      removed.push(this.#eraseStaged(n))
+      return n
+    })
+    assert(removed.size === wanted, 'restrict removes as many rows as it must')
+    this.#evicted += wanted
+    return removed.sorted()
+  }
+
+  takeChanges(): TableChanges {
+    const { kernels, table, keys, batch } = this.#storage
+    const changed = new KeyList()
+    this.#scan(() => {
+      const n = kernels.tableTakeChanged(table, batch, keys.address)
+      changed.push(keys.view.subarray(0, n * 2))
+      return n
+    })
+    const resync = this.#removed.overflowed
+    const removed = this.#removed.take((pending) => this.#areGone(pending))
+    return { changed: changed.sorted(), removed, resync }
+  }
+
+  stats(): TableStats {
+    const { capacityRows } = this.spec
+    return {
+      rows: this.size,
+      capacityRows,
+      bytes: this.#storage.tableBytes,
+      loadFactor: this.size / (bucketsFor(capacityRows) * 4),
+      admitted: this.#admitted,
+      refused: this.#refused,
+      evicted: this.#evicted,
+    }
+  }
+
+  /**
+   * A 64-bit hash of all rows: vectors, state, counts, times and versions. It does not depend on the
+   * order of rows or on where they lie.
+   */
+  digest(): bigint {
+    const { kernels, table, operands } = this.#storage
+    kernels.tableDigest(table, operands.address)
+    return (BigInt(operands.view[1]) << 32n) | BigInt(operands.view[0])
+  }
+
+  /** The whole table as bytes, piece by piece. It must not be changed before the last piece. */
+  *snapshot(): Generator<Uint8Array<ArrayBuffer>> {
+    const changes = this.#changes
+    const parts = { spec: this.spec, storage: this.#storage, removed: this.#removed }
+    for (const piece of writeSnapshot(parts)) {
+      assert(this.#changes === changes, 'a table stands still while its snapshot is taken')
+      yield piece
+    }
+  }
+
+  /**
+   * Replaces all rows by a snapshot's, given in pieces of any size. Throws `SNAPSHOT_DAMAGED` or
+   * `SNAPSHOT_INCOMPATIBLE`; the table is then empty.
+   */
+  load(pieces: Iterable<Uint8Array>): void {
+    this.clear()
+    try {
+      readSnapshot({ spec: this.spec, storage: this.#storage, removed: this.#removed }, pieces)
+    } catch (error) {
+      this.clear()
+      throw error
+    }
+  }
+
+  /**
+   * Copies of all rows, some at a time. The table may change meanwhile: a row that does may be given as
+   * it was, as it is or not at all, but `takeChanges` will have it.
+   */
+  *export(): Generator<TableRows> {
+    const { kernels, table, keys, rows, batch, dim } = this.#storage
+    let cursor = 0
+    for (;;) {
+      this.#storage.set(tableField.cursor, cursor)
+      const n = kernels.tableNextRows(table, batch, keys.address, rows.address)
+      cursor = this.#storage.get(tableField.cursor)
+      if (n === 0) return
+      const vectors = new Float32Array(n * dim)
+      this.#gather(n, vectors, 0)
+      yield { keys: keys.view.slice(0, n * 2), vectors }
+    }
+  }
+
+  /** Forgets everything, also what was removed; nothing of it is a change for a delta. */
+  clear(): void {
+    this.#changing()
+    this.#storage.clear()
+    this.#removed.clear()
+  }
+
+  /** Stages the keys, a group at a time: `visit(n, at)` finds keys at .. at + n in the staging. */
+  #inGroups(keys: Keys, visit: (n: number, at: number) => void): void {
+    const { keys: staged, batch } = this.#storage
+    const total = keyCount(keys)
+    for (let at = 0; at < total; at += batch) {
+      const n = Math.min(batch, total - at)
+      staged.view.set(n === total ? keys : keys.subarray(2 * at, 2 * (at + n)))
+      visit(n, at)
+    }
+  }
+
+  /** Runs a scan kernel from the first row until it finds nothing more. */
+  #scan(next: () => number): void {
+    this.#storage.set(tableField.cursor, 0)
+    while (next() > 0);
+  }
+
+  /** Staged rows <- those of the n staged keys. Returns how many have one. */
+  #lookUp(n: number): number {
+    const { kernels, keys, rows } = this.#storage
+    const buckets = this.#storage.get(tableField.buckets)
+    const count = this.#storage.get(tableField.bucketCount)
+    return kernels.cuckooFind(buckets, count, keys.address, n, rows.address)
+  }
+
+  #lookUpOrInsert(n: number, stamp: Stamp): void {
+    const { kernels, table, keys, rows } = this.#storage
+    if (this.#lookUp(n) === n) return
+    const before = this.size
+    const operands = stampOperands(stamp)
+    this.#refused += kernels.tableInsert(table, keys.address, rows.address, n, ...operands)
+    this.#admitted += this.size - before
+  }
+
+  #gather(n: number, vectors: Float32Array, at: number): void {
+    const { kernels, table, keys, rows, vectors: staged, dim } = this.#storage
+    kernels.tableGather(table, keys.address, rows.address, n, staged.address)
+    vectors.set(staged.view.subarray(0, n * dim), at * dim)
+  }
+
+  /** Erases the n staged keys; a view of those that were there. */
+  #eraseStaged(n: number): Keys {
+    const { kernels, table, keys } = this.#storage
+    const erased = kernels.tableErase(table, keys.address, n, keys.address)
+    const gone = keys.view.subarray(0, erased * 2)
+    this.#removed.add(gone)
+    return gone
+  }
+
+  #areGone(keys: Keys): Uint8Array {
+    const gone = new Uint8Array(keyCount(keys))
+    this.#inGroups(keys, (n, at) => {
+      this.#lookUp(n)
+      const rows = this.#storage.rows.view
+      for (let i = 0; i < n; i += 1) gone[at + i] = rows[i] === absentPayload ? 1 : 0
+    })
+    return gone
+  }
+
+  #stageFloats(
+    staged: Float32Array,
+    values: Float32Array,
+    [at, n]: readonly [number, number],
+  ): void {
+    const { dim } = this.#storage
+    staged.set(values.subarray(at * dim, (at + n) * dim))
+  }
+
+  #changing(): void {
+    this.#changes += 1
+  }
+
+  #checkFloats(keys: Keys, vectors: Float32Array): void {
+    assert(vectors.length >= keyCount(keys) * this.spec.dim, 'a vector for each key')
+  }
+}
+
+/** Time in whole milliseconds, which scores compare exactly. */
+function stampOperands({ time, version }: Stamp): readonly [time: number, version: number] {
+  assert(Number.isFinite(time), 'the time of a stamp is a number')
+  return [Math.trunc(time), version]
+}

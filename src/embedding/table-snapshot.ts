@@ -1,0 +1,147 @@
+/**
+ * A table as bytes, for checkpoints: everything that a restart must have back, and nothing of where
+ * it lay. Loading gives the same behaviour with other slots and row numbers. The format has its page
+ * in `docs/formats.md`; each part is a frame (see `frames.ts`).
+ */
+import { ByteReader, ByteWriter } from '../base/bytes.ts'
+import type { ErrorDetails } from '../base/errors.ts'
+import { ServiceError } from '../base/errors.ts'
+import { tableField } from '../kernels/table-kernels.ts'
+import { frame, FrameDamage, readFrames } from './frames.ts'
+import type { RemovedKeys } from './removed-keys.ts'
+import type { TableSpec } from './table-spec.ts'
+import type { TableStorage } from './table-storage.ts'
+
+/** "FRTB". */
+const magic = 0x42545246
+const version = 1
+const kinds = { rows: 1, removed: 2, end: 3 } as const
+const frameKeys = 65_536
+
+/** What a snapshot holds. */
+export interface SnapshotParts {
+  readonly spec: TableSpec
+  readonly storage: TableStorage
+  readonly removed: RemovedKeys
+}
+
+/** Frames of a table that does not change while they are made. */
+export function* writeSnapshot(parts: SnapshotParts): Generator<Uint8Array<ArrayBuffer>> {
+  const { storage, removed } = parts
+  yield frame(header(parts))
+  let cursor = 0
+  for (;;) {
+    storage.set(tableField.cursor, cursor)
+    const n = storage.kernels.tablePack(storage.table, storage.batch, storage.records.address)
+    cursor = storage.get(tableField.cursor)
+    if (n === 0) break
+    const records = storage.records.view.subarray(0, n * storage.recordBytes)
+    yield frame(new ByteWriter(records.length + 5).uint8(kinds.rows).bytes(records).peek())
+  }
+  const pending = removed.pending()
+  for (let at = 0; at < pending.length; at += 2 * frameKeys) {
+    const keys = pending.subarray(at, at + 2 * frameKeys)
+    yield frame(new ByteWriter(keys.byteLength + 16).uint8(kinds.removed).array(keys).peek())
+  }
+  const overflowed = removed.overflowed ? 1 : 0
+  const end = new ByteWriter().uint8(kinds.end).varint(storage.get(tableField.size))
+  yield frame(end.uint8(overflowed).finish())
+}
+
+const header = ({ spec, storage }: SnapshotParts): Uint8Array => {
+  const writer = new ByteWriter().uint32(magic).uint32(version).varint(storage.recordBytes)
+  const model = describe(spec, storage)
+  writer.varint(model.length)
+  for (const [field, value] of model) writer.string(field).string(value)
+  return writer.finish()
+}
+
+/** What must be equal for rows of one table to mean the same in another. Capacity may differ. */
+const describe = (
+  { name, dim, optimizer, initializer, seed = 0 }: TableSpec,
+  storage: TableStorage,
+): readonly (readonly [field: string, value: string])[] => [
+  ['name', name],
+  ['dim', String(dim)],
+  ['optimizer', optimizer.kind],
+  ['state', String(storage.get(tableField.stateFloats))],
+  ['initializer', JSON.stringify(initializer)],
+  ['seed', String(seed)],
+]
+
+/**
+ * Fills an empty table. Throws `SNAPSHOT_DAMAGED` or `SNAPSHOT_INCOMPATIBLE`, and then the table holds
+ * whatever came before the fault: the caller clears it.
+ */
+export function readSnapshot(parts: SnapshotParts, pieces: Iterable<Uint8Array>): void {
+  try {
+    const frames = readFrames(pieces)
+    const first = frames.next()
+    if (first.done === true) throw new FrameDamage('it is empty')
+    checkHeader(parts, new ByteReader(first.value))
+    let ended = false
+    for (const payload of frames) {
+      if (ended) throw new FrameDamage('it goes on after its end')
+      ended = readPart(parts, payload)
+    }
+    if (!ended) throw new FrameDamage('its end is missing')
+  } catch (cause) {
+    if (!(cause instanceof FrameDamage || cause instanceof RangeError)) throw cause
+    const details = { table: parts.spec.name, reason: cause.message }
+    throw new ServiceError('SNAPSHOT_DAMAGED', details, { cause })
+  }
+}
+
+function checkHeader({ spec, storage }: SnapshotParts, reader: ByteReader): void {
+  if (reader.uint32() !== magic) throw new FrameDamage('it is not a table snapshot')
+  const found = reader.uint32()
+  if (found !== version)
+    throw incompatible(spec, { field: 'format version', found, expected: version })
+  reader.varint()
+  const model = new Map(describe(spec, storage))
+  for (let count = reader.varint(); count > 0; count -= 1) {
+    const field = reader.string()
+    const value = reader.string()
+    const expected = model.get(field) ?? 'none'
+    if (value !== expected) throw incompatible(spec, { field, found: value, expected })
+  }
+}
+
+const incompatible = ({ name }: TableSpec, details: ErrorDetails): ServiceError =>
+  new ServiceError('SNAPSHOT_INCOMPATIBLE', { table: name, ...details })
+
+/** Takes in one part; true if it is the last. */
+function readPart({ spec, storage, removed }: SnapshotParts, payload: Uint8Array): boolean {
+  const reader = new ByteReader(payload)
+  const kind = reader.uint8()
+  if (kind === kinds.rows) {
+    readRows(spec, storage, payload.subarray(1))
+    return false
+  }
+  if (kind === kinds.removed) {
+    removed.add(new Uint32Array(reader.array()))
+    return false
+  }
+  if (kind !== kinds.end) throw new FrameDamage(`a part of kind ${kind}`)
+  const rows = reader.varint()
+  const found = storage.get(tableField.size)
+  if (rows !== found) throw new FrameDamage(`${found} rows instead of ${rows}`)
+  if (reader.uint8() === 1) removed.overflow()
+  return true
+}
+
+function readRows(spec: TableSpec, storage: TableStorage, records: Uint8Array): void {
+  const { recordBytes, batch, kernels, table } = storage
+  if (records.length % recordBytes !== 0) throw new FrameDamage('a row is cut off')
+  const total = records.length / recordBytes
+  for (let from = 0; from < total; from += batch) {
+    const n = Math.min(batch, total - from)
+    storage.records.view.set(records.subarray(from * recordBytes, (from + n) * recordBytes))
+    if (kernels.tableUnpack(table, n, storage.records.address) === n) continue
+    throw incompatible(spec, {
+      field: 'capacity',
+      found: `more than ${storage.get(tableField.size)} rows`,
+      expected: spec.capacityRows,
+    })
+  }
+}

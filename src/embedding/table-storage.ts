@@ -1,0 +1,152 @@
+/**
+ * The memory of one table: an arena that holds the index, the rows and the staging that batches pass
+ * through, all reserved when it is made; and the record that tells the kernels where things lie
+ * (`assembly/table-layout.ts`). Untouched rows cost address space only.
+ */
+import { assert } from '../base/assert.ts'
+import type { Block } from '../kernels/arena.ts'
+import { Arena } from '../kernels/arena.ts'
+import type { KernelOptions, Kernels } from '../kernels/kernels.ts'
+import { loadKernels, scratchBytes } from '../kernels/kernels.ts'
+import { bucketBytes, histogramBins, tableField } from '../kernels/table-kernels.ts'
+import { initializerOf } from './initializers.ts'
+import type { Optimizer } from './optimizers.ts'
+import type { TableSpec } from './table-spec.ts'
+
+/** An index of this load always has room: keys stop fitting above .97 (Dietzfelbinger et al.). */
+const maximumLoad = 0.95
+/** So that a handful of keys with the same two buckets fit a small index, too. */
+const spareBuckets = 4
+
+/** Staged at a time: small enough to stay in a core's cache between kernel and copy. */
+const stagingBytes = 131_072
+const maximumBatch = 1024
+
+/** Buckets that `capacity` keys need. */
+export const bucketsFor = (capacity: number): number =>
+  Math.ceil(capacity / maximumLoad / 4) + spareBuckets
+
+const stampBytes = 16
+const keyBytes = 8
+const recordHeaderBytes = 32
+const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple
+
+type Field = (typeof tableField)[keyof typeof tableField]
+
+export class TableStorage {
+  readonly kernels: Kernels
+  readonly dim: number
+  /** Address of the record. */
+  readonly table: number
+  /** Rows that fit the staging blocks. */
+  readonly batch: number
+  /** Bytes of a packed row. */
+  readonly recordBytes: number
+  /** Everything reserved for `capacityRows`, without the staging. */
+  readonly tableBytes: number
+  readonly keys: Block<Uint32Array>
+  readonly rows: Block<Uint32Array>
+  readonly vectors: Block<Float32Array>
+  readonly otherVectors: Block<Float32Array>
+  readonly occurrences: Block<Uint32Array>
+  readonly flags: Block<Uint8Array>
+  readonly records: Block<Uint8Array>
+  /** Bins of a score histogram. */
+  readonly bins: Block<Uint32Array>
+  /** A few u64 in and out of kernels. */
+  readonly operands: Block<Uint32Array>
+  readonly #words: Uint32Array
+  readonly #floats: Float32Array
+  readonly #indexAndRows: readonly Block<Uint8Array>[]
+
+  constructor(spec: TableSpec, optimizer: Optimizer, options: KernelOptions) {
+    const { dim, capacityRows } = spec
+    assert(Number.isInteger(dim) && dim > 0 && dim <= 4096, 'dim is 1 to 4096')
+    assert(Number.isInteger(capacityRows) && capacityRows > 0, 'capacityRows is a positive integer')
+    this.dim = dim
+    this.recordBytes = recordHeaderBytes + 4 * (dim + optimizer.stateFloats)
+    this.batch = Math.max(16, Math.min(maximumBatch, Math.floor(stagingBytes / (dim * 4))))
+    const parts = partBytes(capacityRows, dim, optimizer.stateFloats)
+    this.tableBytes = parts.reduce((sum, bytes) => sum + bytes, 0)
+    const staging = this.batch * (keyBytes + 4 + 8 * dim + 4 + 1 + this.recordBytes)
+    const fixed = scratchBytes + histogramBins * 4 + 4096
+    const arena = new Arena(this.tableBytes + staging + fixed)
+    this.kernels = loadKernels(arena, options)
+    this.keys = arena.words(this.batch * 2)
+    this.rows = arena.words(this.batch)
+    this.vectors = arena.floats(this.batch * dim)
+    this.otherVectors = arena.floats(this.batch * dim)
+    this.occurrences = arena.words(this.batch)
+    this.flags = arena.bytes(this.batch)
+    this.records = arena.bytes(this.batch * this.recordBytes)
+    this.bins = arena.words(histogramBins)
+    this.operands = arena.words(16)
+    const record = arena.words(tableField.words)
+    this.table = record.address
+    this.#words = record.view
+    this.#floats = new Float32Array(record.view.buffer, record.address, tableField.words)
+    this.#indexAndRows = parts.map((bytes) => arena.bytes(bytes))
+    this.#writeRecord(spec, optimizer)
+  }
+
+  get(field: Field): number {
+    return this.#words[field]
+  }
+
+  set(field: Field, value: number): void {
+    this.#words[field] = value
+  }
+
+  /** Forgets every row. */
+  clear(): void {
+    const [buckets, keys, stamps, , changed] = this.#indexAndRows
+    for (const part of [buckets, keys, stamps, changed]) part.view.fill(0)
+    for (const field of [tableField.size, tableField.used, tableField.free, tableField.cursor]) {
+      this.set(field, 0)
+    }
+  }
+
+  #writeRecord(spec: TableSpec, optimizer: Optimizer): void {
+    const [buckets, keys, stamps, rows, changed] = this.#indexAndRows
+    const { code, a, b } = initializerOf(spec.initializer)
+    const { settings, stateFloats } = optimizer
+    const words: readonly (readonly [Field, number])[] = [
+      [tableField.buckets, buckets.address],
+      [tableField.bucketCount, bucketsFor(spec.capacityRows)],
+      [tableField.keys, keys.address],
+      [tableField.stamps, stamps.address],
+      [tableField.rows, rows.address],
+      [tableField.changed, changed.address],
+      [tableField.stride, rowBytes(spec.dim, stateFloats)],
+      [tableField.stateOffset, roundUp(spec.dim * 4, 16)],
+      [tableField.dim, spec.dim],
+      [tableField.stateFloats, stateFloats],
+      [tableField.capacity, spec.capacityRows],
+      [tableField.initializer, code],
+      [tableField.seed, spec.seed ?? 0],
+      [tableField.decaySteps, settings.decaySteps],
+    ]
+    for (const [field, value] of words) this.#words[field] = value
+    this.#floats[tableField.initialA] = a
+    this.#floats[tableField.initialB] = b
+    this.#floats[tableField.initialState] = settings.initialState
+    this.#floats[tableField.rate] = settings.rate
+    this.#floats[tableField.epsilon] = settings.epsilon
+    this.#floats[tableField.decay] = settings.decay
+  }
+}
+
+/** Vector and state, each padded to 16 bytes. */
+const rowBytes = (dim: number, stateFloats: number): number =>
+  roundUp(dim * 4, 16) + roundUp(stateFloats * 4, 16)
+
+/** Buckets, keys, stamps, rows, changed bits. */
+function partBytes(capacity: number, dim: number, stateFloats: number): readonly number[] {
+  return [
+    bucketsFor(capacity) * bucketBytes,
+    capacity * keyBytes,
+    capacity * stampBytes,
+    capacity * rowBytes(dim, stateFloats),
+    roundUp(capacity, 32) / 8,
+  ].map((bytes) => roundUp(bytes, 64))
+}

@@ -1,0 +1,132 @@
+/** A table's record and what it points to, for the twins: see `assembly/table-layout.ts`. */
+import type { Address } from './operands.ts'
+import { CuckooIndex } from './reference-cuckoo.ts'
+import { absentPayload, tableField } from './table-kernels.ts'
+
+type Field = (typeof tableField)[keyof typeof tableField]
+
+/** Addresses are given and used as element indices: `floats[table.vector(row)]`. */
+export class TableMemory {
+  readonly words: Uint32Array
+  readonly floats: Float32Array
+  readonly doubles: Float64Array
+  readonly bytes: Uint8Array
+  readonly dim: number
+  readonly stateFloats: number
+  readonly index: CuckooIndex
+  readonly #record: number
+  readonly #rows: number
+  readonly #stride: number
+  readonly #stateOffset: number
+
+  constructor(memory: WebAssembly.Memory, table: Address) {
+    this.words = new Uint32Array(memory.buffer)
+    this.floats = new Float32Array(memory.buffer)
+    this.doubles = new Float64Array(memory.buffer)
+    this.bytes = new Uint8Array(memory.buffer)
+    this.#record = table >>> 2
+    this.dim = this.word(tableField.dim)
+    this.stateFloats = this.word(tableField.stateFloats)
+    this.#rows = this.word(tableField.rows) >>> 2
+    this.#stride = this.word(tableField.stride) >>> 2
+    this.#stateOffset = this.word(tableField.stateOffset) >>> 2
+    const buckets = this.word(tableField.buckets)
+    this.index = new CuckooIndex(this.words, buckets, this.word(tableField.bucketCount))
+  }
+
+  word(field: Field): number {
+    return this.words[this.#record + field]
+  }
+
+  float(field: Field): number {
+    return this.floats[this.#record + field]
+  }
+
+  set(field: Field, value: number): void {
+    this.words[this.#record + field] = value
+  }
+
+  add(field: Field, by: number): void {
+    this.words[this.#record + field] += by
+  }
+
+  /** Low and high word of key i of a batch. */
+  keyAt(keys: Address, i: number): [low: number, high: number] {
+    return [this.words[(keys >>> 2) + 2 * i], this.words[(keys >>> 2) + 2 * i + 1]]
+  }
+
+  /** Low and high word of the row's key; both 0: the row is free. */
+  keyOf(row: number): [low: number, high: number] {
+    return this.keyAt(this.word(tableField.keys), row)
+  }
+
+  setKey(row: number, low: number, high: number): void {
+    const at = (this.word(tableField.keys) >>> 2) + 2 * row
+    this.words[at] = low
+    this.words[at + 1] = high
+  }
+
+  isFree(row: number): boolean {
+    const [low, high] = this.keyOf(row)
+    return low === 0 && high === 0
+  }
+
+  vector(row: number): number {
+    return this.#rows + row * this.#stride
+  }
+
+  state(row: number): number {
+    return this.vector(row) + this.#stateOffset
+  }
+
+  /** Count, then version, then two words of last-seen time. */
+  stamp(row: number): number {
+    return (this.word(tableField.stamps) >>> 2) + 4 * row
+  }
+
+  lastSeen(row: number): number {
+    return this.doubles[(this.stamp(row) + 2) >>> 1]
+  }
+
+  isChanged(row: number): boolean {
+    return ((this.words[this.#changed(row)] >>> (row & 31)) & 1) === 1
+  }
+
+  setChanged(row: number, changed: boolean): void {
+    const bit = 1 << (row & 31)
+    if (changed) this.words[this.#changed(row)] |= bit
+    else this.words[this.#changed(row)] &= ~bit
+  }
+
+  markChanged(row: number, [time, version]: readonly [number, number]): void {
+    this.words[this.stamp(row) + 1] = version
+    this.doubles[(this.stamp(row) + 2) >>> 1] = time
+    this.setChanged(row, true)
+  }
+
+  takeRow(): number {
+    const free = this.word(tableField.free)
+    const used = this.word(tableField.used)
+    if (free !== 0) {
+      this.set(tableField.free, this.words[this.stamp(free - 1)])
+      this.words[this.stamp(free - 1)] = 0
+      return free - 1
+    }
+    if (used === this.word(tableField.capacity)) return absentPayload
+    this.set(tableField.used, used + 1)
+    return used
+  }
+
+  freeRow(row: number): void {
+    this.setKey(row, 0, 0)
+    this.words[this.stamp(row)] = this.word(tableField.free)
+    this.words[this.stamp(row) + 1] = 0
+    this.doubles[(this.stamp(row) + 2) >>> 1] = 0
+    this.set(tableField.free, row + 1)
+    this.setChanged(row, false)
+  }
+
+  #changed(row: number): number {
+    return (this.word(tableField.changed) >>> 2) + (row >>> 5)
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * The kernels of hash tables: keys of strings, the cuckoo index, batches of rows, passes over all
+ * rows. Keys and scores are u64 in memory (low word first); `table` is the address of a record laid
+ * out as `tableField` says. See `assembly/{hash,cuckoo,dedupe,table-*}.ts` for what they do and how.
+ */
+import type { Address, Flag, Whole } from './operands.ts'
+
+/** The payload of a key that is not there, and the row of a key that has none. */
+export const absentPayload = 0xffff_ffff
+
+/** Bytes of one bucket of an index: four keys, four payloads. */
+export const bucketBytes = 64
+
+/** Bins of a score histogram; the last takes everything above, too. */
+export const histogramBins = 8192
+
+/** The u32 (or, where marked, f32) words of a table's record; `assembly/table-layout.ts` explains. */
+export const tableField = {
+  buckets: 0,
+  bucketCount: 1,
+  keys: 2,
+  stamps: 3,
+  rows: 4,
+  changed: 5,
+  stride: 6,
+  stateOffset: 7,
+  dim: 8,
+  stateFloats: 9,
+  capacity: 10,
+  size: 11,
+  used: 12,
+  free: 13,
+  cursor: 14,
+  initializer: 15,
+  seed: 16,
+  /** From here on f32, but the last. */
+  initialA: 17,
+  initialB: 18,
+  initialState: 19,
+  rate: 20,
+  epsilon: 21,
+  decay: 22,
+  decaySteps: 23,
+  words: 24,
+} as const
+
+export const initializerCode = { constant: 0, uniform: 1, normal: 2, truncatedNormal: 3 } as const
+
+/** Components of a score, in the order in which they are compared. */
+export const scoreComponent = { count: 0, lastSeen: 1, key: 2 } as const
+
+export interface KeyKernels {
+  /** keys[i] <- XXH64 of bytes[offsets[i] .. offsets[i + 1]) under seeds[i] (all u32), 0 becoming 1. */
+  hashKeys: Whole<[keys: Address, bytes: Address, offsets: Address, seeds: Address, n: number]>
+  /**
+   * The distinct keys in order of first appearance, where each key is among them, how often each
+   * came. `slots`: mask + 1 words, a power of two >= 2 n. Returns how many are distinct.
+   */
+  dedupeKeys: Whole<
+    [
+      keys: Address,
+      n: number,
+      slots: Address,
+      mask: number,
+      unique: Address,
+      inverse: Address,
+      occurrences: Address,
+    ],
+    number
+  >
+}
+
+type CuckooBatch = [
+  buckets: Address,
+  bucketCount: number,
+  keys: Address,
+  n: number,
+  payloads: Address,
+]
+
+export interface CuckooKernels {
+  /** payloads[i] <- the payload of keys[i] or `absentPayload`; returns how many were found. */
+  cuckooFind: Whole<CuckooBatch, number>
+  /**
+   * New keys take payloads[i] while there is room, else it becomes `absentPayload`; for others it
+   * becomes what is stored, or is stored with `overwrite`. Returns how many are new.
+   */
+  cuckooInsert: Whole<[...CuckooBatch, room: number, overwrite: Flag], number>
+  /** Removes keys; payloads[i] <- what was there or `absentPayload`. Returns how many were there. */
+  cuckooErase: Whole<CuckooBatch, number>
+}
+
+export interface TableRowKernels {
+  tableGather: Whole<[table: Address, keys: Address, rows: Address, n: number, vectors: Address]>
+  /** Rows for the keys that have none; returns how many were refused. */
+  tableInsert: Whole<
+    [table: Address, keys: Address, rows: Address, n: number, time: number, version: number],
+    number
+  >
+  tableAssign: Whole<
+    [table: Address, rows: Address, n: number, vectors: Address, time: number, version: number]
+  >
+  /** Returns how many were refused. */
+  tableAccumulate: Whole<
+    [
+      table: Address,
+      keys: Address,
+      n: number,
+      oldVectors: Address,
+      newVectors: Address,
+      exists: Address,
+      time: number,
+      version: number,
+    ],
+    number
+  >
+  /** `occurrences` absent (0): counts grow by one. */
+  tableAdagrad: OptimizerKernel
+  /** Writes the keys that had a row to `removed`; returns how many. */
+  tableErase: Whole<[table: Address, keys: Address, n: number, removed: Address], number>
+}
+
+/** What every optimizer looks like to a table: its settings stand in the table's record. */
+export type OptimizerKernel = Whole<
+  [
+    table: Address,
+    rows: Address,
+    n: number,
+    gradients: Address,
+    occurrences: Address,
+    time: number,
+    version: number,
+  ]
+>
+
+export interface TableScanKernels {
+  /** out (u64) <- a hash of all rows that does not depend on their order. */
+  tableDigest: Whole<[table: Address, out: Address]>
+  tableNextRows: Whole<[table: Address, max: number, keys: Address, rows: Address], number>
+  tableTakeChanged: Whole<[table: Address, max: number, keys: Address], number>
+  tablePack: Whole<[table: Address, max: number, records: Address], number>
+  /** Returns how many records found room. */
+  tableUnpack: Whole<[table: Address, n: number, records: Address], number>
+}
+
+/** `window`: 3 x (low, high) u64; a component's numbers as `scoreComponent` has them. */
+export interface TableScoreKernels {
+  tableScoreRange: Whole<[table: Address, window: Address, component: number, out: Address]>
+  tableScoreHistogram: Whole<
+    [table: Address, window: Address, component: number, bits: number, bins: Address]
+  >
+  /** `boundary`: 3 u64, compared from component `first` on. */
+  tableScoresBelow: Whole<
+    [table: Address, boundary: Address, first: number, max: number, keys: Address],
+    number
+  >
+}
+
+export type TableKernels = KeyKernels &
+  CuckooKernels &
+  TableRowKernels &
+  TableScanKernels &
+  TableScoreKernels
