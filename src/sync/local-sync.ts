@@ -13,12 +13,12 @@ import type { MessagePort } from 'node:worker_threads'
 import { ServiceError } from '../base/errors.ts'
 import { decodeDelta, encodeDelta } from './delta-codec.ts'
 import type { Delta } from './delta.ts'
-import type { ParameterPublisher, ParameterSubscriber } from './parameter-sync.ts'
+import type { ApplyDelta, ParameterPublisher, ParameterSubscriber } from './parameter-sync.ts'
 
-/** From the reader: send what follows `from` (0: nothing yet), or: one message has been taken. */
+/** From the reader: send what follows `from` (0: nothing yet), or: so many messages have been taken. */
 type Request =
   | { readonly kind: 'ask'; readonly from: number; readonly number: number }
-  | { readonly kind: 'taken' }
+  | { readonly kind: 'taken'; readonly count: number }
 
 type Bytes = Uint8Array<ArrayBuffer>
 
@@ -36,24 +36,29 @@ interface PartMessage {
   readonly bytes: Bytes
 }
 
-/** From the writer. `behind`: deltas were passed over, ask. */
+/** From the writer. `behind`: there is something that you have not been sent, ask. */
 type Message =
   | DeltaMessage
   | PartMessage
   | { readonly kind: 'follow'; readonly number: number }
   | { readonly kind: 'behind' }
 
+/** `count`: how many messages the writer has sent to this reader, this one included. */
+type Counted = Message & { readonly count: number }
+
 /** Messages that may wait in a port before its reader is passed over. */
 const maxWaiting = 256
-/** Deltas that an asking reader lets pass before it asks again. */
+/** The same for a reader that has not asked yet; fewer than `patience`, so that it asks only once. */
+const maxInvitations = 8
+/** Messages that an asking reader lets pass before it asks again. */
 const patience = 16
 
 interface Reader {
   readonly port: MessagePort
-  /** Of the answer it was given last; 0: it has not asked yet and is sent nothing. */
+  /** Of the answer it was given last; 0: it has not asked yet. */
   number: number
-  /** Sent and not taken yet. */
-  waiting: number
+  sent: number
+  taken: number
   behind: boolean
 }
 
@@ -70,7 +75,7 @@ export class LocalPublisher implements ParameterPublisher {
 
   /** Serves one more reader, at the other end of the port. */
   attach(port: MessagePort): void {
-    const reader: Reader = { port, number: 0, waiting: 0, behind: false }
+    const reader: Reader = { port, number: 0, sent: 0, taken: 0, behind: false }
     this.#readers.add(reader)
     port.on('message', (request: Request) => this.#hear(reader, request))
     port.on('close', () => this.#readers.delete(reader))
@@ -79,14 +84,16 @@ export class LocalPublisher implements ParameterPublisher {
   publish(delta: Delta): Promise<void> {
     if (this.#closed) return Promise.reject(new ServiceError('SYNC_CLOSED', { side: 'publisher' }))
     this.#sequence = delta.sequence
-    const readers = [...this.#readers].filter(({ number }) => number > 0)
-    if (readers.length === 0) return Promise.resolve()
     const encoded = encodeDelta(delta)
-    for (const reader of readers) {
-      reader.behind ||= reader.waiting >= maxWaiting
+    for (const reader of this.#readers) {
+      if (reader.number === 0) {
+        if (waiting(reader) < maxInvitations) send(reader, { kind: 'behind' })
+        continue
+      }
+      reader.behind ||= waiting(reader) >= maxWaiting
       if (reader.behind) continue
       // A buffer can be handed over once only.
-      const bytes = readers.length === 1 ? encoded : encoded.slice()
+      const bytes = this.#readers.size === 1 ? encoded : encoded.slice()
       send(reader, { kind: 'delta', number: reader.number, bytes })
     }
     return Promise.resolve()
@@ -108,12 +115,14 @@ export class LocalPublisher implements ParameterPublisher {
       this.#answer(reader, request)
       return
     }
-    reader.waiting = Math.max(0, reader.waiting - 1)
-    if (reader.behind && reader.waiting === 0) send(reader, { kind: 'behind' })
+    reader.taken = Math.max(reader.taken, request.count)
+    if (reader.behind && waiting(reader) === 0) send(reader, { kind: 'behind' })
   }
 
   #answer(reader: Reader, { from, number }: { from: number; number: number }): void {
-    Object.assign(reader, { number, waiting: 0, behind: false })
+    // Doubled on the way: two chains of one number could be taken for one.
+    if (number <= reader.number) return
+    Object.assign(reader, { number, behind: false })
     if (from > 0 && from === this.#sequence) {
       send(reader, { kind: 'follow', number })
       return
@@ -134,9 +143,12 @@ export class LocalPublisher implements ParameterPublisher {
   }
 }
 
+const waiting = ({ sent, taken }: Reader): number => sent - taken
+
 function send(reader: Reader, message: Message): void {
-  reader.waiting += 1
-  reader.port.postMessage(message, 'bytes' in message ? [message.bytes.buffer] : [])
+  reader.sent += 1
+  const counted: Counted = { ...message, count: reader.sent }
+  reader.port.postMessage(counted, 'bytes' in message ? [message.bytes.buffer] : [])
 }
 
 /** An answer that is awaited. */
@@ -144,15 +156,15 @@ interface Asked {
   readonly number: number
   /** The part that must come next. */
   next: number
-  /** Deltas let pass meanwhile. */
+  /** Messages let pass meanwhile. */
   passed: number
 }
 
 export class LocalSubscriber implements ParameterSubscriber {
   readonly #port: MessagePort
   readonly #ended = Promise.withResolvers<void>()
-  readonly #queue: Message[] = []
-  #apply: (delta: Delta) => Promise<void> | void = () => {}
+  readonly #queue: Counted[] = []
+  #apply: ApplyDelta = () => {}
   /** Where the reader stands; 0 from the first part of a chain to its last. */
   #sequence = 0
   #number = 0
@@ -164,10 +176,10 @@ export class LocalSubscriber implements ParameterSubscriber {
     this.#port = port
   }
 
-  subscribe(fromSequence: number, apply: (delta: Delta) => Promise<void> | void): Promise<void> {
+  subscribe(fromSequence: number, apply: ApplyDelta): Promise<void> {
     this.#sequence = fromSequence
     this.#apply = apply
-    this.#port.on('message', (message: Message) => {
+    this.#port.on('message', (message: Counted) => {
       this.#queue.push(message)
       if (!this.#busy) void this.#work()
     })
@@ -185,7 +197,7 @@ export class LocalSubscriber implements ParameterSubscriber {
     this.#busy = true
     try {
       for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
-        this.#say({ kind: 'taken' })
+        this.#say({ kind: 'taken', count: next.count })
         await this.#take(next)
       }
     } catch (error) {
@@ -198,14 +210,16 @@ export class LocalSubscriber implements ParameterSubscriber {
   #take(message: Message): Promise<void> | void {
     switch (message.kind) {
       case 'delta':
-        return this.#asked === undefined ? this.#delta(message) : this.#pass(this.#asked, message)
+        return this.#asked === undefined
+          ? this.#delta(message)
+          : this.#pass(this.#asked, message.number)
       case 'part':
         return this.#part(message)
       case 'follow':
         if (message.number === this.#asked?.number) this.#asked = undefined
         return undefined
       case 'behind':
-        return this.#ask()
+        return this.#asked === undefined ? this.#ask() : this.#pass(this.#asked, 0)
     }
   }
 
@@ -216,12 +230,12 @@ export class LocalSubscriber implements ParameterSubscriber {
       this.#ask()
       return
     }
-    await this.#apply(delta)
+    await this.#apply(delta, true)
     this.#sequence = delta.sequence
   }
 
-  /** A delta while an answer is awaited: part of what the answer holds, or a sign that it is lost. */
-  #pass(asked: Asked, { number }: DeltaMessage): void {
+  /** Something else while an answer is awaited: it was sent before, or shows that the answer is lost. */
+  #pass(asked: Asked, number: number): void {
     asked.passed += 1
     if (number >= asked.number || asked.passed > patience) this.#ask()
   }
@@ -236,7 +250,7 @@ export class LocalSubscriber implements ParameterSubscriber {
     asked.next += 1
     this.#sequence = 0
     const delta = decodeDelta(bytes)
-    await this.#apply(delta)
+    await this.#apply(delta, last)
     if (!last) return
     this.#sequence = delta.sequence
     this.#asked = undefined

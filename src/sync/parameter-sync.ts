@@ -18,12 +18,18 @@ export interface ParameterPublisher {
   close(): Promise<void>
 }
 
+/**
+ * Takes one delta. `complete` is false for the pieces of a resync before the last: until then the reader
+ * holds only a part of the parameters.
+ */
+export type ApplyDelta = (delta: Delta, complete: boolean) => Promise<void> | void
+
 export interface ParameterSubscriber {
   /**
    * Calls `apply` with every delta after `fromSequence`, in order and one at a time; a gap is
    * never passed over: the reader gets a resync instead.
    */
-  subscribe(fromSequence: number, apply: (delta: Delta) => Promise<void> | void): Promise<void>
+  subscribe(fromSequence: number, apply: ApplyDelta): Promise<void>
 
   close(): Promise<void>
 }

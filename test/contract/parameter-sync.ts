@@ -21,7 +21,7 @@ export type OpenSync = () => SyncUnderTest
 /** A reader on a connection of its own, from where `reader` stands. */
 function follow(subject: SyncUnderTest, reader: RowReader): ParameterSubscriber {
   const subscriber = subject.connect()
-  void subscriber.subscribe(reader.sequence, (delta) => reader.apply(delta))
+  void subscriber.subscribe(reader.sequence, (...delta) => reader.apply(...delta))
   return subscriber
 }
 

@@ -66,17 +66,19 @@ export class RowWriter {
 export class RowReader {
   readonly rows = new Map<number, readonly number[]>()
   weights: Float32Array = Float32Array.of(0)
+  /** Where it stands; 0 while it has only a part of a resync. */
   sequence = 0
+  #last = 0
   /** Deltas applied in one piece after the other, and resyncs begun. */
   applied: number[] = []
   resyncs = 0
 
-  apply(delta: Delta): void {
+  apply(delta: Delta, complete: boolean): void {
     if (delta.base === 0) {
       this.rows.clear()
       this.resyncs += 1
-    } else if (delta.base !== this.sequence) {
-      throw new Error(`delta on ${delta.base} applied at ${this.sequence}`)
+    } else if (delta.base !== this.#last) {
+      throw new Error(`delta on ${delta.base} applied at ${this.#last}`)
     }
     for (const { keys, vectors, removed } of delta.tables) {
       for (let i = 0; i < removed.length; i += 2) this.rows.delete(removed[i])
@@ -85,7 +87,8 @@ export class RowReader {
       }
     }
     this.weights = delta.weights ?? this.weights
-    this.sequence = delta.sequence
+    this.#last = delta.sequence
+    this.sequence = complete ? delta.sequence : 0
     this.applied.push(delta.sequence)
   }
 }

@@ -66,7 +66,7 @@ test('over a wire that loses and doubles messages the rows are equal in the end'
       const writer = new RowWriter()
       subject.publisher.onResync(() => writer.snapshot())
       const reader = new RowReader()
-      const ended = subject.connect().subscribe(0, (delta) => reader.apply(delta))
+      const ended = subject.connect().subscribe(0, (...delta) => reader.apply(...delta))
       for (let i = 0; i < 60; i += 1) {
         writer.change(random)
         await subject.publisher.publish(writer.delta())
@@ -82,7 +82,7 @@ test('over a wire that loses and doubles messages the rows are equal in the end'
       await subject.publisher.close()
       await ended
     }),
-    { numRuns: 15 },
+    { numRuns: 20 },
   )
 })
 
@@ -93,9 +93,9 @@ test('a reader that does not keep up is passed over, and then gets everything an
   const random = seededRandom(3)
   subject.publisher.onResync(() => writer.snapshot())
   const { promise: gate, resolve: release } = Promise.withResolvers<void>()
-  void subject.connect().subscribe(0, async (delta) => {
+  void subject.connect().subscribe(0, async (delta, complete) => {
     if (delta.sequence > 1) await gate
-    reader.apply(delta)
+    reader.apply(delta, complete)
   })
   await settled()
   for (let i = 0; i < 600; i += 1) {
@@ -123,10 +123,10 @@ test('closing either side ends a subscription in peace', async () => {
   await using subject = open()
   const reader = new RowReader()
   const subscriber = subject.connect()
-  const first = subscriber.subscribe(0, (delta) => reader.apply(delta))
+  const first = subscriber.subscribe(0, (...delta) => reader.apply(...delta))
   await subscriber.close()
   await expect(first).resolves.toBeUndefined()
-  const second = subject.connect().subscribe(0, (delta) => reader.apply(delta))
+  const second = subject.connect().subscribe(0, (...delta) => reader.apply(...delta))
   await settled()
   await subject.publisher.close()
   await expect(second).resolves.toBeUndefined()
