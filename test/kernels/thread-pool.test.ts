@@ -1,0 +1,147 @@
+import { expect, test } from 'vitest'
+
+import { Arena } from '../../src/kernels/arena.ts'
+import { activationCode } from '../../src/kernels/dense-kernels.ts'
+import type { KernelImplementation } from '../../src/kernels/kernels.ts'
+import { absent } from '../../src/kernels/operands.ts'
+import { PoolControl } from '../../src/kernels/pool-control.ts'
+import { ThreadPool, type ThreadPoolOptions } from '../../src/kernels/thread-pool.ts'
+import { normals } from '../support/kernel-desk.ts'
+
+/** A pool on an arena of its own, closed at the end of the scope. */
+async function openPool(
+  options: ThreadPoolOptions,
+): Promise<{ arena: Arena; pool: ThreadPool } & AsyncDisposable> {
+  const arena = new Arena(4 << 20)
+  const pool = await ThreadPool.create(arena, options)
+  return { arena, pool, [Symbol.asyncDispose]: () => pool.close() }
+}
+
+/** A layer, a loss over 101 columns and their gradients, again and again; the weights at the end. */
+async function train(threads: number, implementation: KernelImplementation): Promise<Float32Array> {
+  await using opened = await openPool({ threads, implementation })
+  const { arena, pool } = opened
+  const [rows, width, columns] = [37, 20, 101]
+  const fill = (length: number, seed: number): number => {
+    const block = arena.floats(length)
+    block.view.set(normals(seed, length))
+    return block.address
+  }
+  const zeros = (length: number): number => arena.floats(length).address
+  const [x, c] = [fill(rows * width, 1), fill(columns * width, 2)]
+  const weights = arena.floats(width * width)
+  weights.view.set(normals(3, width * width))
+  const [w, a, dw] = [weights.address, fill(width * width, 4), zeros(width * width)]
+  const [y, dy, scores, losses] = [
+    zeros(rows * width),
+    zeros(rows * width),
+    zeros(rows * columns),
+    zeros(rows),
+  ]
+  const targets = arena.ints(rows)
+  targets.view.forEach((_, i, view) => (view[i] = (i * 7) % columns))
+  const [ones, none] = [arena.floats(rows), zeros(columns)]
+  ones.view.fill(1)
+
+  pool.run('scale', [a, a, 0], width * width)
+  for (let step = 0; step < 20; step += 1) {
+    pool.run('matmul', [y, x, w, rows, width, width, 0], rows)
+    pool.run('biasActivation', [y, y, absent, width, activationCode.relu], rows)
+    pool.run('matmulTransposedB', [scores, y, c, rows, columns, width, 0], rows)
+    pool.run(
+      'softmaxLoss',
+      [scores, losses, columns, targets.address, ones.address, none, none, 0, 0, 0, 0.2, 1 / rows],
+      rows,
+    )
+    pool.run('matmul', [dy, scores, c, rows, width, columns, 0], rows)
+    pool.run('activationBackward', [dy, y, activationCode.relu], rows * width)
+    pool.run('matmulTransposedA', [dw, x, dy, width, width, rows, 0], width)
+    pool.run('adagrad', [w, a, dw, 0.1, 0.1], width * width)
+  }
+  return weights.view.slice()
+}
+
+test('any number of threads gives the same bits, and so do the twins', async () => {
+  const one = await train(1, 'wasm')
+  expect(one.every((value) => Number.isFinite(value))).toBe(true)
+  expect(await train(2, 'wasm')).toEqual(one)
+  expect(await train(5, 'wasm')).toEqual(one)
+  expect(await train(2, 'reference')).toEqual(one)
+})
+
+test('every element is computed once, whatever the count, the threads and the grain', async () => {
+  for (const threads of [1, 3]) {
+    await using opened = await openPool({ threads })
+    const { arena, pool } = opened
+    const [out, ones] = [arena.floats(64), arena.floats(64)]
+    ones.view.fill(1)
+    for (const count of [0, 1, 3, 4, 5, 8, 9, 31, 64]) {
+      for (const grain of [1, 4, 16, 100]) {
+        out.view.fill(0)
+        pool.run('addScaled', [out.address, ones.address, 1], count, grain)
+        expect(out.view).toEqual(Float32Array.from(out.view, (_, i) => (i < count ? 1 : 0)))
+      }
+    }
+  }
+})
+
+/** A call whose second share lies outside the memory. */
+const trap = (arena: Arena): [number, number, number] => {
+  const last = arena.capacityBytes - 64
+  return [last, last, 1]
+}
+
+test('a share that fails in a worker is an error that names it, and the pool is done for', async () => {
+  await using opened = await openPool({ threads: 2 })
+  const { arena, pool } = opened
+  const lost = expect.objectContaining({
+    code: 'KERNEL_WORKER_LOST',
+    details: expect.objectContaining({ kernel: 'scale', thread: 1 }),
+  })
+  expect(() => pool.run('scale', trap(arena), 32)).toThrow(lost)
+  expect(() => pool.run('scale', trap(arena), 32)).toThrow('memory access out of bounds')
+})
+
+test('a share that fails here is thrown when the others have finished', async () => {
+  await using opened = await openPool({ threads: 2 })
+  const { arena, pool } = opened
+  const beyond = arena.capacityBytes
+  expect(() => pool.run('scale', [64, beyond, 1], 32)).toThrow('memory access out of bounds')
+})
+
+test('a worker that does not answer in time is lost', async () => {
+  await using opened = await openPool({ threads: 2, patienceSeconds: 0 })
+  const { arena, pool } = opened
+  // Thread 0 has four empty bags, thread 1 one that takes about a second.
+  const [entries, dim] = [2 ** 18, 2 ** 14]
+  const [out, row] = [arena.floats(8 * dim).address, arena.floats(dim).address]
+  const [offsets, indices] = [arena.ints(9), arena.ints(entries).address]
+  offsets.view.fill(entries, 5)
+  const bags = [out, dim, row, dim, offsets.address, indices, 0, 0] as const
+  const run = (): void => pool.run('poolBags', [...bags], 8)
+  expect(run).toThrow(expect.objectContaining({ code: 'KERNEL_WORKER_LOST' }))
+})
+
+test('a closed pool refuses calls, and closing again does nothing', async () => {
+  await using opened = await openPool({ threads: 2 })
+  await opened.pool.close()
+  expect(() => opened.pool.run('scale', [64, 64, 1], 32)).toThrow('the pool is closed')
+})
+
+test('the number of threads is limited', async () => {
+  await expect(ThreadPool.create(new Arena(1 << 17), { threads: 0 })).rejects.toThrow('a pool has')
+})
+
+test('what a pool writes a worker reads, and the first failure is kept', () => {
+  const pool = new PoolControl()
+  const worker = new PoolControl(pool.buffer)
+  const call = { kernel: 7, operands: [1, 0.1, 2 ** 32], count: 9, share: 4 }
+  pool.publish(call, 2)
+  expect(worker.next(0)).toBe(1)
+  expect(worker.call()).toEqual(call)
+  expect(pool.finished(0)).toBe(false)
+  worker.fail(3, 'trap')
+  worker.fail(4, 'another')
+  expect(pool.finished(0)).toBe(true)
+  expect(pool.failure()).toEqual({ thread: 3, reason: 'trap' })
+})
