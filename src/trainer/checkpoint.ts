@@ -266,7 +266,7 @@ function* readChunks(path: string): Generator<Uint8Array> {
     const length = new Uint8Array(4)
     while (readSync(file, length) === 4) {
       const chunk = new Uint8Array(new DataView(length.buffer).getUint32(0, true))
-      for (let at = 0; at < chunk.length; ) at += readSync(file, chunk, at)
+      for (let at = 0; at < chunk.length; ) at += readSync(file, chunk, at, chunk.length - at, null)
       yield chunk
     }
   } finally {

@@ -1,0 +1,196 @@
+/**
+ * The live catalogue as the ranking kernels want it: packed without gaps, a slot per item, vectors in
+ * panels of eight, log popularities aside (`src/kernels/rank-kernels.ts`). Items come and go by
+ * handle; the last slot moves into a gap. Which slot an item has changes no result.
+ *
+ * Popularity is a decayed count, kept in the unit of a landmark in time so that nothing is touched
+ * while time passes: count at time t = counts[slot] 2^-((t - landmark) / halfLife).
+ */
+import { assert } from '../base/assert.ts'
+import type { ByteReader, ByteWriter } from '../base/bytes.ts'
+import { exp2, powerOfTwo } from '../base/math.ts'
+import type { Arena, Block } from '../kernels/arena.ts'
+import { type Address, absent } from '../kernels/operands.ts'
+
+export interface CandidatesOptions {
+  readonly arena: Arena
+  /** Handles and slots are below this. */
+  readonly capacity: number
+  /** Floats per vector, popularity not among them. */
+  readonly dims: number
+  readonly hasPopularity: boolean
+  readonly halfLifeMs: number
+}
+
+/** Half-lives between two landmarks: counts up to 2^60 times larger than they are, far below 2^127. */
+const landmarkStep = 60
+
+/** Invariant: `#slots[#handles[slot]] === slot` for every slot below `size`, -1 for all other handles. */
+export class Candidates {
+  readonly #options: CandidatesOptions
+  readonly #slots: Int32Array
+  readonly #handles: Int32Array
+  readonly #panels: Block<Float32Array>
+  readonly #norms: Block<Float32Array>
+  readonly #counts: Block<Float32Array>
+  readonly #popularity: Block<Float32Array>
+  readonly #descriptor: Block<Uint32Array>
+  #size = 0
+  /** In half-lives since the epoch; a multiple of `landmarkStep`. */
+  #landmark = 0
+
+  constructor(options: CandidatesOptions) {
+    const { arena, capacity, dims, hasPopularity } = options
+    const slots = Math.ceil(capacity / 8) * 8
+    this.#options = options
+    this.#slots = new Int32Array(capacity).fill(-1)
+    this.#handles = new Int32Array(capacity)
+    this.#panels = arena.floats(slots * dims)
+    this.#norms = arena.floats(slots)
+    this.#counts = arena.floats(slots)
+    this.#popularity = arena.floats(slots)
+    this.#descriptor = arena.words(5)
+    const popularity = hasPopularity ? this.#popularity.address : absent
+    this.#descriptor.view.set([this.#panels.address, this.#norms.address, popularity, dims, 0])
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  /** Of the five words that the ranking kernels take. */
+  get address(): Address {
+    return this.#descriptor.address
+  }
+
+  /** Counts in the landmark's unit, by slot: their order is that of the counts at any time. */
+  get counts(): Block<Float32Array> {
+    return this.#counts
+  }
+
+  /** Where `decayTo` leaves counts for the logarithm, by slot. */
+  get popularity(): Block<Float32Array> {
+    return this.#popularity
+  }
+
+  /** -1 if the item is not a candidate. */
+  slot(handle: number): number {
+    return this.#slots[handle]
+  }
+
+  handle(slot: number): number {
+    return this.#handles[slot]
+  }
+
+  /** The item's slot, the next free one if it has none; its vector is for the caller to pack. */
+  add(handle: number): number {
+    if (this.#slots[handle] >= 0) return this.#slots[handle]
+    assert(this.#size < this.#handles.length, 'no more candidates than handles')
+    const slot = this.#size
+    this.#resize(slot + 1)
+    this.#slots[handle] = slot
+    this.#handles[slot] = handle
+    this.#counts.view[slot] = 0
+    return slot
+  }
+
+  remove(handle: number): void {
+    const slot = this.#slots[handle]
+    if (slot < 0) return
+    const last = this.#size - 1
+    if (slot !== last) this.#move(last, slot)
+    this.#slots[handle] = -1
+    this.#resize(last)
+  }
+
+  /** The item's count as it is at `time` (epoch ms). */
+  setCount(handle: number, count: number, time: number): void {
+    const slot = this.#slots[handle]
+    if (slot >= 0) this.#counts.view[slot] = count * exp2(this.#exponent(time))
+  }
+
+  /** Leaves the count of each slot at `time`, plus `smoothing`, in `popularity`. */
+  decayTo(time: number, smoothing: number): void {
+    const factor = exp2(-this.#exponent(time))
+    const { view: counts } = this.#counts
+    const { view: popularity } = this.#popularity
+    for (let slot = 0; slot < this.#size; slot += 1) {
+      popularity[slot] = counts[slot] * factor + smoothing
+    }
+  }
+
+  /** Most popular first, so that the ranking kernels can skip the unpopular panel by panel. */
+  reorder(): void {
+    const { dims } = this.#options
+    const { view: counts } = this.#counts
+    const order = Int32Array.from({ length: this.#size }, (_, slot) => slot)
+    order.sort((a, b) => counts[b] - counts[a] || a - b)
+    const handles = this.#handles.slice(0, this.#size)
+    const oldCounts = counts.slice(0, this.#size)
+    const norms = this.#norms.view.slice(0, this.#size)
+    const panels = this.#panels.view.slice(0, Math.ceil(this.#size / 8) * 8 * dims)
+    for (let slot = 0; slot < this.#size; slot += 1) {
+      const from = order[slot]
+      this.#slots[handles[from]] = slot
+      this.#handles[slot] = handles[from]
+      counts[slot] = oldCounts[from]
+      this.#norms.view[slot] = norms[from]
+      copyVector(panels, from, this.#panels.view, slot, dims)
+    }
+  }
+
+  /** Counts alone: vectors follow from the tables. */
+  serialize(writer: ByteWriter): void {
+    writer.float64(this.#landmark)
+    writer.array(this.#handles.slice(0, this.#size))
+    writer.array(this.#counts.view.slice(0, this.#size))
+  }
+
+  /** Into an empty set; every vector is for the caller to pack. */
+  load(reader: ByteReader): void {
+    this.#landmark = reader.float64()
+    const handles = new Int32Array(reader.array())
+    const counts = new Float32Array(reader.array())
+    for (let i = 0; i < handles.length; i += 1) {
+      this.#counts.view[this.add(handles[i])] = counts[i]
+    }
+  }
+
+  #exponent(time: number): number {
+    const at = time / this.#options.halfLifeMs
+    const landmark = Math.floor(at / landmarkStep) * landmarkStep
+    if (landmark > this.#landmark) this.#moveLandmark(landmark)
+    return at - this.#landmark
+  }
+
+  /** By a power of two: no bit is lost but of what has decayed to nothing. */
+  #moveLandmark(landmark: number): void {
+    const factor = powerOfTwo(this.#landmark - landmark)
+    const { view } = this.#counts
+    for (let slot = 0; slot < this.#size; slot += 1) view[slot] *= factor
+    this.#landmark = landmark
+  }
+
+  #move(from: number, to: number): void {
+    const { dims } = this.#options
+    this.#handles[to] = this.#handles[from]
+    this.#slots[this.#handles[to]] = to
+    this.#counts.view[to] = this.#counts.view[from]
+    this.#norms.view[to] = this.#norms.view[from]
+    copyVector(this.#panels.view, from, this.#panels.view, to, dims)
+  }
+
+  #resize(size: number): void {
+    this.#size = size
+    this.#descriptor.view[4] = size
+  }
+}
+
+type Floats = Float32Array
+
+// oxlint-disable-next-line max-params -- two places and what is copied between them
+function copyVector(source: Floats, from: number, target: Floats, to: number, dims: number): void {
+  const a = (from >>> 3) * dims * 8 + (from & 7)
+  const b = (to >>> 3) * dims * 8 + (to & 7)
+  for (let k = 0; k < dims * 8; k += 8) target[b + k] = source[a + k]
+}

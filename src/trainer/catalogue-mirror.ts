@@ -1,0 +1,141 @@
+/**
+ * Keeps the ranker's candidates equal to the live catalogue: which items there are, how often they are
+ * clicked, and their vectors by the rows as they are between two batches. Where the candidate tower has
+ * no weights of its own and every item its own rows, only the items are embedded again whose rows a
+ * batch has changed; else all of them, before the next evaluation.
+ */
+import type { ByteReader, ByteWriter } from '../base/bytes.ts'
+import type { FeatureSpec, ModelSpec } from '../model/spec.ts'
+import type { Catalogue } from '../stream/catalogue.ts'
+import type { Example, Item } from '../stream/example.ts'
+import type { Ranker } from './ranker.ts'
+
+/** What a batch did, as far as candidates are concerned. */
+export interface BatchEffects {
+  readonly examples: readonly Example[]
+  /** The columns of the step: their rows have moved. */
+  readonly columns: readonly Item[]
+  /** Handles of the items interacted with. */
+  readonly touched: readonly number[]
+  /** Items created or changed. */
+  readonly changed: readonly Item[]
+  /** Handles of the items that are gone. */
+  readonly removed: readonly number[]
+  /** Rows left a table, or the model was loaded: no vector can be trusted. */
+  readonly rowsRemoved: boolean
+  /** Stream time, epoch ms. */
+  readonly time: number
+}
+
+export class CatalogueMirror {
+  readonly #ranker: Ranker
+  readonly #isIncremental: boolean
+  readonly #sharesRows: boolean
+  /** Every vector has to be embedded again. */
+  #isStale = true
+  readonly #one = new Int32Array(1)
+  readonly #count = new Float32Array(1)
+
+  constructor(ranker: Ranker, spec: ModelSpec) {
+    this.#ranker = ranker
+    this.#isIncremental = hasRowsOfItsOwn(spec)
+    this.#sharesRows = sharesItemRows(spec)
+  }
+
+  get ranker(): Ranker {
+    return this.#ranker
+  }
+
+  /** Before an evaluation: vectors that were left behind, and popularity at `time`. */
+  prepare(catalogue: Catalogue, time: number): void {
+    if (this.#isStale) {
+      const { candidates } = this.#ranker
+      const items: Item[] = []
+      for (let slot = 0; slot < candidates.size; slot += 1) {
+        const item = catalogue.byHandle(candidates.handle(slot))
+        if (item !== undefined) items.push(item)
+      }
+      this.#ranker.put(items)
+      this.#isStale = false
+    }
+    this.#ranker.moveTo(time)
+  }
+
+  /**
+   * After a batch. `evaluates`: an evaluation follows soon, so that vectors are worth keeping up to
+   * date; else they are left to the next `prepare`.
+   */
+  follow(catalogue: Catalogue, effects: BatchEffects, evaluates: boolean): void {
+    const { candidates } = this.#ranker
+    for (const handle of effects.removed) candidates.remove(handle)
+    for (const { handle } of effects.changed) this.#join(catalogue, handle, effects.time)
+    for (const handle of effects.touched) this.#join(catalogue, handle, effects.time)
+    if (!evaluates || effects.rowsRemoved || !this.#isIncremental) this.#isStale = true
+    if (!this.#isStale) this.#ranker.put(this.#moved(catalogue, effects))
+  }
+
+  /** Everything anew: after a restart without saved state. */
+  rebuild(catalogue: Catalogue, time: number): void {
+    for (const { handle } of catalogue.items()) this.#join(catalogue, handle, time)
+    this.#isStale = true
+  }
+
+  serialize(writer: ByteWriter): void {
+    this.#ranker.serialize(writer)
+  }
+
+  load(reader: ByteReader): void {
+    this.#ranker.load(reader)
+    this.#isStale = true
+  }
+
+  /** Makes a live item a candidate with its present count, and a hidden one none. */
+  #join(catalogue: Catalogue, handle: number, time: number): void {
+    const item = catalogue.byHandle(handle)
+    if (item === undefined) return
+    const { candidates } = this.#ranker
+    if (item.hidden) {
+      candidates.remove(handle)
+      return
+    }
+    candidates.add(handle)
+    this.#one[0] = handle
+    catalogue.decayedCounts(this.#one, time, this.#count)
+    candidates.setCount(handle, this.#count[0], time)
+  }
+
+  /** Candidates whose vector may be another than before the batch, each once. */
+  #moved(catalogue: Catalogue, { examples, columns, touched, changed }: BatchEffects): Item[] {
+    const items = new Map<number, Item>()
+    const add = (handle: number): void => {
+      const item = catalogue.byHandle(handle)
+      if (item !== undefined && !item.hidden) items.set(handle, item)
+    }
+    for (const { handle } of columns) add(handle)
+    for (const { handle } of changed) add(handle)
+    for (const handle of touched) add(handle)
+    if (this.#sharesRows) {
+      for (const { query } of examples) for (const { item } of query.history) add(item.handle)
+    }
+    return [...items.values()]
+  }
+}
+
+/** Whether a candidate's vector depends on no weights and on no rows but its own. */
+function hasRowsOfItsOwn({ candidate }: ModelSpec): boolean {
+  const isOwn = ({ kind }: FeatureSpec): boolean => kind === 'id'
+  return (
+    candidate.layers.length === 0 &&
+    candidate.combine === 'concat' &&
+    candidate.features.every(isOwn)
+  )
+}
+
+/** Whether the query side moves rows that candidates are made of. */
+function sharesItemRows({ query, candidate }: ModelSpec): boolean {
+  const own = new Set(candidate.features.flatMap((feature) => tableOf(feature) ?? []))
+  return query.features.some((feature) => own.has(tableOf(feature) ?? ''))
+}
+
+const tableOf = (feature: FeatureSpec): string | undefined =>
+  'table' in feature ? feature.table : undefined

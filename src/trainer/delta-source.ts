@@ -1,0 +1,93 @@
+/**
+ * What readers are told of the parameters: a delta with the rows that have changed since the one before,
+ * or everything, in pieces. Rows go as they are when the delta is made, so changes in between are
+ * coalesced.
+ */
+import type { Keys } from '../base/keys.ts'
+import type { MemoryTable } from '../embedding/memory-table.ts'
+import type { TwoTower } from '../model/two-tower.ts'
+import type { Delta, TableDelta, Watermark } from '../sync/delta.ts'
+
+export interface DeltaSourceOptions {
+  readonly model: TwoTower
+  readonly tables: ReadonlyMap<string, MemoryTable>
+}
+
+/** Where the trainer stands as a delta is made. */
+export interface DeltaStamp {
+  readonly modelVersion: number
+  readonly watermark: Watermark
+  /** Epoch ms. */
+  readonly publishedAt: number
+}
+
+const rowsPerPiece = 16_384
+const noKeys: Keys = new Uint32Array(0)
+
+export class DeltaSource {
+  readonly #options: DeltaSourceOptions
+  /** Starts at 1: who has nothing, 0, is given a snapshot first. */
+  #sequence = 1
+  /** Of the newest delta; weights go again only when a batch was trained since. */
+  #version = -1
+
+  constructor(options: DeltaSourceOptions) {
+    this.#options = options
+  }
+
+  /** Of the newest delta. */
+  get sequence(): number {
+    return this.#sequence
+  }
+
+  /** What has changed since the last call. */
+  take(stamp: DeltaStamp): Delta {
+    const { model, tables } = this.#options
+    const changes = [...tables].map(([name, table]) => ({ name, table, ...table.takeChanges() }))
+    // Removals beyond a table's memory: the reader starts from nothing and asks for the rest.
+    if (changes.some(({ resync }) => resync)) return this.#restart(stamp)
+    const weights = stamp.modelVersion === this.#version ? {} : { weights: model.weights() }
+    this.#version = stamp.modelVersion
+    this.#sequence += 1
+    return {
+      sequence: this.#sequence,
+      base: this.#sequence - 1,
+      ...stamp,
+      tables: changes
+        .filter(({ changed, removed }) => changed.length + removed.length > 0)
+        .map(({ name, table, changed, removed }) => tableDelta(name, table, changed, removed)),
+      ...weights,
+    }
+  }
+
+  /**
+   * Everything, in pieces of bounded size that all carry the present sequence; see
+   * `ParameterPublisher.onResync`. Changes not yet taken are in it and in the next delta.
+   */
+  *snapshot(stamp: DeltaStamp): Generator<Delta> {
+    const { model, tables } = this.#options
+    const sequence = this.#sequence
+    yield { sequence, base: 0, ...stamp, tables: [], weights: model.weights() }
+    for (const [name, table] of tables) {
+      const { dim } = table.spec
+      for (const { keys, vectors } of table.export(rowsPerPiece)) {
+        const rows = { table: name, dim, keys, vectors, removed: noKeys }
+        yield { sequence, base: sequence, ...stamp, tables: [rows] }
+      }
+    }
+  }
+
+  /** A delta that builds on a sequence that no reader has: each asks for a snapshot. */
+  #restart(stamp: DeltaStamp): Delta {
+    this.#sequence += 2
+    return { sequence: this.#sequence, base: this.#sequence - 1, ...stamp, tables: [] }
+  }
+}
+
+// oxlint-disable-next-line max-params -- the two lists of a table's changes
+function tableDelta(name: string, table: MemoryTable, changed: Keys, removed: Keys): TableDelta {
+  const { dim } = table.spec
+  const vectors = new Float32Array((changed.length / 2) * dim)
+  table.find(changed, vectors)
+  return { table: name, dim, keys: changed, vectors, removed }
+}

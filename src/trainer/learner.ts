@@ -1,0 +1,353 @@
+/**
+ * Everything that the trainer knows and learns, and the one way in which it changes: events are
+ * folded one by one, and between two of them the examples since the last batch are trained on.
+ * Synchronous, without clock or I/O: the same events with the same batch boundaries give the same
+ * bits, in a replay, in the live loop, and again after a restart from saved state.
+ */
+import { assert, present } from '../base/assert.ts'
+import { ByteReader, ByteWriter } from '../base/bytes.ts'
+import type { RestrictRequest, TableStats } from '../embedding/embedding-table.ts'
+import { MemoryTable } from '../embedding/memory-table.ts'
+import type { KernelImplementation } from '../kernels/kernels.ts'
+import { type TableKeys, TwoTower } from '../model/two-tower.ts'
+import type { Event } from '../stream/event.ts'
+import type { Example, Item } from '../stream/example.ts'
+import { type Eviction, Facts, type Outcome } from '../stream/facts.ts'
+import { BatchPopularity } from './batch-popularity.ts'
+import { CatalogueMirror } from './catalogue-mirror.ts'
+import type { CheckpointPart } from './checkpoint.ts'
+import { type EvaluationReport, Evaluator } from './evaluator.ts'
+import { Guard, type GuardTrip } from './guard.ts'
+import { ColumnBuilder } from './negatives.ts'
+import { Ranker } from './ranker.ts'
+import { SamplingBias } from './sampling-bias.ts'
+import { stateDigest } from './state-digest.ts'
+import { type TrainResult, trainStep } from './train-step.ts'
+import type { TrainerModel } from './trainer-config.ts'
+
+export interface LearnerOptions {
+  /** Of the dense kernels and of the evaluation; the result does not depend on it. Default 1. */
+  readonly threads?: number
+  readonly kernels?: KernelImplementation
+}
+
+export interface BatchReport {
+  readonly examples: readonly Example[]
+  readonly loss: number
+  /** Sum of the weights behind the loss. */
+  readonly weight: number
+  /** The guard refused the batch and the model is as it was. */
+  readonly trip: GuardTrip | undefined
+  /** Rows that a table evicted to keep within its bounds. */
+  readonly evicted: number
+}
+
+interface Parts {
+  readonly model: TwoTower
+  readonly tables: ReadonlyMap<string, MemoryTable>
+  readonly columns: ColumnBuilder
+  readonly mirror: CatalogueMirror | undefined
+}
+
+const emptyReport: BatchReport = { examples: [], loss: 0, weight: 0, trip: undefined, evicted: 0 }
+
+/**
+ * Invariants: between batches no handle of an item that is gone is in use anywhere but in histories, and
+ * `step` is the version of the model.
+ */
+export class Learner {
+  readonly options: TrainerModel
+  readonly #parts: Parts
+  readonly #bias = new SamplingBias()
+  readonly #guard = new Guard()
+  readonly #evaluator: Evaluator
+  #facts: Facts
+  #popularity: BatchPopularity
+  #step = 0
+  #trained = 0
+  /** Since the last batch. */
+  #examples: Example[] = []
+  #changed: Item[] = []
+  #removed: Eviction[] = []
+
+  /** Throws `CONFIG_INVALID`, `MEMORY_EXHAUSTED`, `KERNELS_UNAVAILABLE`. */
+  static async create(options: TrainerModel, settings: LearnerOptions = {}): Promise<Learner> {
+    const { threads = 1, kernels: implementation = 'wasm' } = settings
+    const { spec, batch, facts, evaluation } = options
+    const maxQueries = batch.maxExamples
+    const maxItems = batch.maxExamples + spec.loss.extraNegatives
+    const model = await TwoTower.create(spec, { maxQueries, maxItems, threads, implementation })
+    const tables = new Map(
+      options.tables.map((table) => [table.name, new MemoryTable(table, { implementation })]),
+    )
+    const { handleCapacity } = new Facts(facts).catalogue
+    const { loss, seed } = spec
+    const columns = new ColumnBuilder({ loss, seed, maxExamples: maxQueries, handleCapacity })
+    const ranker =
+      evaluation.everyNth === 0
+        ? undefined
+        : await Ranker.create({
+            model,
+            tables,
+            handleCapacity,
+            maxQueries,
+            maxItems,
+            maxExcluded: facts.seenPerUser,
+            halfLifeMs: facts.popularityHalfLifeMs,
+            threads,
+            implementation,
+          })
+    const mirror = ranker && new CatalogueMirror(ranker, spec)
+    return new Learner(options, { model, tables, columns, mirror })
+  }
+
+  private constructor(options: TrainerModel, parts: Parts) {
+    this.options = options
+    this.#parts = parts
+    this.#evaluator = new Evaluator(options.evaluation)
+    this.#facts = new Facts(options.facts)
+    this.#popularity = this.#newPopularity()
+  }
+
+  get facts(): Facts {
+    return this.#facts
+  }
+
+  get model(): TwoTower {
+    return this.#parts.model
+  }
+
+  get tables(): ReadonlyMap<string, MemoryTable> {
+    return this.#parts.tables
+  }
+
+  /** Batches trained on: the model's version. */
+  get step(): number {
+    return this.#step
+  }
+
+  /** Examples trained on. */
+  get trained(): number {
+    return this.#trained
+  }
+
+  /** Examples waiting for the batch to be cut. */
+  get pending(): number {
+    return this.#examples.length
+  }
+
+  get isFull(): boolean {
+    return this.pending >= this.options.batch.maxExamples
+  }
+
+  get guard(): Guard {
+    return this.#guard
+  }
+
+  evaluation(): EvaluationReport {
+    return this.#evaluator.report()
+  }
+
+  tableStats(): readonly (TableStats & { readonly name: string })[] {
+    return [...this.tables].map(([name, table]) => Object.assign({ name }, table.stats()))
+  }
+
+  /** Folds one event. When `isFull` is true then, `trainBatch` must come before the next. */
+  apply(event: Event): Outcome {
+    assert(!this.isFull, 'a full batch is trained before the next event')
+    if (event.kind === 'interaction') this.#keepPopularity(event.itemId)
+    const outcome = this.#facts.apply(event)
+    if (outcome.evicted.length > 0) this.#removed.push(...outcome.evicted)
+    switch (outcome.kind) {
+      case 'example':
+        this.#examples.push(outcome.example)
+        if (outcome.example.isNewItem) this.#keepNew(outcome.example.item)
+        break
+      case 'interaction':
+        if (outcome.isNewItem) this.#keepNew(outcome.item)
+        break
+      case 'item':
+        this.#changed.push(outcome.item)
+        break
+      case 'itemRemoved':
+        this.#removed.push({ of: 'item', handle: outcome.handle, id: outcome.id })
+        break
+      case 'userRemoved':
+        this.#removed.push({ of: 'user', handle: outcome.handle, id: outcome.id })
+        break
+      case 'user':
+      case 'duplicate':
+      case 'none':
+    }
+    return outcome
+  }
+
+  /** Ends the batch: evaluates, trains, lets go of what was deleted. A batch may be empty. */
+  trainBatch(): BatchReport {
+    const examples = this.#examples
+    const { mirror } = this.#parts
+    if (mirror !== undefined && examples.some((example) => this.#evaluator.isDue(example))) {
+      mirror.prepare(this.#facts.catalogue, this.#facts.time)
+      this.#evaluator.evaluate(examples, mirror.ranker)
+    }
+    const result = examples.length === 0 ? undefined : this.#train(examples)
+    this.#evaluator.observe(examples)
+    this.#eraseRemoved()
+    const evicted = this.#restrictTables()
+    this.#follow(result, evicted > 0)
+    this.#beginBatch()
+    if (result === undefined) return { ...emptyReport, evicted }
+    const { loss, weight, trip } = result
+    return { examples, loss, weight, trip, evicted }
+  }
+
+  /** Evicts rows of one table by its own policy, or of every table; between batches only. */
+  restrict(table?: string, limits?: Pick<RestrictRequest, 'numReserved' | 'trigger'>): number {
+    assert(this.pending === 0, 'commands run between batches')
+    let removed = 0
+    for (const [name, { spec }] of this.tables) {
+      if (spec.restrict === undefined || (table !== undefined && name !== table)) continue
+      removed += this.#restrictTable(name, { ...spec.restrict, ...limits })
+    }
+    if (removed > 0) this.#follow(undefined, true)
+    return removed
+  }
+
+  /** The whole state between two batches, as parts of a checkpoint. */
+  serialize(): readonly CheckpointPart[] {
+    assert(this.pending === 0, 'a checkpoint stands between two batches')
+    const writer = new ByteWriter(1 << 20)
+    writer.float64(this.#step).float64(this.#trained)
+    this.#bias.serialize(writer)
+    this.#guard.serialize(writer)
+    this.#evaluator.serialize(writer)
+    this.#parts.mirror?.serialize(writer)
+    const weights = this.model.weights({ optimizerState: true })
+    return [
+      { name: 'learner', chunks: [writer.finish()] },
+      { name: 'facts', chunks: [this.#facts.serialize()] },
+      { name: 'weights', chunks: [new Uint8Array(weights.buffer)] },
+      ...[...this.tables].map(([name, table]) => ({
+        name: tablePart(name),
+        chunks: [...table.snapshot()],
+      })),
+    ]
+  }
+
+  /** Takes what `serialize` gave, by the name of the part. Throws `RangeError` and the parts' errors. */
+  load(chunks: (part: string) => Iterable<Uint8Array>): void {
+    const whole = (part: string): Uint8Array => present([...chunks(part)].at(0), part)
+    this.#facts = Facts.load(whole('facts'), this.options.facts)
+    this.#popularity = this.#newPopularity()
+    this.model.load(new Float32Array(whole('weights').slice().buffer))
+    for (const [name, table] of this.tables) table.load(chunks(tablePart(name)))
+    const reader = new ByteReader(whole('learner'))
+    this.#step = reader.float64()
+    this.#trained = reader.float64()
+    this.#bias.load(reader)
+    this.#guard.load(reader)
+    this.#evaluator.load(reader)
+    this.#parts.mirror?.load(reader)
+  }
+
+  /** Equal for equal rows, weights and facts; see state-digest.ts. */
+  digest(): string {
+    return stateDigest({
+      tables: new Map([...this.tables].map(([name, table]) => [name, table.digest()])),
+      weights: this.model.weights({ optimizerState: true }),
+      facts: this.#facts.digest(),
+      step: this.#step,
+    })
+  }
+
+  async close(): Promise<void> {
+    await this.model.close()
+    await this.#parts.mirror?.ranker.close()
+  }
+
+  #newPopularity(): BatchPopularity {
+    const { handleCapacity } = this.#facts.catalogue
+    return new BatchPopularity(handleCapacity, this.options.facts.popularityHalfLifeMs)
+  }
+
+  /** Before the fold: an interaction with an item that is known. */
+  #keepPopularity(itemId: string): void {
+    const item = this.#facts.catalogue.byId(itemId)
+    if (item === undefined) return
+    this.#popularity.keep(item.handle, this.#facts.catalogue, this.#facts.time)
+  }
+
+  #keepNew(item: Item): void {
+    this.#popularity.keepNew(item.handle, this.#facts.time)
+  }
+
+  #train(examples: readonly Example[]): TrainResult {
+    const { model, tables, columns } = this.#parts
+    const learning = { model, tables, columns, bias: this.#bias, guard: this.#guard }
+    const smoothing = model.spec.score.popularity?.smoothing ?? 1
+    const { catalogue, time } = this.#facts
+    this.#step += 1
+    this.#trained += examples.length
+    return trainStep(learning, examples, {
+      catalogue,
+      step: this.#step,
+      stamp: { time, version: this.#step },
+      popularity: (handles, out) => {
+        this.#popularity.logs(handles, catalogue, { time, smoothing }, out)
+      },
+    })
+  }
+
+  /** The rows of deleted and evicted users and items go with them. */
+  #eraseRemoved(): void {
+    for (const { of, id, handle } of this.#removed) {
+      const rows = of === 'item' ? this.model.itemRows(id) : this.model.userRows(id)
+      this.#erase(rows)
+      if (of === 'item' && handle >= 0) this.#evaluator.forget(handle)
+    }
+  }
+
+  #erase(rows: readonly TableKeys[]): void {
+    for (const { table, keys } of rows) present(this.tables.get(table), table).erase(keys)
+  }
+
+  #restrictTables(): number {
+    let removed = 0
+    for (const [name, { spec, size }] of this.tables) {
+      if (spec.restrict === undefined || size <= spec.restrict.trigger) continue
+      removed += this.#restrictTable(name, spec.restrict)
+    }
+    return removed
+  }
+
+  #restrictTable(name: string, request: RestrictRequest): number {
+    return present(this.tables.get(name), name).restrict(request).length / 2
+  }
+
+  #follow(result: TrainResult | undefined, rowsRemoved: boolean): void {
+    const { mirror } = this.#parts
+    const { catalogue, time, interactions } = this.#facts
+    const { maxExamples } = this.options.batch
+    const evaluates = interactions + maxExamples >= this.options.evaluation.warmupEvents
+    const effects = {
+      examples: this.#examples,
+      columns: result?.columns.items ?? [],
+      touched: this.#popularity.touched,
+      changed: this.#changed,
+      removed: this.#removed.flatMap(({ of, handle }) => (of === 'item' && handle >= 0 ? handle : [])),
+      rowsRemoved,
+      time,
+    }
+    mirror?.follow(catalogue, effects, evaluates)
+  }
+
+  #beginBatch(): void {
+    this.#facts.release()
+    this.#popularity.nextBatch()
+    this.#examples = []
+    this.#changed = []
+    this.#removed = []
+  }
+}
+
+const tablePart = (name: string): string => `table-${name}`

@@ -1,0 +1,142 @@
+import { array, assert, boolean, constantFrom, integer, property, record } from 'fast-check'
+import { expect, test } from 'vitest'
+
+import { seededRandom } from '../../src/base/random.ts'
+import { Arena } from '../../src/kernels/arena.ts'
+import { loadKernels } from '../../src/kernels/kernels.ts'
+import { ThreadPool } from '../../src/kernels/thread-pool.ts'
+
+interface Shape {
+  readonly items: number
+  readonly dims: number
+  readonly queries: number
+  readonly hasPopularity: boolean
+  readonly seed: number
+  /** Values are multiples of this, so that ties happen. */
+  readonly grid: number
+}
+
+const shapes = record({
+  items: integer({ min: 0, max: 45 }),
+  dims: integer({ min: 1, max: 9 }),
+  queries: integer({ min: 1, max: 9 }),
+  hasPopularity: boolean(),
+  seed: integer({ min: 0, max: 1000 }),
+  grid: constantFrom(1, 0.25, 0.001),
+})
+
+/** A candidate set and queries in a fresh arena, and what the ranking kernels make of them. */
+function prepare({ items, dims, queries, hasPopularity, seed, grid }: Shape) {
+  const arena = new Arena(1 << 20)
+  const random = seededRandom(seed)
+  const value = (): number => Math.round((random.next() * 4 - 2) / grid) * grid
+  const stride = dims + 1
+  const slots = Math.ceil(items / 8) * 8
+  const panels = arena.floats(slots * dims)
+  const norms = arena.floats(slots)
+  const popularity = arena.floats(slots)
+  const descriptor = arena.words(5)
+  const vectors = arena.floats(items * stride)
+  const rows = arena.floats(queries * stride)
+  const targets = arena.ints(queries)
+  const offsets = arena.ints(queries + 1)
+  const excluded = arena.ints(queries * items)
+  const order = arena.ints(items)
+  const out = arena.ints(2 * queries)
+  for (const view of [vectors.view, rows.view]) view.forEach((_, i) => (view[i] = value()))
+  for (let i = 0; i < items; i += 1) popularity.view[i] = value() * 5
+  for (let i = 0; i < items; i += 1) order.view[i] = i
+  for (let q = 0; q < queries; q += 1) targets.view[q] = random.integer(items + 1) - 1
+  let length = 0
+  for (let q = 0; q < queries; q += 1) {
+    for (let i = 0; i < items; i += 1) {
+      if (i === targets.view[q] || random.next() < 0.7) continue
+      excluded.view[length] = i
+      length += 1
+    }
+    offsets.view[q + 1] = length
+  }
+  descriptor.view.set([
+    panels.address,
+    norms.address,
+    hasPopularity ? popularity.address : 0,
+    dims,
+    items,
+  ])
+  const base = [out.address, descriptor.address, rows.address, stride, targets.address] as const
+  return {
+    arena,
+    out: out.view,
+    pack: [descriptor.address, order.address, vectors.address, stride, items] as const,
+    rank: base,
+    exclude: [...base, offsets.address, excluded.address] as const,
+    queries,
+    panels: panels.view,
+    norms: norms.view,
+  }
+}
+
+const ranked = (shape: Shape, implementation: 'wasm' | 'reference') => {
+  const subject = prepare(shape)
+  const kernels = loadKernels(subject.arena, { implementation })
+  kernels.packPanels(...subject.pack)
+  kernels.rankTargets(...subject.rank, 0, subject.queries)
+  const all = [...subject.out]
+  kernels.rankExcluded(...subject.exclude, 0, subject.queries)
+  return { all, left: [...subject.out], panels: [...subject.panels], norms: [...subject.norms] }
+}
+
+test('ranks are those of the reference, which skips nothing, ties and exclusions included', () => {
+  assert(
+    property(shapes, (shape) => {
+      expect(ranked(shape, 'wasm')).toEqual(ranked(shape, 'reference'))
+    }),
+  )
+})
+
+test('panels of unpopular candidates are skipped without changing a count', () => {
+  const shape = { items: 2000, dims: 16, queries: 8, hasPopularity: true, seed: 3, grid: 0.001 }
+  expect(ranked(shape, 'wasm')).toEqual(ranked(shape, 'reference'))
+})
+
+test('a query without target counts nothing', () => {
+  const subject = prepare({ items: 20, dims: 4, queries: 3, hasPopularity: false, seed: 1, grid: 1 })
+  const kernels = loadKernels(subject.arena)
+  kernels.packPanels(...subject.pack)
+  new Int32Array(subject.arena.memory.buffer, subject.rank[4], 3).fill(-1)
+  kernels.rankTargets(...subject.rank, 0, 3)
+  expect([...subject.out]).toEqual([0, 0, 0, 0, 0, 0])
+})
+
+test('ranks do not depend on how the queries are split over threads', async () => {
+  const shape = { items: 300, dims: 8, queries: 30, hasPopularity: true, seed: 9, grid: 0.25 }
+  const subject = prepare(shape)
+  const pool = await ThreadPool.create(subject.arena, { threads: 2 })
+  pool.kernels.packPanels(...subject.pack)
+  pool.run('rankTargets', [...subject.rank], shape.queries)
+  await pool.close()
+  expect([...subject.out]).toEqual(ranked(shape, 'wasm').all)
+})
+
+test('countAbove counts as its reference', () => {
+  const numbers = array(integer({ min: -3, max: 3 }), { maxLength: 40 })
+  assert(
+    property(numbers, array(integer({ min: -4, max: 4 }), { maxLength: 5 }), (values, limits) => {
+      const counts = (['wasm', 'reference'] as const).map((implementation) => {
+        const arena = new Arena(1 << 17)
+        const [x, thresholds] = [arena.floats(values.length), arena.floats(limits.length)]
+        const out = arena.ints(2 * limits.length)
+        x.view.set(values)
+        thresholds.view.set(limits)
+        const operands = [out.address, x.address, values.length, thresholds.address] as const
+        loadKernels(arena, { implementation }).countAbove(...operands, 0, limits.length)
+        return [...out.view]
+      })
+      const expected = limits.flatMap((limit) => [
+        values.filter((value) => value > limit).length,
+        values.filter((value) => value === limit).length,
+      ])
+      expect(counts).toEqual([expected, expected])
+    }),
+  )
+})
