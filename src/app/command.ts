@@ -16,13 +16,13 @@ import { machine, sourceCommit } from './machine.ts'
 /** The outside world of a command: handed in, so that a test can be it. */
 export interface Terminal {
   /** A line of the result, to stdout. */
-  print(line: string): void
+  readonly print: (line: string) => void
   /** A line about what goes on, to stderr. */
-  progress(line: string): void
+  readonly progress: (line: string) => void
   /** Whether a person watches stdout. */
   readonly interactive: boolean
   /** Ends the process after output is written. */
-  exit(code: number): void
+  readonly exit: (code: number) => void
 }
 
 export type Json = string | number | boolean | null | undefined | readonly Json[] | JsonObject

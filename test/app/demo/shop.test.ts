@@ -63,9 +63,7 @@ describe('the simulated shop', () => {
 
   test('can name an item of a niche', () => {
     const shop = open()
-    const itemId = shop.itemIn(3)
-    expect(itemId).toBeDefined()
-    expect(shop.nicheOf(itemId ?? '')).toBe(3)
+    expect(shop.nicheOf(shop.itemIn(3)?.itemId ?? '')).toBe(3)
     expect(shop.nicheOf('none')).toBeUndefined()
   })
 })

@@ -1,0 +1,157 @@
+/**
+ * The same model and the same step as in the service, over a file that is read several times: facts are
+ * folded once, then the examples are trained on in epochs, each in a seeded order of its own.
+ */
+import { present } from '../../base/assert.ts'
+import { MemoryTable } from '../../embedding/memory-table.ts'
+import type { KernelImplementation } from '../../kernels/kernels.ts'
+import type { ItemInput, QueryInput } from '../../model/inputs.ts'
+import { type Lookup, TwoTower } from '../../model/two-tower.ts'
+import type { Event } from '../../stream/event.ts'
+import type { Example } from '../../stream/example.ts'
+import { Facts } from '../../stream/facts.ts'
+import { Guard } from '../../trainer/guard.ts'
+import { ColumnBuilder } from '../../trainer/negatives.ts'
+import { SamplingBias } from '../../trainer/sampling-bias.ts'
+import { type Learning, trainStep } from '../../trainer/train-step.ts'
+import type { TrainerModel } from '../../trainer/trainer-config.ts'
+import { permutation } from './split.ts'
+
+export interface OfflineSettings {
+  readonly threads: number
+  readonly kernels: KernelImplementation
+}
+
+export class OfflineLearner {
+  readonly facts: Facts
+  readonly #options: TrainerModel
+  readonly #learning: Learning
+  readonly #tables: ReadonlyMap<string, MemoryTable>
+  readonly #maxItems: number
+  readonly #examples: Example[] = []
+  #step = 0
+
+  /** Throws `CONFIG_INVALID`, `MEMORY_EXHAUSTED`, `KERNELS_UNAVAILABLE`. */
+  static async create(options: TrainerModel, settings: OfflineSettings): Promise<OfflineLearner> {
+    const { spec, batch } = options
+    const { threads, kernels: implementation } = settings
+    const maxItems = batch.maxExamples + spec.loss.extraNegatives
+    const maxQueries = batch.maxExamples
+    const model = await TwoTower.create(spec, { maxQueries, maxItems, threads, implementation })
+    const tables = options.tables.map((table) => new MemoryTable(table, { implementation }))
+    return new OfflineLearner(options, model, tables)
+  }
+
+  private constructor(options: TrainerModel, model: TwoTower, tables: readonly MemoryTable[]) {
+    const { spec, batch } = options
+    this.#options = options
+    this.#maxItems = batch.maxExamples + spec.loss.extraNegatives
+    this.facts = new Facts(options.facts)
+    this.#tables = new Map(tables.map((table) => [table.spec.name, table]))
+    this.#learning = {
+      model,
+      tables: this.#tables,
+      bias: new SamplingBias(),
+      guard: new Guard(),
+      columns: new ColumnBuilder({
+        loss: spec.loss,
+        seed: spec.seed,
+        maxExamples: batch.maxExamples,
+        handleCapacity: this.facts.catalogue.handleCapacity,
+      }),
+    }
+  }
+
+  get examples(): number {
+    return this.#examples.length
+  }
+
+  /** Floats per vector. */
+  get outputDim(): number {
+    return this.#learning.model.outputDim
+  }
+
+  /** Folds an event and keeps its example, if it is one. */
+  fold(event: Event): void {
+    const outcome = this.facts.apply(event)
+    if (outcome.kind === 'example') this.#examples.push(outcome.example)
+  }
+
+  /** One pass over all examples. Returns the mean loss of its batches. */
+  epoch(number: number): number {
+    const { spec, batch } = this.#options
+    const order = permutation(this.#examples.length, spec.seed, number)
+    let [total, batches] = [0, 0]
+    for (let from = 0; from < order.length; from += batch.maxExamples) {
+      const picked = Array.from(
+        order.subarray(from, from + batch.maxExamples),
+        (i) => this.#examples[i],
+      )
+      total += this.#train(picked)
+      batches += 1
+    }
+    return total / Math.max(1, batches)
+  }
+
+  /** n x outputDim; the model's memory is reused, so this is a copy. */
+  itemVectors(items: readonly ItemInput[]): Float32Array {
+    const { model } = this.#learning
+    const popularity = this.#logPopularity(Int32Array.from(items, ({ handle }) => handle))
+    return this.#inPieces(items, this.#maxItems, (piece, from) => {
+      this.#fetch(model.prepareItems(piece))
+      return model.embedItems(popularity.subarray(from, from + piece.length))
+    })
+  }
+
+  /** n x outputDim. */
+  queryVectors(queries: readonly QueryInput[]): Float32Array {
+    const { model } = this.#learning
+    return this.#inPieces(queries, this.#options.batch.maxExamples, (piece) => {
+      this.#fetch(model.prepareQueries(piece))
+      return model.embedQueries()
+    })
+  }
+
+  async close(): Promise<void> {
+    await this.#learning.model.close()
+  }
+
+  #train(examples: readonly Example[]): number {
+    const { catalogue, time } = this.facts
+    this.#step += 1
+    const { loss } = trainStep(this.#learning, examples, {
+      catalogue,
+      step: this.#step,
+      stamp: { time, version: this.#step },
+      popularity: (handles, out) => out.set(this.#logPopularity(handles)),
+    })
+    return loss
+  }
+
+  /** As it stands at the end of the training part. */
+  #logPopularity(handles: Int32Array): Float32Array {
+    const logs = new Float32Array(handles.length)
+    const { catalogue, time } = this.facts
+    const smoothing = this.#options.spec.score.popularity?.smoothing ?? 1
+    catalogue.logPopularity(handles, { time, smoothing }, logs)
+    return logs
+  }
+
+  #fetch(lookups: readonly Lookup[]): void {
+    for (const { table, keys, rows } of lookups) {
+      present(this.#tables.get(table), table).find(keys, rows)
+    }
+  }
+
+  #inPieces<Member>(
+    members: readonly Member[],
+    size: number,
+    embed: (piece: readonly Member[], from: number) => Float32Array,
+  ): Float32Array {
+    const vectors = new Float32Array(members.length * this.outputDim)
+    for (let from = 0; from < members.length; from += size) {
+      vectors.set(embed(members.slice(from, from + size), from), from * this.outputDim)
+    }
+    return vectors
+  }
+}

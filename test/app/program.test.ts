@@ -1,0 +1,106 @@
+import { describe, expect, test } from 'vitest'
+
+import { runCli } from '../../src/app/program.ts'
+
+const run = async (...args: readonly string[]) => {
+  const out: string[] = []
+  const err: string[] = []
+  let code = 0
+  await runCli(['node', 'freshet', ...args], {
+    print: (line) => out.push(line),
+    progress: (line) => err.push(line),
+    interactive: false,
+    exit: (given) => {
+      code = given
+    },
+  })
+  return { out: out.join('\n'), err: err.join('\n'), code }
+}
+
+describe('help', () => {
+  test('lists every command and the exit codes', async () => {
+    const { out, code } = await run('--help')
+    expect(code).toBe(0)
+    for (const name of ['start', 'demo', 'replay', 'evaluate', 'bench', 'inspect', 'config']) {
+      expect(out).toContain(`  ${name} `)
+    }
+    expect(out).toContain('Exit codes:')
+  })
+
+  test.each([
+    ['start'],
+    ['demo'],
+    ['replay'],
+    ['evaluate'],
+    ['inspect'],
+    ['config'],
+    ['bench'],
+    ['bench', 'table'],
+    ['bench', 'train'],
+    ['bench', 'index'],
+    ['bench', 'log'],
+    ['bench', 'http'],
+    ['bench', 'freshness'],
+  ])('there is help for %s %s', async (...command) => {
+    const { out, code } = await run(...command, '--help')
+    expect([code, out]).toEqual([0, expect.stringContaining('Usage: freshet')])
+  })
+
+  test('the version is that of the package', async () => {
+    expect((await run('--version')).out).toMatch(/^\d+\.\d+\.\d+$/)
+  })
+})
+
+describe('a wrong command line', () => {
+  test('gets the nearest right flag and code 2', async () => {
+    const { err, code } = await run('start', '--prot', '1')
+    expect(code).toBe(2)
+    expect(err).toContain('Did you mean --port?')
+  })
+
+  test('gets the nearest right command', async () => {
+    const { err, code } = await run('strat')
+    expect([code, err]).toEqual([2, expect.stringContaining('Did you mean start?')])
+  })
+
+  test.each([
+    ['start', '--port', '70000'],
+    ['start', '--port', 'x'],
+    ['demo', '--rate', '-1'],
+    ['demo', '--rate', 'NaN'],
+    ['bench', 'train', '--layers', '64,x'],
+    ['bench', 'table', '--backend', 'floppy'],
+  ])('says what was expected: %s %s %s', async (...args) => {
+    const { err, code } = await run(...args)
+    expect([code, err]).toEqual([2, expect.stringMatching(/expected/)])
+  })
+
+  test('a wrong configuration is code 2, and JSON too when asked for', async () => {
+    const { out, err, code } = await run('start', '--json', '--set', 'model.dmi=3')
+    expect(code).toBe(2)
+    expect(err).toMatch(/^freshet: CONFIG_INVALID: .*did you mean "dim"\?$/)
+    expect(JSON.parse(out)).toMatchObject({ error: { code: 'CONFIG_INVALID' } })
+  })
+})
+
+describe('config', () => {
+  test('schema is JSON', async () => {
+    expect(JSON.parse((await run('config', 'schema')).out)).toHaveProperty('properties.model')
+  })
+
+  test('show prints what is in force', async () => {
+    const { out } = await run('config', 'show', '--json', '--set', 'process.http.port=5')
+    expect(JSON.parse(out)).toMatchObject({ process: { http: { port: 5, host: '127.0.0.1' } } })
+    expect((await run('config', 'show')).out).toContain('  http:')
+  })
+
+  test('options lists variables with units', async () => {
+    expect((await run('config', 'options')).out).toMatch(
+      /process\.trainer\.deltaIntervalMs = 100 ms\n {4}FRESHET_TRAINER_DELTA_INTERVAL_MS: /,
+    )
+  })
+
+  test('validate says that it is valid', async () => {
+    expect((await run('config', 'validate')).out).toMatch(/valid, model shop [0-9a-f]{16}/)
+  })
+})

@@ -1,0 +1,90 @@
+/**
+ * What the crash test feeds to the service: clicks of the simulated shop, new items, changes and
+ * deletions, each with an id of its own. A request that got no answer is sent again, word for word,
+ * after the restart: what was in doubt must count once, what was acknowledged must be there.
+ */
+import { Shop } from '../../src/app/demo/shop.ts'
+import { type Random, seededRandom } from '../../src/base/random.ts'
+
+export interface WireEvent {
+  readonly eventId: string
+  readonly kind: string
+  readonly itemId?: string
+  readonly userId?: string
+  readonly [name: string]: unknown
+}
+
+export class ChaosFeed {
+  readonly #shop: Shop
+  readonly #random: Random
+  readonly #seed: number
+  readonly #queue: (readonly WireEvent[])[] = []
+  #made = 0
+  /** Items whose deletion was acknowledged and that were not touched since. */
+  readonly deleted = new Set<string>()
+  /** Ids of events that the service has acknowledged. */
+  readonly acknowledged = new Set<string>()
+
+  constructor(seed: number) {
+    this.#seed = seed
+    this.#shop = new Shop({ seed, users: 60, items: 200 })
+    this.#random = seededRandom(seed, 0xfeed)
+    const items = this.#shop.catalogue.map((item) => this.#named(toItem(item)))
+    for (let from = 0; from < items.length; from += 50) {
+      this.#queue.push(items.slice(from, from + 50))
+    }
+  }
+
+  get made(): number {
+    return this.#made
+  }
+
+  /** The next request, or the one that got no answer. */
+  next(): readonly WireEvent[] {
+    return this.#queue.shift() ?? this.#batch()
+  }
+
+  /** The answer came: every event of the request is durable. */
+  answered(batch: readonly WireEvent[]): void {
+    for (const { eventId, kind, itemId } of batch) {
+      this.acknowledged.add(eventId)
+      if (itemId === undefined) continue
+      if (kind === 'deleteItem') this.deleted.add(itemId)
+      else this.deleted.delete(itemId)
+    }
+  }
+
+  /** No answer came: nobody knows. */
+  unanswered(batch: readonly WireEvent[]): void {
+    this.#queue.push(batch)
+  }
+
+  #batch(): readonly WireEvent[] {
+    return Array.from({ length: 1 + this.#random.integer(40) }, () => this.#event())
+  }
+
+  #event(): WireEvent {
+    const draw = this.#random.next()
+    if (draw < 0.004) {
+      return this.#named({ kind: 'deleteItem', itemId: `item-${1 + this.#random.integer(200)}` })
+    }
+    if (draw < 0.006) {
+      return this.#named({ kind: 'deleteUser', userId: `user-${1 + this.#random.integer(60)}` })
+    }
+    const event = this.#shop.next()
+    if (event.kind === 'item') return this.#named(toItem(event))
+    const { userId, itemId, type, device } = event
+    return this.#named({ kind: 'interaction', userId, itemId, type, context: { device } })
+  }
+
+  #named(event: Omit<WireEvent, 'eventId'>): WireEvent {
+    this.#made += 1
+    return { eventId: `${this.#seed}-${this.#made}`, kind: '', ...event }
+  }
+}
+
+const toItem = ({ itemId, title, categories }: ReturnType<Shop['catalogue']['at']> & object) => ({
+  kind: 'item',
+  itemId,
+  features: { title, categories },
+})
