@@ -9,26 +9,25 @@
  *
  * Everything handed out is a view into one memory reserved at start, valid until the next `prepare*`.
  */
+import { assert } from '../base/assert.ts'
+import { ServiceError } from '../base/errors.ts'
 import type { Keys } from '../base/keys.ts'
+import { seededRandom } from '../base/random.ts'
+import { Arena, type Block } from '../kernels/arena.ts'
+import { scratchBytes } from '../kernels/kernels.ts'
+import { KeyDeduper } from '../kernels/key-deduper.ts'
+import { KeyHasher } from '../kernels/key-hasher.ts'
+import { ThreadPool } from '../kernels/thread-pool.ts'
+import type { DenseEngine, StepOutput } from './dense-engine.ts'
+import { ItemEncoder, QueryEncoder, type EncoderParts } from './encoder.ts'
+import { namespaceSeed, namespaces } from './feature-keys.ts'
 import type { ItemInput, QueryInput } from './inputs.ts'
+import { ItemKeys } from './item-keys.ts'
+import { CountingAllocator, layOutModel, type ModelMemory } from './memory-layout.ts'
+import { planModel, type FeaturePlan, type ModelPlan } from './plan.ts'
 import type { ModelSpec } from './spec.ts'
-
-/** The rows that a batch needs of one table; one lookup per table of the model that it touches. */
-export interface Lookup {
-  readonly table: string
-  readonly dim: number
-  /** Distinct keys (n). */
-  readonly keys: Keys
-  /** n x dim: to be filled by the caller before `step` or `embed*`. */
-  readonly rows: Float32Array
-  /** How often each key takes part in the batch (n). */
-  readonly occurrences: Uint32Array
-  /**
-   * n x dim: filled by `step`, of the summed or the mean loss as the table's spec says. Empty after
-   * `prepareQueries` and `prepareItems`.
-   */
-  readonly gradients: Float32Array
-}
+import type { Lookup } from './table-lookup.ts'
+import { WasmEngine } from './wasm-engine.ts'
 
 /** What a step needs beside queries and columns. B queries, C columns, in the order of `prepareStep`. */
 export interface StepBatch {
@@ -81,50 +80,135 @@ export interface TwoTowerOptions {
   readonly onStage?: (stage: StepStage) => void
 }
 
+/** Seeds of random starts: the engine has the ones before. */
+const poolingSeed = 2
+/** Beside the blocks: scratch space of every thread, and what rounding up to pages needs. */
+const slackBytes = 65_536
+
+interface Parts {
+  readonly plan: ModelPlan
+  readonly memory: ModelMemory
+  readonly pool: ThreadPool
+  readonly options: TwoTowerOptions
+}
+
 export class TwoTower {
   readonly spec: ModelSpec
   /** Floats per vector in the index: spec.dim, and one more with popularity. */
   readonly outputDim: number
-
-  private constructor(spec: ModelSpec) {
-    this.spec = spec
-    this.outputDim = spec.dim + (spec.score.popularity === undefined ? 0 : 1)
-  }
+  /** Whether an item's vector depends on its rows alone: its tower has no dense weights. */
+  readonly candidateIsStatic: boolean
+  readonly maxQueries: number
+  readonly maxItems: number
+  readonly #plan: ModelPlan
+  readonly #memory: ModelMemory
+  readonly #pool: ThreadPool
+  readonly #engine: DenseEngine
+  readonly #hasher: KeyHasher
+  readonly #deduper: KeyDeduper
+  readonly #queryEncoder: QueryEncoder
+  readonly #itemEncoder: ItemEncoder
+  readonly #onStage: (stage: StepStage) => void
+  #queries = 0
+  #items = 0
+  /** Of the last step; 0 once applied. */
+  #divisor = 0
 
   /** Checks the spec (`CONFIG_INVALID`), reserves memory, starts threads. Dense weights are seeded. */
-  static create(spec: ModelSpec, _options: TwoTowerOptions): Promise<TwoTower> {
-    return Promise.resolve(new TwoTower(spec))
+  static async create(spec: ModelSpec, options: TwoTowerOptions): Promise<TwoTower> {
+    const { threads = 1, implementation = 'wasm' } = options
+    const plan = planModel(spec)
+    const counter = new CountingAllocator()
+    layOutModel(counter, plan, options)
+    const arena = new Arena(counter.bytes + threads * (scratchBytes + 64) + slackBytes)
+    const memory = layOutModel(arena, plan, options)
+    const pool = await ThreadPool.create(arena, { threads, implementation })
+    return new TwoTower({ plan, memory, pool, options })
+  }
+
+  private constructor({ plan, memory, pool, options }: Parts) {
+    const { maxQueries, maxItems, implementation = 'wasm', onStage = () => {} } = options
+    const { spec } = plan
+    this.spec = spec
+    this.outputDim = spec.dim + (plan.popularity === undefined ? 0 : 1)
+    this.candidateIsStatic = spec.candidate.layers.length === 0 && plan.candidate.combine !== 'sum'
+    this.maxQueries = maxQueries
+    this.maxItems = maxItems
+    this.#plan = plan
+    this.#memory = memory
+    this.#pool = pool
+    this.#onStage = onStage
+    this.#engine = new WasmEngine(memory.engine, pool, plan, onStage)
+    const entries = memory.lookups.map(({ maxEntries }) => maxEntries)
+    this.#deduper = new KeyDeduper({ maxKeys: Math.max(1, ...entries), implementation })
+    this.#hasher = new KeyHasher({ maxKeys: mostHashed(plan, options), implementation })
+    const parts: EncoderParts = {
+      hasher: this.#hasher,
+      itemKeys: new ItemKeys(plan.candidate, spec.seed, this.#hasher),
+      modelSeed: spec.seed,
+    }
+    const { query, candidate, popularity } = memory
+    const querySides = popularity === undefined ? [query] : [query, popularity]
+    this.#queryEncoder = new QueryEncoder(querySides, parts, maxQueries)
+    this.#itemEncoder = new ItemEncoder(candidate, parts, maxItems)
+    this.#initializePooling()
   }
 
   /** Ends the threads. */
   close(): Promise<void> {
-    return notYet()
+    return this.#pool.close()
   }
 
   /** The rows that training on these needs. Candidates are distinct items: the columns of the scores. */
-  prepareStep(
-    _queries: readonly QueryInput[],
-    _candidates: readonly ItemInput[],
-  ): readonly Lookup[] {
-    return notYet()
+  prepareStep(queries: readonly QueryInput[], candidates: readonly ItemInput[]): readonly Lookup[] {
+    return this.#prepare(queries, candidates, true)
+  }
+
+  /** The rows that embedding these needs; then fill them and call `embedQueries`. */
+  prepareQueries(queries: readonly QueryInput[]): readonly Lookup[] {
+    return this.#prepare(queries, [], false)
+  }
+
+  prepareItems(items: readonly ItemInput[]): readonly Lookup[] {
+    return this.#prepare([], items, false)
   }
 
   /**
    * Loss and gradients of the batch prepared last, with the rows now in its lookups. Touches no
    * weights: `update` does, once the caller is content with the result.
    */
-  step(_batch: StepBatch): StepResult {
-    return notYet()
+  step(batch: StepBatch): StepResult {
+    const { loss: lossSpec, score } = this.spec
+    const { query, candidate, popularity, popularityWeights } = this.#memory
+    assert(this.#queries > 0 && this.#items > 0, 'a step was prepared')
+    this.#onStage('forward')
+    query.forward(this.#pool, this.#queries)
+    candidate.forward(this.#pool, this.#items)
+    popularity?.forward(this.#pool, this.#queries)
+    const output = this.#engine.step({
+      ...batch,
+      batch: this.#queries,
+      columns: this.#items,
+      queries: query.inputs,
+      candidates: candidate.inputs,
+      popularityWeights: popularityWeights.view,
+      pull: lossSpec.newItemPull,
+      temperature: score.temperature,
+      l2: lossSpec.l2,
+    })
+    this.#divisor = output.divisor
+    this.#backward(output)
+    const result = this.#result(output)
+    this.#onStage('idle')
+    return result
   }
 
   /** Applies the dense gradients of the last step, once. */
   update(): void {
-    notYet()
-  }
-
-  /** The rows that embedding these needs; then fill them and call `embedQueries`. */
-  prepareQueries(_queries: readonly QueryInput[]): readonly Lookup[] {
-    return notYet()
+    if (this.#divisor === 0) return
+    this.#memory.pooling.update(this.#pool.kernels, 1 / this.#divisor)
+    this.#engine.update()
+    this.#divisor = 0
   }
 
   /**
@@ -132,44 +216,206 @@ export class TwoTower {
    * score = dot(query, item).
    */
   embedQueries(): Float32Array {
-    return notYet()
-  }
-
-  prepareItems(_items: readonly ItemInput[]): readonly Lookup[] {
-    return notYet()
+    const { query, popularity, popularityWeights, queryVectors } = this.#memory
+    const n = this.#queries
+    query.forward(this.#pool, n)
+    popularity?.forward(this.#pool, n)
+    const vectors = this.#engine.embedQueries(query.inputs, n)
+    const factor = 1 / this.spec.score.temperature
+    return this.#assemble(vectors, { into: queryVectors, n, factor, last: popularityWeights.view })
   }
 
   /** n x outputDim; with popularity the last float is the item's log popularity as given, else 0. */
-  embedItems(_logPopularity?: Float32Array): Float32Array {
-    return notYet()
+  embedItems(logPopularity?: Float32Array): Float32Array {
+    const { candidate, itemVectors } = this.#memory
+    const n = this.#items
+    candidate.forward(this.#pool, n)
+    const vectors = this.#engine.embedCandidates(candidate.inputs, n)
+    return this.#assemble(vectors, { into: itemVectors, n, factor: 1, last: logPopularity })
   }
 
   /** Every key that an item's vector depends on: a changed row of one of these changes the vector. */
-  itemKeys(_item: ItemInput): readonly TableKeys[] {
-    return notYet()
+  itemKeys(item: ItemInput): readonly TableKeys[] {
+    this.#prepare([], [item], false)
+    const used = new Set(this.#memory.candidate.bags.map(({ lookup }) => lookup))
+    return [...used].map(({ spec, unique }) => ({ table: spec.name, keys: unique }))
   }
 
   /** The rows that are this user's alone, in every table: what a deletion erases. */
-  userRows(_userId: string): readonly TableKeys[] {
-    return notYet()
+  userRows(userId: string): readonly TableKeys[] {
+    const own = this.#queryFeatures().filter(({ spec }) => spec.kind === 'id')
+    return this.#rowsOf(namespaces.user, userId, own)
   }
 
   /** The rows that are this item's alone, in every table: what a deletion erases. */
-  itemRows(_itemId: string): readonly TableKeys[] {
-    return notYet()
+  itemRows(itemId: string): readonly TableKeys[] {
+    const own = [
+      ...this.#plan.candidate.features.filter(({ spec }) => spec.kind === 'id'),
+      ...this.#queryFeatures().filter(({ spec }) => spec.kind === 'sequence'),
+    ]
+    return this.#rowsOf(namespaces.item, itemId, own)
   }
 
   /** All dense weights, flat (a copy), followed by the optimizer's state when asked for. */
-  weights(_options?: { readonly optimizerState: boolean }): Float32Array<ArrayBuffer> {
-    return notYet()
+  weights(options?: { readonly optimizerState: boolean }): Float32Array<ArrayBuffer> {
+    const { pooling } = this.#memory
+    const count = this.#weightCount
+    const state = options?.optimizerState === true ? this.#stateCount : 0
+    const into = new Float32Array(count + state)
+    into.set(pooling.values.view)
+    this.#engine.saveWeights(into.subarray(pooling.size, count))
+    if (state === 0) return into
+    pooling.saveState(into.subarray(count))
+    this.#engine.saveState(into.subarray(count + pooling.stateSize))
+    return into
   }
 
   /** Takes what `weights` gave; without state, the optimizer starts fresh. Throws `WEIGHTS_INVALID`. */
-  load(_weights: Float32Array): void {
-    notYet()
+  load(weights: Float32Array): void {
+    const { pooling } = this.#memory
+    const [count, state] = [this.#weightCount, this.#stateCount]
+    if (weights.length !== count && weights.length !== count + state) {
+      const expected = `${count} or ${count + state}`
+      throw new ServiceError('WEIGHTS_INVALID', { expected, actual: weights.length })
+    }
+    pooling.values.view.set(weights.subarray(0, pooling.size))
+    this.#engine.loadWeights(weights.subarray(pooling.size, count))
+    this.#divisor = 0
+    if (weights.length === count) {
+      pooling.resetState()
+      this.#engine.resetState()
+      return
+    }
+    pooling.loadState(weights.subarray(count, count + pooling.stateSize))
+    this.#engine.loadState(weights.subarray(count + pooling.stateSize))
+  }
+
+  get #weightCount(): number {
+    return this.#memory.pooling.size + this.#engine.weightCount
+  }
+
+  get #stateCount(): number {
+    return this.#memory.pooling.stateSize + this.#engine.stateCount
+  }
+
+  #initializePooling(): void {
+    const { query, candidate, popularity, pooling } = this.#memory
+    const random = seededRandom(this.spec.seed, poolingSeed)
+    query.initialize(random)
+    candidate.initialize(random)
+    popularity?.initialize(random, this.spec.score.popularity?.initialWeight)
+    pooling.resetState()
+  }
+
+  #prepare(
+    queries: readonly QueryInput[],
+    items: readonly ItemInput[],
+    withGradients: boolean,
+  ): readonly Lookup[] {
+    assert(queries.length <= this.maxQueries, 'no more queries than were reserved')
+    assert(items.length <= this.maxItems, 'no more items than were reserved')
+    this.#onStage('keys')
+    const { lookups } = this.#memory
+    for (const lookup of lookups) lookup.begin()
+    if (queries.length > 0) this.#queryEncoder.encode(queries)
+    if (items.length > 0) this.#itemEncoder.encode(items)
+    this.#queries = queries.length
+    this.#items = items.length
+    this.#divisor = 0
+    const found: Lookup[] = []
+    for (const lookup of lookups) {
+      lookup.dedupe(this.#deduper)
+      if (lookup.entries > 0) found.push(lookup.lookup(withGradients))
+    }
+    this.#onStage('idle')
+    return found
+  }
+
+  /** From the engine's gradients to those of rows and pooling weights. */
+  #backward(output: StepOutput): void {
+    const { query, candidate, popularity, pooling, lookups, engine } = this.#memory
+    const pool = this.#pool
+    this.#onStage('backward')
+    pooling.gradients.view.fill(0)
+    for (const lookup of lookups) lookup.clearGradients()
+    const queries = settle(output.queryGradients, engine.query.inputGradients)
+    query.backward(pool, queries, this.#queries)
+    const candidates = settle(output.candidateGradients, engine.candidate.inputGradients)
+    candidate.backward(pool, candidates, this.#items)
+    const weights = this.#memory.popularityWeightGradients
+    popularity?.backward(pool, settle(output.popularityWeightGradients, weights), this.#queries)
+    for (const { spec, gradients, distinct } of lookups) {
+      if (spec.optimizer.gradients === 'sum' || distinct === 0) continue
+      const { address } = gradients
+      pool.kernels.scale(address, address, 1 / output.divisor, 0, distinct * spec.dim)
+    }
+  }
+
+  #result({ loss, weight, divisor, squaredGradient }: StepOutput): StepResult {
+    const { pooling, lookups } = this.#memory
+    const { kernels } = this.#pool
+    const ofPooling = kernels.sumOfSquares(pooling.gradients.address, pooling.size)
+    let ofRows = 0
+    for (const { gradients, distinct, spec } of lookups) {
+      ofRows += kernels.sumOfSquares(gradients.address, distinct * spec.dim)
+    }
+    return {
+      loss,
+      weight,
+      gradientNorm: Math.sqrt(squaredGradient + ofPooling / (divisor * divisor)),
+      rowGradientNorm: Math.sqrt(ofRows),
+    }
+  }
+
+  /** Rows of the model's output: the towers' times `factor`, and a last float with popularity. */
+  #assemble(vectors: Float32Array, { into, n, factor, last }: OutputRows): Float32Array {
+    const { dim } = this.spec
+    const width = this.outputDim
+    for (let i = 0; i < n; i += 1) {
+      for (let j = 0; j < dim; j += 1) into.view[i * width + j] = vectors[i * dim + j] * factor
+      if (width > dim) into.view[i * width + dim] = last?.[i] ?? 0
+    }
+    return into.view.subarray(0, n * width)
+  }
+
+  #queryFeatures(): readonly FeaturePlan[] {
+    const { query, popularity } = this.#plan
+    return [...query.features, ...(popularity?.features ?? [])]
+  }
+
+  #rowsOf(
+    namespace: string,
+    value: string,
+    features: readonly FeaturePlan[],
+  ): readonly TableKeys[] {
+    this.#hasher.add(namespaceSeed(namespace, this.spec.seed), value)
+    const keys = this.#hasher.finish().slice()
+    const tables = new Set(features.map(({ table }) => table))
+    return [...tables].map((table) => ({ table: this.#plan.tables[table].name, keys }))
   }
 }
 
-function notYet(): never {
-  throw new Error('not built yet')
+interface OutputRows {
+  readonly into: Block<Float32Array>
+  readonly n: number
+  readonly factor: number
+  readonly last: Float32Array | undefined
+}
+
+/** The address of an engine's output: where it is, if that is this memory, else where it is copied. */
+function settle(values: Float32Array, into: Block<Float32Array>): number {
+  if (values.buffer === into.view.buffer) return values.byteOffset
+  into.view.set(values.subarray(0, into.view.length))
+  return into.address
+}
+
+/** Most keys that are hashed at once: those of one feature of all queries, or of all new items. */
+function mostHashed(plan: ModelPlan, { maxQueries, maxItems }: TwoTowerOptions): number {
+  const ofQuery = [...plan.query.features, ...(plan.popularity?.features ?? [])]
+  const perItem = plan.candidate.features.reduce((sum, { maxKeys }) => sum + maxKeys, 1)
+  const inHistory = ofQuery.map(({ spec }) => (spec.kind === 'sequence' ? spec.length : 0))
+  const items = Math.max(maxItems, maxQueries * Math.max(0, ...inHistory))
+  const perQuery = Math.max(1, ...ofQuery.map(({ maxKeys }) => maxKeys))
+  const buckets = ofQuery.map(({ spec }) => (spec.kind === 'gap' ? spec.boundariesMs.length : 0))
+  return Math.max(perItem * items, perQuery * maxQueries, ...buckets.map((n) => n + 2))
 }

@@ -1,0 +1,233 @@
+/**
+ * From queries and items to keys: fills the bags of every feature of a side, and the columns of its
+ * plain numbers. Feature by feature, so that a feature's entries are consecutive in its table's lookup.
+ */
+import type { FeatureValue } from '../base/features.ts'
+import type { Keys } from '../base/keys.ts'
+import type { KeyHasher } from '../kernels/key-hasher.ts'
+import type { FeatureBags } from './feature-bags.ts'
+import {
+  bucketOf,
+  categoriesOf,
+  namespaceSeed,
+  namespaces,
+  numberOf,
+  tokensOf,
+  transformed,
+} from './feature-keys.ts'
+import type { ItemInput, QueryInput } from './inputs.ts'
+import { bucketName, namespaceOf } from './item-keys.ts'
+import type { ItemKeys } from './item-keys.ts'
+import type { SidePlan } from './plan.ts'
+import type { FeatureSpec } from './spec.ts'
+
+/** A side's features as one batch fills them. */
+export interface SideInputs {
+  readonly plan: SidePlan
+  /** Of the features that have a table, in the order of the plan. */
+  readonly bags: readonly FeatureBags[]
+  /** Examples x plan.width. */
+  readonly inputs: Float32Array
+}
+
+export interface EncoderParts {
+  readonly hasher: KeyHasher
+  readonly itemKeys: ItemKeys
+  readonly modelSeed: number
+}
+
+type Sequence = Extract<FeatureSpec, { kind: 'sequence' }>
+
+/** The bucket of the time since the newest item; without history the one behind the last. */
+function gapBucket(query: QueryInput, boundaries: readonly number[]): number {
+  const newest = query.history[0]
+  if (newest === undefined) return boundaries.length + 1
+  return bucketOf(query.timestamp - newest.timestamp, boundaries)
+}
+
+const fieldOf = (query: QueryInput, field: string): FeatureValue | undefined =>
+  query.userFeatures[field] ?? query.context[field]
+
+export class QueryEncoder {
+  readonly #sides: readonly SideInputs[]
+  readonly #hasher: KeyHasher
+  readonly #itemKeys: ItemKeys
+  readonly #modelSeed: number
+  readonly #longestSequence: number
+  /** Where the entries of each query's history are, `longestSequence` per query. */
+  readonly #positions: Int32Array
+  /** Keys of the buckets of `gap` features. */
+  readonly #bucketKeys = new Map<FeatureBags, Keys>()
+  readonly #seeds = new Map<FeatureBags, number>()
+
+  constructor(sides: readonly SideInputs[], parts: EncoderParts, maxQueries: number) {
+    this.#sides = sides
+    this.#hasher = parts.hasher
+    this.#itemKeys = parts.itemKeys
+    this.#modelSeed = parts.modelSeed
+    const bags = sides.flatMap((side) => side.bags)
+    const lengths = bags.map(({ plan }) => (plan.spec.kind === 'sequence' ? plan.spec.length : 0))
+    this.#longestSequence = Math.max(0, ...lengths)
+    this.#positions = new Int32Array(maxQueries * this.#longestSequence)
+    for (const bag of bags) this.#prepare(bag)
+  }
+
+  encode(queries: readonly QueryInput[]): void {
+    this.#locateHistories(queries)
+    for (const side of this.#sides) {
+      writeNumbers(side, queries, fieldOf)
+      for (const bag of side.bags) {
+        bag.begin()
+        this.#fill(bag, queries)
+      }
+    }
+  }
+
+  #prepare(bag: FeatureBags): void {
+    const { spec } = bag.plan
+    const namespace = spec.kind === 'id' ? namespaces.user : namespaceOf(bag.plan)
+    const seed = namespaceSeed(namespace, this.#modelSeed)
+    this.#seeds.set(bag, seed)
+    if (spec.kind !== 'gap') return
+    for (let bucket = 0; bucket < spec.boundariesMs.length + 2; bucket += 1) {
+      this.#hasher.add(seed, String(bucket))
+    }
+    this.#bucketKeys.set(bag, this.#hasher.finish().slice())
+  }
+
+  #locateHistories(queries: readonly QueryInput[]): void {
+    const longest = this.#longestSequence
+    if (longest === 0) return
+    this.#itemKeys.begin(queries.length * longest)
+    for (const [b, { history }] of queries.entries()) {
+      const length = Math.min(longest, history.length)
+      for (let j = 0; j < length; j += 1) {
+        this.#positions[b * longest + j] = this.#itemKeys.locate(history[j].item)
+      }
+    }
+    this.#itemKeys.finish()
+  }
+
+  #fill(bag: FeatureBags, queries: readonly QueryInput[]): void {
+    const { spec } = bag.plan
+    if (spec.kind === 'sequence') return this.#fillSequence(bag, spec, queries)
+    if (spec.kind === 'gap') return this.#fillGap(bag, spec.boundariesMs, queries)
+    const seed = this.#seeds.get(bag) ?? 0
+    for (const query of queries) bag.close(this.#add(seed, spec, query))
+    bag.lookup.stageAll(this.#hasher.finish())
+  }
+
+  /** Gives a query's values of a feature to the hasher; returns how many. */
+  #add(seed: number, spec: FeatureSpec, query: QueryInput): number {
+    switch (spec.kind) {
+      case 'id':
+        if (query.userId === undefined) return 0
+        this.#hasher.add(seed, query.userId)
+        return 1
+      case 'context': {
+        const [value] = categoriesOf(query.context[spec.field])
+        if (value === undefined) return 0
+        this.#hasher.add(seed, value)
+        return 1
+      }
+      case 'numeric': {
+        const value = numberOf(fieldOf(query, spec.field))
+        this.#hasher.add(seed, bucketName(value, spec.boundaries ?? []))
+        return 1
+      }
+      case 'categories':
+        return this.#addAll(seed, categoriesOf(fieldOf(query, spec.field)))
+      case 'text':
+        return this.#addAll(seed, tokensOf(fieldOf(query, spec.field), spec))
+      case 'sequence':
+      case 'gap':
+        return 0
+    }
+  }
+
+  #addAll(seed: number, values: readonly string[]): number {
+    for (const value of values) this.#hasher.add(seed, value)
+    return values.length
+  }
+
+  #fillSequence(bag: FeatureBags, spec: Sequence, queries: readonly QueryInput[]): void {
+    const { words, headerWords } = this.#itemKeys
+    const learned = spec.weights === 'learned'
+    for (const [b, query] of queries.entries()) {
+      const length = Math.min(spec.length, query.history.length)
+      const bucket = learned && length > 0 ? gapBucket(query, spec.gapBoundariesMs) : 0
+      const firstWeight = bag.firstWeight + bucket * spec.length
+      const entry = bag.entries
+      for (let j = 0; j < length; j += 1) {
+        const position = this.#positions[b * this.#longestSequence + j]
+        bag.lookup.stage(words, position + headerWords)
+        if (learned) bag.weightIndices[entry + j] = firstWeight + j
+      }
+      bag.close(length)
+    }
+  }
+
+  #fillGap(bag: FeatureBags, boundaries: readonly number[], queries: readonly QueryInput[]): void {
+    const keys = this.#bucketKeys.get(bag) ?? new Uint32Array(0)
+    for (const query of queries) {
+      bag.lookup.stage(keys, 2 * gapBucket(query, boundaries))
+      bag.close(1)
+    }
+  }
+}
+
+export class ItemEncoder {
+  readonly #side: SideInputs
+  readonly #itemKeys: ItemKeys
+  readonly #positions: Int32Array
+  readonly #next: Int32Array
+
+  constructor(side: SideInputs, parts: EncoderParts, maxItems: number) {
+    this.#side = side
+    this.#itemKeys = parts.itemKeys
+    this.#positions = new Int32Array(maxItems)
+    this.#next = new Int32Array(maxItems)
+  }
+
+  encode(items: readonly ItemInput[]): void {
+    const itemKeys = this.#itemKeys
+    itemKeys.begin(items.length)
+    for (const [i, item] of items.entries()) this.#positions[i] = itemKeys.locate(item)
+    itemKeys.finish()
+    writeNumbers(this.#side, items, (item, field) => item.features[field])
+    // Behind the counts and the id's own key the keys of the features follow each other.
+    for (let i = 0; i < items.length; i += 1) {
+      this.#next[i] = this.#positions[i] + itemKeys.headerWords + 2
+    }
+    for (const [index, bag] of this.#side.bags.entries()) this.#fill(bag, index, items.length)
+  }
+
+  #fill(bag: FeatureBags, index: number, items: number): void {
+    const { words } = this.#itemKeys
+    bag.begin()
+    for (let i = 0; i < items; i += 1) {
+      const keys = words[this.#positions[i] + index]
+      const first = this.#next[i]
+      for (let j = 0; j < keys; j += 1) bag.lookup.stage(words, first + 2 * j)
+      this.#next[i] = first + 2 * keys
+      bag.close(keys)
+    }
+  }
+}
+
+/** The columns of a side's plain numbers: (value, 0), or (0, 1) where it is missing. */
+function writeNumbers<Example>(
+  { plan, inputs }: SideInputs,
+  examples: readonly Example[],
+  read: (example: Example, field: string) => FeatureValue | undefined,
+): void {
+  for (const { spec, table, column } of plan.features) {
+    if (spec.kind !== 'numeric' || table >= 0) continue
+    for (const [i, example] of examples.entries()) {
+      const at = i * plan.width + column
+      const value = numberOf(read(example, spec.field))
+      inputs[at] = value === undefined ? 0 : transformed(value, spec)
+      inputs[at + 1] = value === undefined ? 1 : 0
+    }
+  }
+}

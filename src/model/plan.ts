@@ -1,0 +1,162 @@
+/**
+ * A model's specification, checked and resolved once: which table and which columns of its side's
+ * input every feature has. Sides: the two towers, and the learned offsets to the popularity weight.
+ */
+import { ServiceError } from '../base/errors.ts'
+import type { FeatureSpec, LayerSpec, ModelSpec, ModelTableSpec, TowerSpec } from './spec.ts'
+
+/** Values of one `categories` feature that are read; more are left out. */
+export const maxCategories = 32
+
+export interface FeaturePlan {
+  readonly spec: FeatureSpec
+  /** Index in the model's tables; -1: two plain numbers, no table. */
+  readonly table: number
+  /** Its columns in the side's input: `width` of them from `column` on. */
+  readonly column: number
+  readonly width: number
+  /** Most keys that one example has of it. */
+  readonly maxKeys: number
+}
+
+export interface SidePlan {
+  readonly features: readonly FeaturePlan[]
+  readonly combine: TowerSpec['combine']
+  /** Floats of input per example. */
+  readonly width: number
+}
+
+export interface ModelPlan {
+  readonly spec: ModelSpec
+  readonly tables: readonly ModelTableSpec[]
+  readonly query: SidePlan
+  readonly candidate: SidePlan
+  /** Absent in a model without popularity. */
+  readonly popularity: SidePlan | undefined
+}
+
+/** Throws `CONFIG_INVALID` where the parts of a specification do not fit together. */
+export function planModel(spec: ModelSpec): ModelPlan {
+  checkTables(spec.tables)
+  if (!(spec.score.temperature > 0)) refuse('score.temperature', 'must be above 0')
+  const query = planTower(spec, 'query')
+  const candidate = planTower(spec, 'candidate')
+  const offsets = spec.score.popularity
+  const popularity =
+    offsets === undefined
+      ? undefined
+      : planSide(offsets.features, {
+          spec,
+          path: 'score.popularity.features',
+          combine: 'sum',
+          candidate: false,
+        })
+  if (popularity !== undefined && popularity.features.some((feature) => feature.width !== 1)) {
+    refuse('score.popularity.features', 'need tables of dim 1')
+  }
+  return { spec, tables: spec.tables, query, candidate, popularity }
+}
+
+/** Floats per row after the layer, given those before it. */
+export const layerOutput = (layer: LayerSpec, input: number): number =>
+  layer.kind === 'residual' ? input : layer.units
+
+function checkTables(tables: readonly ModelTableSpec[]): void {
+  const names = new Set<string>()
+  for (const { name, dim } of tables) {
+    if (names.has(name)) refuse('tables', `"${name}" is declared twice`)
+    if (!Number.isInteger(dim) || dim < 1) refuse(`tables.${name}.dim`, 'must be a whole number')
+    names.add(name)
+  }
+}
+
+function planTower(spec: ModelSpec, side: 'query' | 'candidate'): SidePlan {
+  const { features, combine, layers } = spec[side]
+  const path = `${side}.features`
+  if (features.length === 0) refuse(path, 'needs a feature')
+  const plan = planSide(features, { spec, path, combine, candidate: side === 'candidate' })
+  const output = layers.reduce((width, layer) => layerOutput(layer, width), plan.width)
+  if (output !== spec.dim) {
+    refuse(`${side}.layers`, `end in ${output} floats, the model's dim is ${spec.dim}`)
+  }
+  return plan
+}
+
+interface SideContext {
+  readonly spec: ModelSpec
+  readonly path: string
+  readonly combine: TowerSpec['combine']
+  readonly candidate: boolean
+}
+
+function planSide(features: readonly FeatureSpec[], side: SideContext): SidePlan {
+  const planned: FeaturePlan[] = []
+  let column = 0
+  for (const feature of features) {
+    const path = `${side.path}.${feature.name}`
+    if (planned.some(({ spec }) => spec.name === feature.name)) refuse(path, 'is declared twice')
+    if (side.candidate && isOfUser(feature)) {
+      refuse(path, `a candidate has no feature of kind ${feature.kind}`)
+    }
+    const table = tableOf(feature, side.spec.tables, path)
+    const width = table < 0 ? 2 : (side.spec.tables[table]?.dim ?? 0)
+    planned.push({ spec: feature, table, column, width, maxKeys: maxKeysOf(feature) })
+    if (side.combine === 'concat') column += width
+    else checkSum(planned, path)
+  }
+  const width = side.combine === 'concat' ? column : (planned[0]?.width ?? 1)
+  return { features: planned, combine: side.combine, width }
+}
+
+const isOfUser = ({ kind }: FeatureSpec): boolean =>
+  kind === 'sequence' || kind === 'context' || kind === 'gap'
+
+function tableOf(feature: FeatureSpec, tables: readonly ModelTableSpec[], path: string): number {
+  if (feature.kind === 'numeric') {
+    if ((feature.table === undefined) !== (feature.boundaries === undefined)) {
+      refuse(path, 'needs both a table and boundaries, or neither')
+    }
+    if (feature.boundaries !== undefined) checkAscending(feature.boundaries, path)
+  }
+  if (feature.kind === 'sequence') checkAscending(feature.gapBoundariesMs, path)
+  if (feature.kind === 'gap') checkAscending(feature.boundariesMs, path)
+  if (feature.table === undefined) return -1
+  const index = tables.findIndex(({ name }) => name === feature.table)
+  if (index < 0) refuse(path, `there is no table "${feature.table}"`)
+  return index
+}
+
+function checkSum(planned: readonly FeaturePlan[], path: string): void {
+  const width = planned[0]?.width
+  if (planned.some((feature) => feature.table < 0)) refuse(path, 'a plain number cannot be summed')
+  if (planned.some((feature) => feature.width !== width)) {
+    refuse(path, 'features that are summed need tables of one dim')
+  }
+}
+
+function checkAscending(boundaries: readonly number[], path: string): void {
+  if (boundaries.some((bound, i) => i > 0 && !(bound > (boundaries[i - 1] ?? 0)))) {
+    refuse(path, 'boundaries must ascend')
+  }
+}
+
+function maxKeysOf(feature: FeatureSpec): number {
+  switch (feature.kind) {
+    case 'sequence':
+      return feature.length
+    case 'categories':
+      return maxCategories
+    case 'text':
+      return feature.maxTokens * feature.ngrams
+    case 'numeric':
+      return feature.table === undefined ? 0 : 1
+    case 'id':
+    case 'context':
+    case 'gap':
+      return 1
+  }
+}
+
+function refuse(path: string, reason: string): never {
+  throw new ServiceError('CONFIG_INVALID', { source: 'the model', path, reason })
+}

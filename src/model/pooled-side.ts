@@ -1,0 +1,156 @@
+/**
+ * One side's features as rows of numbers: the rows of each feature's keys pooled into its columns, and
+ * the way back, from the gradients of these numbers to those of the rows and of the pooling's own
+ * weights. Those are a learned bias where features are summed (for the popularity weight: what it is
+ * before any offset) and the weights of `learned` sequences, by gap and position.
+ */
+import type { Random } from '../base/random.ts'
+import { activationCode } from '../kernels/dense-kernels.ts'
+import type { Address, Flag } from '../kernels/operands.ts'
+import type { ThreadPool } from '../kernels/thread-pool.ts'
+import type { Allocator, DenseParameters } from './dense-parameters.ts'
+import type { SideInputs } from './encoder.ts'
+import { FeatureBags } from './feature-bags.ts'
+import type { FeaturePlan, SidePlan } from './plan.ts'
+import type { TableLookup } from './table-lookup.ts'
+
+const bytesPerFloat = 4
+/** Bags of a feature below which one thread is quicker. */
+const fewBags = 256
+/** Of the learned bias of summed features at the start. */
+const biasStd = 0.1
+
+/** Learned weights of a feature's entries: one for each gap bucket and position. */
+function learnedWeights({ spec }: FeaturePlan): number {
+  if (spec.kind !== 'sequence' || spec.weights !== 'learned') return 0
+  return (spec.gapBoundariesMs.length + 1) * spec.length
+}
+
+/** Where a side's weights start among the pooling weights of the model. */
+export interface PoolingLayout {
+  readonly bias: number
+  readonly features: readonly number[]
+  readonly end: number
+}
+
+export function poolingLayout(plan: SidePlan, start: number): PoolingLayout {
+  let at = start + (plan.combine === 'sum' ? plan.width : 0)
+  const features: number[] = []
+  for (const feature of plan.features) {
+    features.push(at)
+    at += learnedWeights(feature)
+  }
+  return { bias: start, features, end: at }
+}
+
+export interface PooledSideOptions {
+  readonly plan: SidePlan
+  readonly layout: PoolingLayout
+  readonly lookups: readonly TableLookup[]
+  readonly inputs: { readonly address: Address; readonly view: Float32Array }
+  readonly maxExamples: number
+}
+
+export class PooledSide implements SideInputs {
+  readonly plan: SidePlan
+  readonly bags: readonly FeatureBags[]
+  readonly inputs: Float32Array
+  readonly #layout: PoolingLayout
+  readonly #parameters: DenseParameters
+  readonly #inputs: Address
+
+  constructor(allocator: Allocator, parameters: DenseParameters, options: PooledSideOptions) {
+    const { plan, layout, lookups, inputs, maxExamples } = options
+    this.plan = plan
+    this.inputs = inputs.view
+    this.#layout = layout
+    this.#parameters = parameters
+    this.#inputs = inputs.address
+    this.bags = plan.features.flatMap((feature, i) => {
+      const lookup = lookups[feature.table]
+      if (feature.table < 0 || lookup === undefined) return []
+      const firstWeight = layout.features[i] ?? 0
+      return [new FeatureBags(allocator, { plan: feature, lookup, firstWeight }, maxExamples)]
+    })
+  }
+
+  /** `bias`: the learned bias' start; by default small random numbers. */
+  initialize(random: Random, bias?: number): void {
+    const values = this.#parameters.values.view
+    const { plan } = this
+    for (let j = 0; plan.combine === 'sum' && j < plan.width; j += 1) {
+      values[this.#layout.bias + j] = bias ?? biasStd * random.normal()
+    }
+    for (const [i, feature] of plan.features.entries()) {
+      const { spec } = feature
+      const first = this.#layout.features[i] ?? 0
+      for (let k = 0; k < learnedWeights(feature); k += 1) {
+        // Nearer items count more from the start: 1 / position.
+        values[first + k] = spec.kind === 'sequence' ? 1 / ((k % spec.length) + 1) : 0
+      }
+    }
+  }
+
+  /** Fills the columns of n examples from the rows now in the lookups. */
+  forward(pool: ThreadPool, n: number): void {
+    const { plan } = this
+    const summed = plan.combine === 'sum'
+    if (summed && this.bags.length === 0) this.inputs.fill(0, 0, n * plan.width)
+    for (const [i, bag] of this.bags.entries()) {
+      if (bag.pooling === 'learned') bag.takeWeights(this.#parameters.values.view)
+      this.#pool(pool, bag, summed && i > 0 ? 1 : 0)
+    }
+    if (!summed) return
+    const [x, bias] = [this.#inputs, this.#at('values')]
+    pool.kernels.biasActivation(x, x, bias, plan.width, activationCode.linear, 0, n)
+  }
+
+  /** Adds to the rows' gradients; sets those of this side's pooling weights. */
+  backward(pool: ThreadPool, gradients: Address, n: number): void {
+    const { plan } = this
+    for (const bag of this.bags) this.#unpool(pool, bag, gradients)
+    if (plan.combine !== 'sum') return
+    const bias = this.#at('gradients')
+    pool.kernels.sumColumns(bias, gradients, n, plan.width, 0, 0, plan.width)
+  }
+
+  #at(which: 'values' | 'gradients'): Address {
+    return this.#parameters[which].address + this.#layout.bias * bytesPerFloat
+  }
+
+  #pool(pool: ThreadPool, bag: FeatureBags, accumulate: Flag): void {
+    const { plan, lookup, offsets, indices, bags } = bag
+    const out = this.#inputs + plan.column * bytesPerFloat
+    const stride = this.plan.width
+    const rows = lookup.rows.address
+    const grain = fewBags
+    if (bag.pooling === 'max') {
+      const operands = [out, stride, rows, plan.width, offsets.address, indices] as const
+      pool.run('maxBags', [...operands, accumulate], bags, grain)
+    } else {
+      const operands = [out, stride, rows, plan.width, offsets.address, indices] as const
+      pool.run('poolBags', [...operands, bag.weightsOrNone, accumulate], bags, grain)
+    }
+  }
+
+  #unpool(pool: ThreadPool, bag: FeatureBags, gradients: Address): void {
+    const { plan, lookup, offsets, indices, bags } = bag
+    const from = gradients + plan.column * bytesPerFloat
+    const stride = this.plan.width
+    const { width } = plan
+    // Split by columns: worth it where there are many bags, whatever the width.
+    const grain = bags < fewBags ? width : 16
+    const into = lookup.gradients.address
+    const rows = lookup.rows.address
+    const list = [stride, width, offsets.address, indices] as const
+    if (bag.pooling === 'max') {
+      pool.run('maxBagsBackward', [into, rows, from, ...list, bags], width, grain)
+      return
+    }
+    pool.run('poolBagsBackward', [into, from, ...list, bag.weightsOrNone, bags], width, grain)
+    if (bag.pooling !== 'learned') return
+    const weights = bag.weightGradients.address
+    pool.run('bagWeightGradients', [weights, rows, from, ...list], bags, fewBags)
+    bag.giveWeightGradients(this.#parameters.gradients.view)
+  }
+}

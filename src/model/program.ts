@@ -1,0 +1,105 @@
+/**
+ * Programs for the `runPrograms` kernel: a tower's layers written once as instructions over rows,
+ * whose number each batch sets.
+ */
+import type { Block } from '../kernels/arena.ts'
+import type { Address } from '../kernels/operands.ts'
+import type { ThreadPool } from '../kernels/thread-pool.ts'
+import {
+  floatOperand,
+  instructionWords,
+  operationCode,
+  programWords,
+  type Operation,
+} from '../kernels/tower-kernels.ts'
+import type { Allocator } from './dense-parameters.ts'
+
+export interface Instruction {
+  readonly operation: Operation
+  /** Elements of the operation's range per row of the program. */
+  readonly unit: number
+  readonly operands: readonly number[]
+  /** The operand that is the number of examples, in an operation that ranges over something else. */
+  readonly examples?: number
+}
+
+export interface Program {
+  /** Absent: one per example. */
+  readonly rows?: number
+  readonly instructions: readonly Instruction[]
+}
+
+/** Rows that go through a whole program before the next: what they leave stays in the cache. */
+const passRows = 256
+/** Less work than this, in rows, is not worth waking threads for. */
+const fewRows = 128
+
+/** Programs that run as one: the first instruction of one needs nothing of another. */
+export class ProgramSet {
+  readonly #programs: readonly Program[]
+  readonly #headers: Block<Int32Array>
+  readonly #instructions: readonly Block<Int32Array>[]
+  readonly #examples: Int32Array
+  #rows = 0
+
+  constructor(allocator: Allocator, programs: readonly Program[]) {
+    this.#programs = programs
+    this.#headers = allocator.ints(programs.length * programWords)
+    this.#instructions = programs.map(({ instructions }) =>
+      allocator.ints(instructions.length * instructionWords),
+    )
+    this.#examples = new Int32Array(programs.length).fill(-1)
+    for (const [i, program] of programs.entries()) this.#write(i, program)
+  }
+
+  /** The number of examples of program `index` in the next run. */
+  setExamples(index: number, examples: number): void {
+    if (this.#examples[index] === examples) return
+    const program = this.#programs[index]
+    this.#examples[index] = examples
+    this.#headers.view[index * programWords] = program.rows ?? examples
+    for (const [k, instruction] of program.instructions.entries()) {
+      if (instruction.examples !== undefined) {
+        this.setOperand({ program: index, instruction: k }, instruction.examples, examples)
+      }
+    }
+    this.#rows = 0
+    for (let i = 0; i < this.#programs.length; i += 1) {
+      this.#rows += this.#headers.view[i * programWords]
+    }
+  }
+
+  setOperand(
+    at: { readonly program: number; readonly instruction: number },
+    operand: number,
+    value: number,
+  ): void {
+    const words = this.#instructions[at.program].view
+    words[at.instruction * instructionWords + 2 + operand] = value
+  }
+
+  run(pool: ThreadPool): void {
+    const operands: [programs: Address, count: number] = [
+      this.#headers.address,
+      this.#programs.length,
+    ]
+    if (this.#rows <= fewRows) pool.kernels.runPrograms(...operands, 0, this.#rows)
+    else pool.run('runPrograms', operands, this.#rows)
+  }
+
+  #write(index: number, { rows = 0, instructions }: Program): void {
+    const block = this.#instructions[index]
+    const header = [rows, passRows, instructions.length, block.address]
+    for (const [i, word] of header.entries()) this.#headers.view[index * programWords + i] = word
+    const floats = new Float32Array(block.view.buffer, block.view.byteOffset, block.view.length)
+    for (const [k, { operation, unit, operands }] of instructions.entries()) {
+      const at = k * instructionWords
+      block.view[at] = operationCode(operation)
+      block.view[at + 1] = unit
+      for (const [i, operand] of operands.entries()) {
+        const view = i === floatOperand[operation] ? floats : block.view
+        view[at + 2 + i] = operand
+      }
+    }
+  }
+}

@@ -1,0 +1,248 @@
+/**
+ * The loss of a batch on tower outputs, in the order of the sampled softmax: scores over temperature,
+ * popularity, corrections, masks, weighted cross-entropy. Scores exist a tile of rows at a time; the
+ * candidates' gradients are summed over fixed groups of rows and these in their order, so threads
+ * leave no trace.
+ */
+import { assert } from '../base/assert.ts'
+import type { Block } from '../kernels/arena.ts'
+import type { ThreadPool } from '../kernels/thread-pool.ts'
+import { softmaxWord, softmaxWords } from '../kernels/tower-kernels.ts'
+import type { StepInput } from './dense-engine.ts'
+import type { Allocator } from './dense-parameters.ts'
+import type { Instruction, ProgramSet } from './program.ts'
+import type { Tower } from './tower.ts'
+
+/** Part of the model's arithmetic: another number gives other last bits. */
+const groupRows = 128
+/** Floats of scores that a thread works on at a time, 256 KiB: they stay in its cache. */
+const tileFloats = 65_536
+const smallestTile = 8
+const largestTile = 64
+const bytesPerFloat = 4
+/** Below it a division would make noise of nothing. */
+const leastDivisor = 1e-6
+
+export interface SoftmaxShape {
+  readonly dim: number
+  readonly maxQueries: number
+  /** A multiple of 8. */
+  readonly maxColumns: number
+  readonly popularity: boolean
+  readonly query: Tower
+  readonly candidate: Tower
+}
+
+export interface SoftmaxOutcome {
+  readonly loss: number
+  readonly weight: number
+  readonly divisor: number
+  readonly popularityWeightGradients: Float32Array
+}
+
+const tileRowsFor = (columns: number): number => {
+  const rows = Math.floor(tileFloats / columns / 4) * 4
+  return Math.min(largestTile, Math.max(smallestTile, rows))
+}
+
+/** Floats of the largest tile that any number of columns up to this needs, per group. */
+const tileSpace = (maxColumns: number, dim: number): number =>
+  Math.max(tileFloats, smallestTile * maxColumns) + largestTile * dim
+
+export class SoftmaxLoss {
+  /** Part of the candidates' forward program, last, and of their backward program, first. */
+  readonly transpose: Instruction
+  readonly sumParts: Instruction
+  /** The operand of `transpose` that is the padded number of columns. */
+  readonly transposeStride = 1
+  readonly #shape: SoftmaxShape
+  readonly #job: Block<Int32Array>
+  readonly #transposed: Block<Float32Array>
+  readonly #targets: Block<Int32Array>
+  readonly #weights: Block<Float32Array>
+  readonly #corrections: Block<Float32Array>
+  readonly #targetCorrections: Block<Float32Array>
+  readonly #popularity: Block<Float32Array>
+  readonly #popularityWeights: Block<Float32Array>
+  readonly #popularityWeightGradients: Block<Float32Array>
+  readonly #masks: Block<Int32Array>
+  readonly #losses: Block<Float32Array>
+  readonly #parts: Block<Float32Array>
+  #columns = 0
+  #padded = 0
+
+  constructor(allocator: Allocator, shape: SoftmaxShape) {
+    const { dim, maxQueries, maxColumns } = shape
+    const groups = Math.ceil(maxQueries / groupRows)
+    const popular = shape.popularity ? 1 : 0
+    this.#shape = shape
+    this.#job = allocator.ints(softmaxWords)
+    this.#transposed = allocator.floats(dim * maxColumns)
+    this.#targets = allocator.ints(maxQueries)
+    this.#weights = allocator.floats(maxQueries)
+    this.#corrections = allocator.floats(maxColumns)
+    this.#targetCorrections = allocator.floats(maxQueries)
+    this.#popularity = allocator.floats(popular * maxColumns)
+    this.#popularityWeights = allocator.floats(popular * maxQueries)
+    this.#popularityWeightGradients = allocator.floats(popular * maxQueries)
+    this.#masks = allocator.ints(maxQueries * Math.ceil(maxColumns / 32))
+    this.#losses = allocator.floats(maxQueries)
+    const shares = allocator.floats(maxQueries)
+    this.#parts = allocator.floats(groups * maxColumns * dim)
+    const tiles = allocator.floats(groups * tileSpace(maxColumns, dim))
+    const { query, candidate } = shape
+    this.transpose = {
+      operation: 'transposeRows',
+      unit: 1,
+      operands: [this.#transposed.address, 0, candidate.output, dim],
+    }
+    this.sumParts = {
+      operation: 'sumParts',
+      unit: dim,
+      operands: [candidate.outputGradients, this.#parts.address, 0, 0],
+    }
+    this.#set('dim', dim)
+    this.#set('groupRows', groupRows)
+    this.#set('queries', query.output)
+    this.#set('candidates', candidate.output)
+    this.#set('transposed', this.#transposed.address)
+    this.#set('targets', this.#targets.address)
+    this.#set('weights', this.#weights.address)
+    this.#set('corrections', this.#corrections.address)
+    this.#set('targetCorrections', this.#targetCorrections.address)
+    this.#set('popularity', popular * this.#popularity.address)
+    this.#set('popularityWeights', popular * this.#popularityWeights.address)
+    this.#set('popularityWeightGradients', popular * this.#popularityWeightGradients.address)
+    this.#set('losses', this.#losses.address)
+    this.#set('shares', shares.address)
+    this.#set('queryGradients', query.outputGradients)
+    this.#set('parts', this.#parts.address)
+    this.#set('tiles', tiles.address)
+  }
+
+  /** Takes what the batch needs beside tower outputs; returns the padded number of columns. */
+  begin(input: StepInput): number {
+    const { batch, columns } = input
+    const { maxQueries, maxColumns } = this.#shape
+    assert(batch > 0 && batch <= maxQueries, 'as many queries as were reserved')
+    assert(columns > 0 && columns <= maxColumns, 'as many columns as were reserved')
+    const padded = Math.ceil(columns / 8) * 8
+    this.#columns = columns
+    this.#padded = padded
+    copy(input.targets, this.#targets.view, batch)
+    copy(input.weights, this.#weights.view, batch)
+    copy(input.targetCorrections, this.#targetCorrections.view, batch)
+    copy(input.corrections, this.#corrections.view, columns)
+    this.#corrections.view.fill(-Infinity, columns, padded)
+    if (this.#shape.popularity) {
+      copy(input.popularity, this.#popularity.view, columns)
+      this.#popularity.view.fill(0, columns, padded)
+      copy(input.popularityWeights, this.#popularityWeights.view, batch)
+    }
+    this.#mask(input)
+    this.#set('batch', batch)
+    this.#set('columns', padded)
+    this.#set('tileRows', tileRowsFor(padded))
+    const { buffer, byteOffset } = this.#job.view
+    const at = byteOffset + softmaxWord.perTemperature * bytesPerFloat
+    new DataView(buffer).setFloat32(at, 1 / input.temperature, true)
+    return padded
+  }
+
+  /** Columns that only fill up the last eight are zero vectors. */
+  padCandidates(): void {
+    const { dim, candidate } = this.#shape
+    const { buffer } = this.#job.view
+    const rows = new Float32Array(buffer, candidate.output, this.#padded * dim)
+    rows.fill(0, this.#columns * dim)
+    if (this.#padded === this.#columns) return
+    for (let j = 0; j < dim; j += 1) {
+      const end = (j + 1) * this.#padded
+      this.#transposed.view.fill(0, end - this.#padded + this.#columns, end)
+    }
+  }
+
+  /** Losses and the gradients by the towers' outputs; the candidates' still in parts. */
+  run(pool: ThreadPool, input: StepInput): SoftmaxOutcome {
+    const { batch } = input
+    if (batch <= groupRows) pool.kernels.softmaxGroups(this.#job.address, 0, batch)
+    else pool.run('softmaxGroups', [this.#job.address], batch)
+    let loss = 0
+    let weight = 0
+    for (let b = 0; b < batch; b += 1) {
+      if (this.#targets.view[b] < 0) continue
+      loss += this.#losses.view[b]
+      weight += this.#weights.view[b]
+    }
+    this.#applyPulls(input)
+    if (input.l2 > 0) this.#applyPenalty(input)
+    return {
+      loss: weight > 0 ? loss / weight : 0,
+      weight,
+      divisor: Math.max(leastDivisor, weight + (input.pull > 0 ? input.pulls.length / 2 : 0)),
+      popularityWeightGradients: this.#popularityWeightGradients.view,
+    }
+  }
+
+  /** Tells the backward program how many parts there are and how long. */
+  setParts(backward: ProgramSet, program: number): void {
+    const groups = Math.ceil(this.#job.view[softmaxWord.batch] / groupRows)
+    const at = { program, instruction: 0 }
+    backward.setOperand(at, 2, this.#padded * this.#shape.dim)
+    backward.setOperand(at, 3, groups)
+  }
+
+  #set(word: keyof typeof softmaxWord, value: number): void {
+    this.#job.view[softmaxWord[word]] = value
+  }
+
+  #mask({ batch, masked, targets }: StepInput): void {
+    const words = Math.ceil(this.#padded / 32)
+    const bits = this.#masks.view
+    this.#set('masks', masked.length > 0 ? this.#masks.address : 0)
+    this.#set('maskWords', words)
+    if (masked.length === 0) return
+    bits.fill(0, 0, batch * words)
+    for (let i = 0; i < masked.length; i += 2) {
+      const [row, column] = [masked[i], masked[i + 1]]
+      if (targets[row] !== column) bits[row * words + (column >>> 5)] |= 1 << (column & 31)
+    }
+  }
+
+  #applyPulls({ pulls, pull, temperature }: StepInput): void {
+    const { dim, query } = this.#shape
+    if (pull === 0) return
+    const queries = this.#view(query.output)
+    const factor = Math.fround(pull / temperature)
+    for (let i = 0; i < pulls.length; i += 2) {
+      const from = pulls[i] * dim
+      const to = pulls[i + 1] * dim
+      for (let j = 0; j < dim; j += 1) this.#parts.view[to + j] -= factor * queries[from + j]
+    }
+  }
+
+  #applyPenalty({ batch, l2 }: StepInput): void {
+    const { dim, query, candidate } = this.#shape
+    const queries = this.#view(query.output)
+    const gradients = this.#view(query.outputGradients)
+    const candidates = this.#view(candidate.output)
+    for (let b = 0; b < batch; b += 1) {
+      const target = this.#targets.view[b]
+      if (target < 0) continue
+      const factor = 2 * l2 * this.#weights.view[b]
+      for (let j = 0; j < dim; j += 1) {
+        gradients[b * dim + j] += factor * queries[b * dim + j]
+        this.#parts.view[target * dim + j] += factor * candidates[target * dim + j]
+      }
+    }
+  }
+
+  #view(address: number): Float32Array {
+    return new Float32Array(this.#job.view.buffer, address)
+  }
+}
+
+function copy<View extends Float32Array | Int32Array>(from: View, to: View, length: number): void {
+  assert(from.length >= length, 'an array of the batch is as long as the batch')
+  to.set(from.length === length ? from : from.subarray(0, length))
+}

@@ -1,0 +1,236 @@
+/**
+ * The built-in dense engine: towers as programs of kernels over one shared memory. A step meets its
+ * threads four times: forward, loss, backward, gradients of the weights.
+ */
+import { seededRandom } from '../base/random.ts'
+import type { ThreadPool } from '../kernels/thread-pool.ts'
+import type { DenseEngine, StepInput, StepOutput } from './dense-engine.ts'
+import { DenseParameters, type Allocator } from './dense-parameters.ts'
+import type { ModelPlan, SidePlan } from './plan.ts'
+import { ProgramSet } from './program.ts'
+import { SoftmaxLoss } from './softmax-loss.ts'
+import type { ModelSpec, TowerSpec } from './spec.ts'
+import { initialWeights, Tower, weightCount, type TowerShape } from './tower.ts'
+
+export interface EngineLimits {
+  readonly maxQueries: number
+  readonly maxItems: number
+}
+
+/** For `onStage`: what the engine is about to do. */
+export type EngineStage = 'forward' | 'loss' | 'backward'
+
+/** Columns of the loss come in eights: so many more rows may be filled up. */
+const columnGranularity = 8
+const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to
+
+/** All of the engine's memory, and the programs in it. */
+export interface EngineMemory {
+  readonly parameters: DenseParameters
+  readonly query: Tower
+  readonly candidate: Tower
+  readonly loss: SoftmaxLoss
+  /** Queries, candidates, and the candidates transposed for the loss. */
+  readonly forward: ProgramSet
+  readonly embedQueries: ProgramSet
+  readonly embedCandidates: ProgramSet
+  readonly backward: ProgramSet
+  readonly weightGradients: ProgramSet
+}
+
+const queryProgram = 0
+const candidateProgram = 1
+
+const shapeOf = (spec: TowerSpec, side: SidePlan, maxRows: number): TowerShape => ({
+  layers: spec.layers,
+  normalize: spec.normalize,
+  width: side.width,
+  maxRows,
+})
+
+const shapesOf = (plan: ModelPlan, limits: EngineLimits): [TowerShape, TowerShape] => [
+  shapeOf(plan.spec.query, plan.query, limits.maxQueries),
+  shapeOf(plan.spec.candidate, plan.candidate, roundUp(limits.maxItems, columnGranularity)),
+]
+
+export function layOutEngine(
+  allocator: Allocator,
+  plan: ModelPlan,
+  limits: EngineLimits,
+): EngineMemory {
+  const { dim, denseOptimizer } = plan.spec
+  const [queryShape, candidateShape] = shapesOf(plan, limits)
+  const queryWeights = weightCount(queryShape)
+  const size = queryWeights + weightCount(candidateShape)
+  const parameters = new DenseParameters(allocator, size, denseOptimizer)
+  const query = new Tower(allocator, queryShape, parameters, 0)
+  const candidate = new Tower(allocator, candidateShape, parameters, queryWeights)
+  const loss = new SoftmaxLoss(allocator, {
+    dim,
+    maxQueries: limits.maxQueries,
+    maxColumns: candidateShape.maxRows,
+    popularity: plan.popularity !== undefined,
+    query,
+    candidate,
+  })
+  const programs = (...parts: readonly Tower['forward'][]): ProgramSet =>
+    new ProgramSet(
+      allocator,
+      parts.map((instructions) => ({ instructions })),
+    )
+  return {
+    parameters,
+    query,
+    candidate,
+    loss,
+    forward: programs(query.forward, [...candidate.forward, loss.transpose]),
+    embedQueries: programs(query.forward),
+    embedCandidates: programs(candidate.forward),
+    backward: programs(query.backward, [loss.sumParts, ...candidate.backward]),
+    weightGradients: new ProgramSet(allocator, [
+      ...query.weightGradients,
+      ...candidate.weightGradients,
+    ]),
+  }
+}
+
+export class WasmEngine implements DenseEngine {
+  readonly kind = 'wasm'
+  readonly #memory: EngineMemory
+  readonly #pool: ThreadPool
+  readonly #dim: number
+  readonly #widths: { readonly query: number; readonly candidate: number }
+  readonly #queryPrograms: number
+  readonly #onStage: (stage: EngineStage) => void
+  #divisor = 0
+
+  constructor(
+    memory: EngineMemory,
+    pool: ThreadPool,
+    plan: ModelPlan,
+    onStage: (stage: EngineStage) => void = () => {},
+  ) {
+    this.#memory = memory
+    this.#pool = pool
+    this.#dim = plan.spec.dim
+    this.#widths = { query: plan.query.width, candidate: plan.candidate.width }
+    this.#queryPrograms = memory.query.weightGradients.length
+    this.#onStage = onStage
+    this.#initialize(plan.spec, shapesOf(plan, { maxQueries: 0, maxItems: 0 }))
+  }
+
+  get weightCount(): number {
+    return this.#memory.parameters.size
+  }
+
+  get stateCount(): number {
+    return this.#memory.parameters.stateSize
+  }
+
+  step(input: StepInput): StepOutput {
+    const { batch, columns } = input
+    const { query, candidate, loss, forward, backward, parameters } = this.#memory
+    const pool = this.#pool
+    this.#onStage('forward')
+    place(input.queries, query.input.view, batch * this.#widths.query)
+    place(input.candidates, candidate.input.view, columns * this.#widths.candidate)
+    const padded = loss.begin(input)
+    forward.setExamples(queryProgram, batch)
+    forward.setExamples(candidateProgram, columns)
+    forward.setOperand(
+      { program: candidateProgram, instruction: candidate.forward.length },
+      loss.transposeStride,
+      padded,
+    )
+    forward.run(pool)
+    loss.padCandidates()
+    this.#onStage('loss')
+    const outcome = loss.run(pool, input)
+    this.#onStage('backward')
+    backward.setExamples(queryProgram, batch)
+    backward.setExamples(candidateProgram, columns)
+    loss.setParts(backward, candidateProgram)
+    backward.run(pool)
+    this.#weightGradients(batch, columns)
+    const { divisor } = outcome
+    this.#divisor = divisor
+    const squares = pool.kernels.sumOfSquares(parameters.gradients.address, parameters.size)
+    return {
+      ...outcome,
+      queryGradients: query.inputGradients.view,
+      candidateGradients: candidate.inputGradients.view,
+      squaredGradient: squares / (divisor * divisor),
+    }
+  }
+
+  update(): void {
+    if (this.#divisor === 0) return
+    this.#memory.parameters.update(this.#pool.kernels, 1 / this.#divisor)
+    this.#divisor = 0
+  }
+
+  embedQueries(inputs: Float32Array, n: number): Float32Array {
+    const { query, embedQueries } = this.#memory
+    place(inputs, query.input.view, n * this.#widths.query)
+    embedQueries.setExamples(0, n)
+    embedQueries.run(this.#pool)
+    return this.#floats(query.output, n)
+  }
+
+  embedCandidates(inputs: Float32Array, n: number): Float32Array {
+    const { candidate, embedCandidates } = this.#memory
+    place(inputs, candidate.input.view, n * this.#widths.candidate)
+    embedCandidates.setExamples(0, n)
+    embedCandidates.run(this.#pool)
+    return this.#floats(candidate.output, n)
+  }
+
+  saveWeights(into: Float32Array): void {
+    into.set(this.#memory.parameters.values.view)
+  }
+
+  loadWeights(from: Float32Array): void {
+    this.#memory.parameters.values.view.set(from)
+  }
+
+  saveState(into: Float32Array): void {
+    this.#memory.parameters.saveState(into)
+  }
+
+  loadState(from: Float32Array): void {
+    this.#memory.parameters.loadState(from)
+  }
+
+  resetState(): void {
+    this.#memory.parameters.resetState()
+  }
+
+  #initialize(spec: ModelSpec, [query, candidate]: readonly [TowerShape, TowerShape]): void {
+    const weights = this.#memory.parameters.values.view
+    const queryWeights = weightCount(query)
+    initialWeights(query, seededRandom(spec.seed, queryProgram), weights)
+    const rest = weights.subarray(queryWeights)
+    initialWeights(candidate, seededRandom(spec.seed, candidateProgram), rest)
+    this.resetState()
+  }
+
+  #weightGradients(batch: number, columns: number): void {
+    const { query, candidate, weightGradients } = this.#memory
+    const programs = query.weightGradients.length + candidate.weightGradients.length
+    for (let i = 0; i < programs; i += 1) {
+      weightGradients.setExamples(i, i < this.#queryPrograms ? batch : columns)
+    }
+    if (programs > 0) weightGradients.run(this.#pool)
+  }
+
+  #floats(address: number, rows: number): Float32Array {
+    const { buffer } = this.#memory.query.input.view
+    return new Float32Array(buffer, address, rows * this.#dim)
+  }
+}
+
+/** Copies the first `length` floats where they must be, unless they are there. */
+function place(values: Float32Array, into: Float32Array, length: number): void {
+  if (values.buffer === into.buffer && values.byteOffset === into.byteOffset) return
+  into.set(values.length === length ? values : values.subarray(0, length))
+}

@@ -1,0 +1,276 @@
+/** Small models and batches to try the towers on; everything seeded. */
+import { seededRandom, type Random } from '../../src/base/random.ts'
+import type { ItemInput, QueryInput } from '../../src/model/inputs.ts'
+import type { FeatureSpec, ModelSpec } from '../../src/model/spec.ts'
+import type { Lookup } from '../../src/model/table-lookup.ts'
+import type { StepBatch, TwoTowerOptions } from '../../src/model/two-tower.ts'
+
+const noLoss: ModelSpec['loss'] = {
+  correction: 'none',
+  inBatch: true,
+  extraNegatives: 0,
+  activeWindowMs: 1,
+  maskSeen: true,
+  newItemPull: 0,
+  l2: 0,
+  typeWeights: { other: 1 },
+}
+
+const table = (name: string, dim: number, gradients: 'sum' | 'mean' = 'sum') => ({
+  name,
+  dim,
+  optimizer: { gradients },
+})
+
+const context = (field: string, name = field, suffix = ''): FeatureSpec => ({
+  kind: 'context',
+  name,
+  field,
+  table: `${field}${suffix}`,
+})
+
+const gapBounds = [60_000, 300_000, 1_800_000]
+
+/** The recipe for streams: summed features, learned history, residual layer, cosine, popularity. */
+export function streamSpec(dim = 8): ModelSpec {
+  return {
+    seed: 7,
+    dim,
+    tables: [
+      ...['in', 'out', 'user', 'device', 'region', 'gap'].map((name) => table(name, dim)),
+      table('device-weight', 1, 'mean'),
+      table('gap-weight', 1, 'mean'),
+    ],
+    query: {
+      features: [
+        {
+          kind: 'sequence',
+          name: 'history',
+          table: 'in',
+          length: 5,
+          weights: 'learned',
+          gapBoundariesMs: gapBounds,
+        },
+        context('device'),
+        context('region'),
+        { kind: 'gap', name: 'gap', table: 'gap', boundariesMs: gapBounds },
+        { kind: 'id', name: 'user', table: 'user' },
+      ],
+      combine: 'sum',
+      layers: [{ kind: 'residual', units: 12, activation: 'relu' }],
+      normalize: true,
+    },
+    candidate: {
+      features: [{ kind: 'id', name: 'item', table: 'out' }],
+      combine: 'concat',
+      layers: [],
+      normalize: true,
+    },
+    score: {
+      temperature: 0.1,
+      popularity: {
+        halfLifeMs: 3_600_000,
+        smoothing: 0.2,
+        initialWeight: 1,
+        features: [
+          context('device', 'device', '-weight'),
+          { kind: 'gap', name: 'gap', table: 'gap-weight', boundariesMs: gapBounds },
+        ],
+      },
+    },
+    loss: { ...noLoss, newItemPull: 1, correction: 'inclusion' },
+    denseOptimizer: { kind: 'adam', rate: 0.01, beta1: 0.9, beta2: 0.99, epsilon: 1e-7 },
+  }
+}
+
+/** Every other kind of feature, combiner and layer; a table that both towers share. */
+export function mixedSpec(): ModelSpec {
+  const words: FeatureSpec = {
+    kind: 'text',
+    name: 'title',
+    field: 'title',
+    table: 'words',
+    maxTokens: 4,
+    ngrams: 2,
+  }
+  const genres = (name: string, combine: 'sum' | 'mean' | 'sqrtn' | 'max'): FeatureSpec => ({
+    kind: 'categories',
+    name,
+    field: 'genres',
+    table: 'genres',
+    combine,
+  })
+  return {
+    seed: 11,
+    dim: 6,
+    tables: [table('items', 5), table('words', 4), table('genres', 3, 'mean'), table('users', 4)],
+    query: {
+      features: [
+        { kind: 'id', name: 'user', table: 'users' },
+        {
+          kind: 'sequence',
+          name: 'history',
+          table: 'items',
+          length: 3,
+          weights: 'mean',
+          gapBoundariesMs: [],
+        },
+        genres('tastes', 'sqrtn'),
+        { kind: 'numeric', name: 'age', field: 'age', transform: 'log1p', offset: 3, scale: 0.5 },
+      ],
+      combine: 'concat',
+      layers: [
+        { kind: 'dense', units: 7, activation: 'gelu' },
+        { kind: 'residual', units: 3, activation: 'gelu' },
+        { kind: 'dense', units: 6, activation: 'linear' },
+      ],
+      normalize: false,
+    },
+    candidate: {
+      features: [
+        { kind: 'id', name: 'item', table: 'items' },
+        words,
+        genres('first', 'max'),
+        genres('second', 'mean'),
+        genres('third', 'sum'),
+        {
+          kind: 'numeric',
+          name: 'price',
+          field: 'price',
+          transform: 'linear',
+          offset: 1,
+          scale: 2,
+        },
+        {
+          kind: 'numeric',
+          name: 'year',
+          field: 'year',
+          transform: 'linear',
+          offset: 0,
+          scale: 1,
+          table: 'users',
+          boundaries: [1990, 2000],
+        },
+      ],
+      combine: 'concat',
+      layers: [
+        { kind: 'dense', units: 5, activation: 'relu' },
+        { kind: 'dense', units: 6, activation: 'linear' },
+      ],
+      normalize: false,
+    },
+    score: { temperature: 0.7 },
+    loss: { ...noLoss, l2: 0.01, correction: 'logq' },
+    denseOptimizer: { kind: 'adagrad', rate: 0.1, initialAccumulator: 0.1, epsilon: 1e-7 },
+  }
+}
+
+/** Ids alone: a vector of `dim` for every user and every item, and nothing learned but these. */
+export function plainSpec(dim: number, loss: Partial<ModelSpec['loss']> = {}): ModelSpec {
+  const tower = (name: string): ModelSpec['query'] => ({
+    features: [{ kind: 'id', name, table: name }],
+    combine: 'concat',
+    layers: [],
+    normalize: false,
+  })
+  return {
+    seed: 1,
+    dim,
+    tables: [table('user', dim), table('item', dim)],
+    query: tower('user'),
+    candidate: tower('item'),
+    score: { temperature: 1 },
+    loss: { ...noLoss, ...loss },
+    denseOptimizer: { kind: 'adam', rate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-7 },
+  }
+}
+
+export const limits = (queries: number, items: number): TwoTowerOptions => ({
+  maxQueries: queries,
+  maxItems: items,
+})
+
+const pick = <Value>(random: Random, values: readonly Value[]): Value =>
+  values[random.integer(values.length)]
+
+export function someItems(count: number, seed = 1): ItemInput[] {
+  const random = seededRandom(seed, 1)
+  const words = ['red', 'green', 'blue', 'old', 'new', 'small']
+  const genres = ['a', 'b', 'c', 'd']
+  return Array.from({ length: count }, (_, handle) => ({
+    handle,
+    id: `item ${handle}`,
+    revision: 1,
+    features: {
+      title: Array.from({ length: random.integer(6) }, () => pick(random, words)).join(' '),
+      genres: genres.filter(() => random.next() < 0.5),
+      ...(random.next() < 0.7 ? { price: random.next() * 3 } : {}),
+      ...(random.next() < 0.8 ? { year: 1980 + random.integer(30) } : {}),
+    },
+  }))
+}
+
+export function someQueries(count: number, items: readonly ItemInput[], seed = 1): QueryInput[] {
+  const random = seededRandom(seed, 2)
+  return Array.from({ length: count }, (_, b) => {
+    const timestamp = 1_000_000_000 + b
+    const length = random.integer(7)
+    const start = random.integer(items.length)
+    const age = random.integer(4_000_000)
+    return {
+      userId: random.next() < 0.2 ? undefined : `user ${random.integer(count)}`,
+      userFeatures: {
+        genres: ['a', 'b', 'x'].filter(() => random.next() < 0.5),
+        ...(random.next() < 0.7 ? { age: 20 + random.integer(50) } : {}),
+      },
+      history: Array.from({ length }, (_entry, j) => ({
+        item: items[(start + j) % items.length],
+        timestamp: timestamp - age - j,
+        type: 'click',
+      })),
+      context: {
+        device: pick(random, ['phone', 'desk']),
+        ...(random.next() < 0.8 ? { region: pick(random, ['n', 's', 'w']) } : {}),
+      },
+      timestamp,
+    }
+  })
+}
+
+/** A batch with every case in it: weights, masks, queries without a target, pulls. */
+export function someBatch(queries: number, columns: number, seed = 1): StepBatch {
+  const random = seededRandom(seed, 3)
+  const floats = (n: number, from: number, to: number): Float32Array =>
+    Float32Array.from({ length: n }, () => from + (to - from) * random.next())
+  const targets = Int32Array.from({ length: queries }, (_, b) =>
+    b % 5 === 4 ? -1 : random.integer(columns),
+  )
+  const masked: number[] = []
+  const pulls: number[] = []
+  for (const [b, target] of targets.entries()) {
+    if (target < 0) pulls.push(b, random.integer(columns))
+    for (let k = 0; k < 2; k += 1) {
+      const column = random.integer(columns)
+      if (column !== target) masked.push(b, column)
+    }
+  }
+  return {
+    targets,
+    weights: floats(queries, 0.5, 1.5),
+    corrections: floats(columns, 0, 3),
+    targetCorrections: floats(queries, 0, 2),
+    popularity: floats(columns, -2, 2),
+    masked: Int32Array.from(masked),
+    pulls: Int32Array.from(pulls),
+  }
+}
+
+/** Seeded rows for keys that a test has no table for: the same for the same key. */
+export function fillRows(lookups: readonly Lookup[], std = 0.5): void {
+  for (const { keys, rows, dim } of lookups) {
+    for (let i = 0; i < keys.length / 2; i += 1) {
+      const random = seededRandom(keys[2 * i], keys[2 * i + 1])
+      for (let j = 0; j < dim; j += 1) rows[i * dim + j] = std * random.normal()
+    }
+  }
+}

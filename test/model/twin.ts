@@ -1,0 +1,295 @@
+/**
+ * The model in double precision, written a second time and for reading: features, towers, score and
+ * objective straight from the specification, one example at a time. Gradients of the real one are
+ * held against central differences of this.
+ */
+import type { Keys } from '../../src/base/keys.ts'
+import { KeyHasher } from '../../src/kernels/key-hasher.ts'
+import { namespaceSeed } from '../../src/model/feature-keys.ts'
+import type { ItemInput, QueryInput } from '../../src/model/inputs.ts'
+import type { FeatureSpec, LayerSpec, ModelSpec, TowerSpec } from '../../src/model/spec.ts'
+import type { Lookup } from '../../src/model/table-lookup.ts'
+import type { StepBatch } from '../../src/model/two-tower.ts'
+
+/** Rows by table and key, and the flat dense weights: everything that is learned. */
+export interface Learned {
+  readonly rows: Map<string, Map<string, Float64Array>>
+  readonly weights: Float64Array
+}
+
+const hasher = new KeyHasher({ maxKeys: 4 })
+export const keyText = (keys: Keys, i: number): string => `${keys[2 * i]}:${keys[2 * i + 1]}`
+
+/** Copies of what the lookups hold now. */
+export function learnedFrom(lookups: readonly Lookup[], weights: Float32Array): Learned {
+  const rows = new Map<string, Map<string, Float64Array>>()
+  for (const { table, keys, rows: values, dim } of lookups) {
+    const ofTable = new Map<string, Float64Array>()
+    for (let i = 0; i < keys.length / 2; i += 1) {
+      ofTable.set(keyText(keys, i), Float64Array.from(values.subarray(i * dim, (i + 1) * dim)))
+    }
+    rows.set(table, ofTable)
+  }
+  return { rows, weights: Float64Array.from(weights) }
+}
+
+type Vector = number[]
+const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
+  Array.from(a).reduce((sum, x, i) => sum + x * b[i], 0)
+
+/** The error function by its series: |x| up to about 6. */
+function erf(x: number): number {
+  if (Math.abs(x) > 6) return Math.sign(x)
+  let term = x
+  let sum = x
+  for (let n = 1; n < 200; n += 1) {
+    term *= (-x * x) / n
+    sum += term / (2 * n + 1)
+  }
+  return (2 / Math.sqrt(Math.PI)) * sum
+}
+
+const activations = {
+  linear: (x: number) => x,
+  relu: (x: number) => Math.max(0, x),
+  gelu: (x: number) => (x * (1 + erf(x / Math.SQRT2))) / 2,
+}
+
+export class Twin {
+  readonly #spec: ModelSpec
+  readonly #queries: readonly QueryInput[]
+  readonly #items: readonly ItemInput[]
+  #weights: Float64Array = new Float64Array(0)
+  #next = 0
+
+  constructor(spec: ModelSpec, queries: readonly QueryInput[], items: readonly ItemInput[]) {
+    this.#spec = spec
+    this.#queries = queries
+    this.#items = items
+  }
+
+  /** Tower outputs and popularity weights of everything. */
+  outputs({ rows, weights }: Learned): { q: Vector[]; c: Vector[]; w: number[] } {
+    this.#weights = weights
+    this.#next = 0
+    const { query, candidate, score } = this.#spec
+    const q0 = this.#pool(query, this.#queries, rows)
+    const c0 = this.#pool(candidate, this.#items, rows)
+    const offsets = score.popularity?.features
+    const popularity: TowerSpec = {
+      features: offsets ?? [],
+      combine: 'sum',
+      layers: [],
+      normalize: false,
+    }
+    const w = offsets === undefined ? [] : this.#pool(popularity, this.#queries, rows, 1).flat()
+    const q = this.#tower(query, q0)
+    const c = this.#tower(candidate, c0)
+    return { q, c, w }
+  }
+
+  /** Scores as the loss sees them before corrections and masks. */
+  scores(learned: Learned, popularity: ArrayLike<number>): number[][] {
+    const { q, c, w } = this.outputs(learned)
+    const { temperature } = this.#spec.score
+    return q.map((query, b) =>
+      c.map((item, j) => dot(query, item) / temperature + (w[b] ?? 0) * (popularity[j] ?? 0)),
+    )
+  }
+
+  /** `fixed`: the queries that pulls take as constant. */
+  objective(learned: Learned, batch: StepBatch, fixed?: Vector[]): number {
+    const { q, c } = this.outputs(learned)
+    const { l2, newItemPull } = this.#spec.loss
+    const losses = this.losses(learned, batch)
+    let sum = 0
+    for (const [b, loss] of losses.entries()) {
+      const t = batch.targets[b]
+      if (t < 0) continue
+      sum += batch.weights[b] * (loss + l2 * (dot(q[b], q[b]) + dot(c[t], c[t])))
+    }
+    for (let i = 0; i < batch.pulls.length; i += 2) {
+      const query = (fixed ?? q)[batch.pulls[i]]
+      sum -= (newItemPull * dot(query, c[batch.pulls[i + 1]])) / this.#spec.score.temperature
+    }
+    return sum
+  }
+
+  /** Cross-entropy of each query, unweighted. */
+  losses(learned: Learned, batch: StepBatch): number[] {
+    const masked = new Set<string>()
+    for (let i = 0; i < batch.masked.length; i += 2) {
+      masked.add(`${batch.masked[i]}:${batch.masked[i + 1]}`)
+    }
+    return this.scores(learned, batch.popularity).map((line, b) => {
+      const t = batch.targets[b]
+      if (t < 0) return 0
+      const logits = line.map((score, j) => {
+        if (j === t) return score + batch.targetCorrections[b]
+        return masked.has(`${b}:${j}`) ? -Infinity : score + batch.corrections[j]
+      })
+      const most = Math.max(...logits)
+      return most + Math.log(logits.reduce((s, x) => s + Math.exp(x - most), 0)) - logits[t]
+    })
+  }
+
+  #take(n: number): Float64Array {
+    this.#next += n
+    return this.#weights.subarray(this.#next - n, this.#next)
+  }
+
+  #pool(
+    tower: Pick<TowerSpec, 'features' | 'combine'>,
+    examples: readonly (QueryInput | ItemInput)[],
+    rows: Learned['rows'],
+    width?: number,
+  ): Vector[] {
+    const dims = tower.features.map((feature) => this.#dim(feature))
+    const bias = tower.combine === 'sum' ? this.#take(width ?? dims[0]) : []
+    const learnedWeights = tower.features.map((feature) =>
+      feature.kind === 'sequence' && feature.weights === 'learned'
+        ? this.#take((feature.gapBoundariesMs.length + 1) * feature.length)
+        : new Float64Array(0),
+    )
+    return examples.map((example) => {
+      const parts = tower.features.map((feature, f) =>
+        this.#feature(feature, example, { rows, weights: learnedWeights[f], dim: dims[f] }),
+      )
+      if (tower.combine === 'concat') return parts.flat()
+      return Array.from(bias, (b, j) => parts.reduce((sum, part) => sum + part[j], b))
+    })
+  }
+
+  #dim(feature: FeatureSpec): number {
+    if (feature.table === undefined) return 2
+    return this.#spec.tables.find(({ name }) => name === feature.table)?.dim ?? NaN
+  }
+
+  #feature(
+    feature: FeatureSpec,
+    example: QueryInput | ItemInput,
+    given: { rows: Learned['rows']; weights: Float64Array; dim: number },
+  ): Vector {
+    if (feature.kind === 'numeric' && feature.table === undefined) {
+      const value = fieldOf(example, feature.field)
+      if (typeof value !== 'number') return [0, 1]
+      const bent = feature.transform === 'linear' ? value : Math.log1p(value)
+      return [(bent - feature.offset) * feature.scale, 0]
+    }
+    const { namespace, values } = named(feature, example)
+    const seed = namespaceSeed(namespace, this.#spec.seed)
+    const vectors = values.map((value) => {
+      hasher.add(seed, value)
+      const row = given.rows.get(feature.table ?? '')?.get(keyText(hasher.finish(), 0))
+      if (row === undefined) throw new Error(`no row for ${value} of ${feature.name}`)
+      return row
+    })
+    const n = vectors.length
+    if (feature.kind === 'categories' && feature.combine === 'max') {
+      return Array.from({ length: given.dim }, (_, j) =>
+        n === 0 ? 0 : Math.max(...vectors.map((vector) => vector[j])),
+      )
+    }
+    const weights = vectors.map((_, j) => {
+      if (feature.kind === 'text') return 1 / n
+      if (feature.kind === 'categories') {
+        return { sum: 1, mean: 1 / n, sqrtn: 1 / Math.sqrt(n), max: NaN }[feature.combine]
+      }
+      if (feature.kind !== 'sequence') return 1
+      if (feature.weights === 'mean') return 1 / n
+      return given.weights[bucket(example as QueryInput, feature) * feature.length + j]
+    })
+    return Array.from({ length: given.dim }, (_, j) =>
+      vectors.reduce((sum, vector, k) => sum + weights[k] * vector[j], 0),
+    )
+  }
+
+  #tower({ layers, normalize }: TowerSpec, inputs: Vector[]): Vector[] {
+    let x = inputs
+    for (const layer of layers) x = this.#layer(layer, x)
+    if (!normalize) return x
+    return x.map((row) => row.map((value) => value / Math.sqrt(dot(row, row) + 1e-12)))
+  }
+
+  #layer({ kind, units, activation }: LayerSpec, x: Vector[]): Vector[] {
+    const width = x[0]?.length ?? 0
+    const inner = this.#take(width * units)
+    const bias = this.#take(units)
+    const outer = kind === 'residual' ? this.#take(units * width) : new Float64Array(0)
+    return x.map((row) => {
+      const h = Array.from(bias, (b, u) =>
+        activations[activation](
+          row.reduce((sum, value, i) => sum + value * inner[i * units + u], b),
+        ),
+      )
+      if (kind === 'dense') return h
+      return row.map((value, i) =>
+        h.reduce((sum, unit, u) => sum + unit * outer[u * width + i], value),
+      )
+    })
+  }
+}
+
+function bucket(
+  query: QueryInput,
+  { gapBoundariesMs }: { gapBoundariesMs: readonly number[] },
+): number {
+  const newest = query.history[0]
+  if (newest === undefined) return gapBoundariesMs.length + 1
+  return gapBoundariesMs.filter((bound) => query.timestamp - newest.timestamp >= bound).length
+}
+
+const fieldOf = (example: QueryInput | ItemInput, field: string): unknown =>
+  'history' in example
+    ? (example.userFeatures[field] ?? example.context[field])
+    : example.features[field]
+
+/** The values of a feature and the namespace that they are hashed in. */
+function named(
+  feature: FeatureSpec,
+  example: QueryInput | ItemInput,
+): { namespace: string; values: string[] } {
+  switch (feature.kind) {
+    case 'id':
+      if (!('history' in example)) return { namespace: 'item id', values: [example.id] }
+      return { namespace: 'user id', values: example.userId === undefined ? [] : [example.userId] }
+    case 'sequence': {
+      const { history } = example as QueryInput
+      const values = history.slice(0, feature.length).map(({ item }) => item.id)
+      return { namespace: 'item id', values }
+    }
+    case 'gap': {
+      const values = [
+        String(bucket(example as QueryInput, { gapBoundariesMs: feature.boundariesMs })),
+      ]
+      return { namespace: `bucket ${feature.name}`, values }
+    }
+    case 'context': {
+      const value = (example as QueryInput).context[feature.field]
+      return {
+        namespace: `field ${feature.field}`,
+        values: value === undefined ? [] : [String(value)],
+      }
+    }
+    case 'categories': {
+      const value = fieldOf(example, feature.field) as readonly string[] | undefined
+      return { namespace: `field ${feature.field}`, values: [...(value ?? [])] }
+    }
+    case 'numeric': {
+      const value = fieldOf(example, feature.field)
+      const place = feature.boundaries?.filter((bound) => (value as number) >= bound).length
+      const values = [typeof value === 'number' ? String(place) : 'none']
+      return { namespace: `bucket ${feature.field}`, values }
+    }
+    case 'text': {
+      const words = String(fieldOf(example, feature.field) ?? '')
+        .split(' ')
+        .filter(Boolean)
+      const read = words.slice(0, feature.maxTokens)
+      const values = Array.from({ length: feature.ngrams }, (_, n) =>
+        read.slice(n).map((_word, i) => read.slice(i, i + n + 1).join(' ')),
+      ).flat()
+      return { namespace: `field ${feature.field}`, values }
+    }
+  }
+}
