@@ -4,6 +4,48 @@
  * again. Programmer errors are not here: they are assertions.
  */
 const table = {
+  LOG_APPEND_TOO_LARGE: {
+    status: 413,
+    retryable: false,
+    text: 'one append holds at most {events} events and {bytes} bytes of them',
+  },
+  LOG_CLOSED: { status: 503, retryable: false, text: 'the event log is closed' },
+  LOG_DISK_FULL: {
+    status: 503,
+    retryable: true,
+    text: 'no space left for {bytes} bytes in {directory}; nothing was appended',
+  },
+  LOG_FAILED: {
+    status: 503,
+    retryable: false,
+    text: 'the event log takes no more events after a failed write: {reason}',
+  },
+  LOG_LOCKED: {
+    status: 500,
+    retryable: false,
+    text: 'process {pid} on {host} holds {path}; if that host is gone, remove the file',
+  },
+  LOG_OFFSET_EXPIRED: {
+    status: 500,
+    retryable: false,
+    text: 'event {offset} is no longer kept: the log starts at {start}',
+  },
+  LOG_OFFSET_UNKNOWN: {
+    status: 500,
+    retryable: false,
+    text: 'there is no event {offset}: the log ends at {end}',
+  },
+  LOG_OVERLOADED: {
+    status: 503,
+    retryable: true,
+    text: '{events} events are waiting to be written: try again later',
+  },
+  LOG_SEGMENT_DAMAGED: {
+    status: 500,
+    retryable: false,
+    text: 'log segment {segment} is damaged at byte {byte}: {reason}',
+  },
+  LOG_UNREADABLE: { status: 500, retryable: false, text: 'cannot use {path}: {reason}' },
   REQUEST_INVALID: {
     status: 400,
     retryable: false,
@@ -110,7 +152,7 @@ const table = {
   METHOD_NOT_ALLOWED: {
     status: 405,
     retryable: false,
-    text: '{method} is not a method of this path; {allowed}',
+    text: '{method} is not a method of this path; {allowed} are',
   },
   OFFSET_NOT_VISIBLE: {
     status: 503,
@@ -192,6 +234,11 @@ const table = {
     status: 500,
     retryable: false,
     text: '{bytes} bytes do not fit: {available} of {capacity} are free',
+  },
+  WEIGHTS_INVALID: {
+    status: 500,
+    retryable: false,
+    text: 'dense weights are of another model: {expected} floats expected, {actual} given',
   },
 } as const satisfies Record<string, { status: number; retryable: boolean; text: string }>
 
