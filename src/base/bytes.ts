@@ -28,6 +28,12 @@ export class ByteWriter {
     return this
   }
 
+  /** Takes back everything written from `length` on. */
+  truncate(length: number): this {
+    this.#length = Math.min(this.#length, length)
+    return this
+  }
+
   /** A copy of what was written. */
   finish(): Uint8Array<ArrayBuffer> {
     return this.#bytes.slice(0, this.#length)
