@@ -242,7 +242,7 @@ const facts = z
     maxUsers: z
       .int()
       .min(1)
-      .max(2 ** 26)
+      .max(2 ** 23)
       .default(500_000)
       .describe('users known; beyond, the least active leave'),
     historyLength: z
@@ -254,7 +254,7 @@ const facts = z
     seenPerUser: z
       .int()
       .min(1)
-      .max(100_000)
+      .max(16_384)
       .default(500)
       .describe('items per user that are not shown again'),
     maxHistoryEntries: whole

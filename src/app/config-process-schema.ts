@@ -60,11 +60,11 @@ const log = z
   .strictObject({
     fsync: z
       .enum(['always', 'interval', 'never'])
-      .default('interval')
+      .default('always')
       .describe(
-        'when an append is durable: synced with its group, every interval, or left to the OS',
+        'what an acknowledged append survives: a power cut (`always`), else the end of the process',
       ),
-    fsyncIntervalMs: milliseconds.default(5).describe('longest time between two syncs'),
+    fsyncIntervalMs: milliseconds.default(50).describe('between two syncs, with `interval`'),
     segmentBytes: bytes
       .min(4096)
       .max(2 ** 31)

@@ -120,28 +120,32 @@ function probe(
   { clock }: BenchFreshnessOptions,
 ): { stop(): Promise<Latencies> } {
   const latencies = new Latencies()
-  const userId = 'freshness-probe'
-  let stopped = false
-  const loop = async (): Promise<void> => {
-    while (!stopped) {
-      const { items } = await client.recommend(userId, { n: 1 })
-      const itemId = items[0]?.id ?? 'item-0'
-      const startedAt = clock.monotonic()
-      await client.sendEvents([{ kind: 'interaction', userId, itemId, type: 'click' }])
-      while (!stopped) {
-        const now = await client.recommend(userId, { n: 1 })
-        if (now.items[0]?.id !== itemId) break
-      }
-      if (!stopped) latencies.add(clock.monotonic() - startedAt)
-      await new Promise((resolve) => setTimeout(resolve, probeEveryMs))
-    }
-  }
-  const running = loop().catch(() => latencies.addError())
+  const stopped = new AbortController()
+  const running = probeLoop(client, { clock, latencies, signal: stopped.signal }).catch(() =>
+    latencies.addError(),
+  )
   return {
     async stop() {
-      stopped = true
+      stopped.abort()
       await running
       return latencies
     },
+  }
+}
+
+async function probeLoop(
+  client: ServiceClient,
+  { clock, latencies, signal }: { clock: Clock; latencies: Latencies; signal: AbortSignal },
+): Promise<void> {
+  const userId = 'freshness-probe'
+  const first = async (): Promise<string> =>
+    (await client.recommend(userId, { n: 1 })).items[0]?.id ?? ''
+  while (!signal.aborted) {
+    const itemId = await first()
+    const startedAt = clock.monotonic()
+    await client.sendEvents([{ kind: 'interaction', userId, itemId, type: 'click' }])
+    while ((await first()) === itemId && !signal.aborted);
+    if (!signal.aborted) latencies.add(clock.monotonic() - startedAt)
+    await new Promise((resolve) => setTimeout(resolve, probeEveryMs))
   }
 }

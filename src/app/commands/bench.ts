@@ -1,0 +1,145 @@
+/** `freshet bench`: seeded benchmarks, the figures of BENCHMARKS.md. */
+import { existsSync } from 'node:fs'
+
+import type { Command } from 'commander'
+import * as z from 'zod'
+
+import { systemClock } from '../../base/clock.ts'
+import { ServiceError } from '../../base/errors.ts'
+import { benchFreshness } from '../bench/freshness.ts'
+import { benchHttp } from '../bench/http.ts'
+import {
+  type ConfigFlags,
+  configOf,
+  type JsonObject,
+  printReport,
+  report,
+  type Terminal,
+  withConfig,
+  withJson,
+} from '../command.ts'
+import { decimal, oneOf, wholeNumber, wholeNumbers } from '../flags.ts'
+import { stopSignal } from '../stop-signal.ts'
+
+type Flags = ConfigFlags & { readonly json?: true }
+
+/** A benchmark of one room, in `bench/` of the source. */
+export type RoomBenchmark = (
+  options: Readonly<Record<string, unknown>>,
+  progress: (line: string) => void,
+) => Promise<JsonObject>
+
+const roomBenchmark = z.object({
+  run: z.custom<RoomBenchmark>((value) => typeof value === 'function'),
+})
+
+/** Benchmarks of rooms are not shipped with the package, so they are found when they are run. */
+async function loadRoomBenchmark(name: string): Promise<RoomBenchmark> {
+  const url = new URL(`../../../bench/${name}.ts`, import.meta.url)
+  if (!existsSync(url)) {
+    const reason = `bench ${name} runs from a checkout of the source, not from an installed package`
+    throw new ServiceError('USAGE_INVALID', { what: 'freshet bench', reason })
+  }
+  const module: unknown = await import(url.href)
+  return roomBenchmark.parse(module).run
+}
+
+function addRoomBenchmark(
+  bench: Command,
+  terminal: Terminal,
+  { name, description }: { name: string; description: string },
+): Command {
+  return withJson(bench.command(name))
+    .description(description)
+    .option('--seed <number>', 'of the data', wholeNumber(0), 1)
+    .action(async ({ json, ...options }: Record<string, unknown>) => {
+      const run = await loadRoomBenchmark(name)
+      const result = await run(options, terminal.progress)
+      printReport(terminal, report(result), json === true)
+    })
+}
+
+function addRoomBenchmarks(bench: Command, terminal: Terminal): void {
+  addRoomBenchmark(bench, terminal, { name: 'table', description: 'embedding table verbs' })
+    .option('--backend <name>', 'which table', oneOf('memory'), 'memory')
+    .option('--rows <number>', 'rows in the table', wholeNumber(1), 1_000_000)
+    .option('--dim <number>', 'floats per vector', wholeNumber(1, 1024), 32)
+  addRoomBenchmark(bench, terminal, { name: 'train', description: 'the whole training step' })
+    .option('--dim <number>', 'floats per embedding', wholeNumber(1, 1024), 64)
+    .option('--layers <units>', 'units of the dense layers', wholeNumbers, [64, 32])
+    .option('--batch <number>', 'examples per batch', wholeNumber(1, 65_536), 1_024)
+    .option('-t, --threads <number>', 'threads', wholeNumber(1, 64), 2)
+  addRoomBenchmark(bench, terminal, { name: 'index', description: 'nearest-neighbour search' })
+    .option('--count <number>', 'points', wholeNumber(1), 1_000_000)
+    .option('--dim <number>', 'floats per vector', wholeNumber(1, 1024), 32)
+    .option('--vectors <file>', 'points from a .npy file (f32) instead')
+    .option('--queries <file>', 'queries from a .npy file (f32)')
+  addRoomBenchmark(bench, terminal, { name: 'log', description: 'event log append and replay' })
+    .option('--events <number>', 'events', wholeNumber(1), 500_000)
+    .option('--batch <number>', 'events per append', wholeNumber(1), 1_000)
+}
+
+/** Flags of the benchmarks that start a service and load it. */
+const withLoad = (command: Command): Command =>
+  withJson(withConfig(command))
+    .option('--users <number>', 'users', wholeNumber(1), 10_000)
+    .option('--events <number>', 'events per second', decimal(1), 2_000)
+    .option('--events-per-request <number>', 'of them in one request', wholeNumber(1, 1_000), 10)
+    .option('-t, --threads <number>', 'threads of the trainer', wholeNumber(1, 64))
+    .option('--seed <number>', 'of the load', wholeNumber(0), 1)
+
+/** The configuration flags again, for the service that is started. */
+function serviceFlags({ config, set, threads }: Flags): readonly string[] {
+  const flags = ['--set', 'process.logging.level=warn']
+  if (config !== undefined) flags.push('--config', config)
+  if (threads !== undefined) flags.push('--threads', String(threads))
+  for (const override of set ?? []) flags.push('--set', override)
+  return flags
+}
+
+interface LoadFlags extends Flags {
+  readonly items: number
+  readonly users: number
+  readonly rate: number
+  readonly events: number
+  readonly eventsPerRequest: number
+  readonly seconds: number
+  readonly n: number
+  readonly seed: number
+}
+
+function addLoad(
+  command: Command,
+  terminal: Terminal,
+  run: typeof benchHttp | typeof benchFreshness,
+): void {
+  command.action(async (flags: LoadFlags) => {
+    const loaded = configOf(flags, 'shop')
+    using stop = stopSignal()
+    const options = {
+      ...flags,
+      flags: serviceFlags(flags),
+      clock: systemClock,
+      progress: terminal.progress,
+    }
+    const result = await run(options, stop.signal)
+    printReport(terminal, report(result, loaded), flags.json === true)
+  })
+}
+
+export function addBench(program: Command, terminal: Terminal): void {
+  const bench = program.command('bench').description('benchmarks')
+  addRoomBenchmarks(bench, terminal)
+  const http = withLoad(bench.command('http'))
+    .description('recommendations and events over HTTP while training runs')
+    .option('--items <number>', 'items in the catalogue', wholeNumber(1), 100_000)
+    .option('--rate <number>', 'recommendations per second', decimal(1), 5_000)
+    .option('--n <number>', 'items per recommendation', wholeNumber(1, 1_000), 10)
+    .option('--seconds <number>', 'how long to measure', decimal(1), 15)
+  addLoad(http, terminal, benchHttp)
+  const freshness = withLoad(bench.command('freshness'))
+    .description('from an event to its effect on queries, by stage')
+    .option('--items <number>', 'items in the catalogue', wholeNumber(1), 50_000)
+    .option('--seconds <number>', 'how long to measure', decimal(1), 30)
+  addLoad(freshness, terminal, benchFreshness)
+}

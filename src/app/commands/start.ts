@@ -1,0 +1,53 @@
+/** `freshet start`: the whole service in one process, until it is told to stop. */
+import type { Command } from 'commander'
+
+import { systemClock } from '../../base/clock.ts'
+import {
+  type ConfigFlags,
+  configOf,
+  printReport,
+  report,
+  type Terminal,
+  withConfig,
+  withJson,
+} from '../command.ts'
+import { startFreshet } from '../compose.ts'
+import { wholeNumber } from '../flags.ts'
+import { stopSignal } from '../stop-signal.ts'
+import { createLogger } from '../telemetry.ts'
+
+interface StartFlags extends ConfigFlags {
+  readonly json?: true
+}
+
+/** Flags of every command that starts the service. */
+export const withService = (command: Command): Command =>
+  withConfig(command)
+    .option('-d, --data <directory>', 'data directory: log, journal, checkpoints')
+    .option('-p, --port <number>', 'port to listen on; 0: any free one', wholeNumber(0, 65_535))
+    .option('--host <address>', 'address to listen on; any but loopback needs API keys')
+    .option('-t, --threads <number>', 'threads of the trainer', wholeNumber(1, 64))
+
+export function addStart(program: Command, terminal: Terminal): void {
+  withJson(withService(program.command('start')))
+    .description('run the service: take events, learn, recommend')
+    .action(async (flags: StartFlags) => {
+      const loaded = configOf(flags, 'shop')
+      const logger = createLogger(loaded.config.process.logging)
+      using stop = stopSignal()
+      const service = await startFreshet(loaded.config, {
+        clock: systemClock,
+        logger,
+        signal: stop.signal,
+      })
+      const { address } = service
+      terminal.print(
+        flags.json
+          ? JSON.stringify({ address, processId: process.pid })
+          : `freshet listens at ${address}`,
+      )
+      await Promise.race([stop.requested, service.failed])
+      const result = await service.stop()
+      if (flags.json) printReport(terminal, report(result, loaded), true)
+    })
+}
