@@ -21,7 +21,6 @@ export interface DeltaStamp {
   readonly publishedAt: number
 }
 
-const rowsPerPiece = 16_384
 const noKeys: Keys = new Uint32Array(0)
 
 export class DeltaSource {
@@ -70,7 +69,7 @@ export class DeltaSource {
     yield { sequence, base: 0, ...stamp, tables: [], weights: model.weights() }
     for (const [name, table] of tables) {
       const { dim } = table.spec
-      for (const { keys, vectors } of table.export(rowsPerPiece)) {
+      for (const { keys, vectors } of table.export()) {
         const rows = { table: name, dim, keys, vectors, removed: noKeys }
         yield { sequence, base: sequence, ...stamp, tables: [rows] }
       }
