@@ -3,35 +3,34 @@
  * every machine: range reduction and polynomials of Moshier's Cephes library (expf, logf), whose
  * error is below 2 units in the last place.
  */
-
-const log2e: f32 = 1.44269504088896341
-/** ln 2 in two parts; the first has so few bits that its product with an exponent is exact. */
-const ln2High: f32 = 0.693359375
-const ln2Low: f32 = -2.12194440e-4
-/** Adding 1.5 x 2^23 rounds to an integer, which is then found in the low bits. */
-const rounder: f32 = 12_582_912
-const smallestExponent: f32 = -87.3
-const largestExponent: f32 = 88.3
+import {
+  BIAS, constants, EXP_0, EXP_1, EXP_2, EXP_3, EXP_4, EXP_5, FRACTION, FROM_ROOT_HALF, HALF, INFINITE,
+  LARGEST_POWER, LN2_HIGH, LN2_LOW, LOG2E, LOG_0, LOG_1, LOG_2, LOG_3, LOG_4, LOG_5, LOG_6, LOG_7,
+  LOG_8, MINUS_INFINITE, NOT_A_NUMBER, ONE, ROOT_HALF, ROUNDER, SMALLEST_NORMAL, SMALLEST_POWER,
+} from './constants'
 
 /** 0 below -87.3, Infinity above 88.3; NaN stays NaN. */
 // @ts-ignore: decorator
 @inline
 export function exp4(x: v128): v128 {
-  const shifted = f32x4.add(f32x4.mul(x, f32x4.splat(log2e)), f32x4.splat(rounder))
-  const n = f32x4.sub(shifted, f32x4.splat(rounder))
-  let r = f32x4.sub(x, f32x4.mul(n, f32x4.splat(ln2High)))
-  r = f32x4.sub(r, f32x4.mul(n, f32x4.splat(ln2Low)))
-  let p = f32x4.add(f32x4.mul(f32x4.splat(1.9875691500e-4), r), f32x4.splat(1.3981999507e-3))
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(8.3334519073e-3))
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(4.1665795894e-2))
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1.6666665459e-1))
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(5.0000001201e-1))
-  p = f32x4.add(f32x4.add(f32x4.mul(p, f32x4.mul(r, r)), r), f32x4.splat(1))
-  // The low bits of `shifted` are n: moved up they are the exponent of 2^n, less the bias.
-  const power = i32x4.add(i32x4.shl(shifted, 23), i32x4.splat(0x3f800000))
-  const y = v128.andnot(f32x4.mul(p, power), f32x4.lt(x, f32x4.splat(smallestExponent)))
+  const k = constants
+  const rounder = v128.load(k, ROUNDER)
+  const shifted = f32x4.add(f32x4.mul(x, v128.load(k, LOG2E)), rounder)
+  const n = f32x4.sub(shifted, rounder)
+  let r = f32x4.sub(x, f32x4.mul(n, v128.load(k, LN2_HIGH)))
+  r = f32x4.sub(r, f32x4.mul(n, v128.load(k, LN2_LOW)))
+  let p = f32x4.add(f32x4.mul(v128.load(k, EXP_5), r), v128.load(k, EXP_4))
+  p = f32x4.add(f32x4.mul(p, r), v128.load(k, EXP_3))
+  p = f32x4.add(f32x4.mul(p, r), v128.load(k, EXP_2))
+  p = f32x4.add(f32x4.mul(p, r), v128.load(k, EXP_1))
+  p = f32x4.add(f32x4.mul(p, r), v128.load(k, EXP_0))
+  const one = v128.load(k, ONE)
+  p = f32x4.add(f32x4.add(f32x4.mul(p, f32x4.mul(r, r)), r), one)
+  // The low bits of `shifted` are n: moved up and added to the bits of 1 they make 2^n.
+  const power = i32x4.add(i32x4.shl(shifted, 23), one)
+  const y = v128.andnot(f32x4.mul(p, power), f32x4.lt(x, v128.load(k, SMALLEST_POWER)))
   return v128.bitselect(
-    f32x4.splat(Infinity), y, f32x4.gt(x, f32x4.splat(largestExponent)),
+    v128.load(k, INFINITE), y, f32x4.gt(x, v128.load(k, LARGEST_POWER)),
   )
 }
 
@@ -39,29 +38,29 @@ export function exp4(x: v128): v128 {
 // @ts-ignore: decorator
 @inline
 export function log4(x: v128): v128 {
-  // x = m 2^e with m in [sqrt(1/2), sqrt(2)): 0x3f3504f3 is sqrt(1/2).
-  const bits = i32x4.add(x, i32x4.splat(0x3f800000 - 0x3f3504f3))
-  const e = f32x4.convert_i32x4_s(i32x4.sub(i32x4.shr_s(bits, 23), i32x4.splat(127)))
-  const m = i32x4.add(v128.and(bits, i32x4.splat(0x007fffff)), i32x4.splat(0x3f3504f3))
-  const r = f32x4.sub(m, f32x4.splat(1))
+  const k = constants
+  const bits = i32x4.add(x, v128.load(k, FROM_ROOT_HALF))
+  const e = f32x4.convert_i32x4_s(i32x4.sub(i32x4.shr_s(bits, 23), v128.load(k, BIAS)))
+  const m = i32x4.add(v128.and(bits, v128.load(k, FRACTION)), v128.load(k, ROOT_HALF))
+  const r = f32x4.sub(m, v128.load(k, ONE))
   const z = f32x4.mul(r, r)
-  let p = f32x4.add(f32x4.mul(f32x4.splat(7.0376836292e-2), r), f32x4.splat(-1.1514610310e-1))
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1.1676998740e-1))
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(-1.2420140846e-1))
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1.4249322787e-1))
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(-1.6668057665e-1))
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(2.0000714765e-1))
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(-2.4999993993e-1))
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(3.3333331174e-1))
+  let p = f32x4.add(f32x4.mul(v128.load(k, LOG_8), r), v128.load(k, LOG_7))
+  p = f32x4.add(f32x4.mul(p, r), v128.load(k, LOG_6))
+  p = f32x4.add(f32x4.mul(p, r), v128.load(k, LOG_5))
+  p = f32x4.add(f32x4.mul(p, r), v128.load(k, LOG_4))
+  p = f32x4.add(f32x4.mul(p, r), v128.load(k, LOG_3))
+  p = f32x4.add(f32x4.mul(p, r), v128.load(k, LOG_2))
+  p = f32x4.add(f32x4.mul(p, r), v128.load(k, LOG_1))
+  p = f32x4.add(f32x4.mul(p, r), v128.load(k, LOG_0))
   let y = f32x4.mul(f32x4.mul(p, r), z)
-  y = f32x4.add(y, f32x4.mul(e, f32x4.splat(ln2Low)))
-  y = f32x4.sub(y, f32x4.mul(z, f32x4.splat(0.5)))
-  y = f32x4.add(f32x4.add(r, y), f32x4.mul(e, f32x4.splat(ln2High)))
-  const infinity = f32x4.splat(Infinity)
-  y = v128.bitselect(f32x4.splat(-Infinity), y, f32x4.lt(x, f32x4.splat(1.17549435e-38)))
-  y = v128.bitselect(f32x4.splat(NaN), y, f32x4.lt(x, f32x4.splat(0)))
+  y = f32x4.add(y, f32x4.mul(e, v128.load(k, LN2_LOW)))
+  y = f32x4.sub(y, f32x4.mul(z, v128.load(k, HALF)))
+  y = f32x4.add(f32x4.add(r, y), f32x4.mul(e, v128.load(k, LN2_HIGH)))
+  const tiny = f32x4.lt(x, v128.load(k, SMALLEST_NORMAL))
+  y = v128.bitselect(v128.load(k, MINUS_INFINITE), y, tiny)
+  y = v128.bitselect(v128.load(k, NOT_A_NUMBER), y, f32x4.lt(x, f32x4.splat(0)))
   // Infinity is its own logarithm, and so is NaN.
-  return v128.bitselect(y, x, f32x4.lt(x, infinity))
+  return v128.bitselect(y, x, f32x4.lt(x, v128.load(k, INFINITE)))
 }
 
 // @ts-ignore: decorator

@@ -1,4 +1,7 @@
 /** Bias, activations and row normalisation, forward and backward; see src/kernels/dense-kernels.ts. */
+import {
+  constants, DENSITY, HALF, MINUS_HALF, ONE, TAIL_1, TAIL_2, TAIL_3, TAIL_4, TAIL_5, TAIL_SCALE,
+} from './constants'
 import { exp4 } from './exp-log'
 import { clearFloats, dot, loadPart, storePart } from './vector'
 
@@ -62,7 +65,7 @@ function activate(x: v128, activation: i32): v128 {
 function slope(gradient: v128, x: v128, activation: i32): v128 {
   if (activation == relu) return v128.and(gradient, f32x4.gt(x, f32x4.splat(0)))
   const e = bell(x)
-  const density = f32x4.mul(e, f32x4.splat(0.3989422804))
+  const density = f32x4.mul(e, v128.load(constants, DENSITY))
   return f32x4.mul(gradient, f32x4.add(cumulative(x, e), f32x4.mul(x, density)))
 }
 
@@ -70,7 +73,7 @@ function slope(gradient: v128, x: v128, activation: i32): v128 {
 // @ts-ignore: decorator
 @inline
 function bell(x: v128): v128 {
-  return exp4(f32x4.mul(f32x4.mul(x, x), f32x4.splat(-0.5)))
+  return exp4(f32x4.mul(f32x4.mul(x, x), v128.load(constants, MINUS_HALF)))
 }
 
 /**
@@ -80,14 +83,14 @@ function bell(x: v128): v128 {
 // @ts-ignore: decorator
 @inline
 function cumulative(x: v128, e: v128): v128 {
-  const one = f32x4.splat(1)
-  // .3275911 / sqrt 2
-  const t = f32x4.div(one, f32x4.add(one, f32x4.mul(f32x4.splat(0.2316418882), f32x4.abs(x))))
-  let p = f32x4.add(f32x4.mul(f32x4.splat(1.061405429), t), f32x4.splat(-1.453152027))
-  p = f32x4.add(f32x4.mul(p, t), f32x4.splat(1.421413741))
-  p = f32x4.add(f32x4.mul(p, t), f32x4.splat(-0.284496736))
-  p = f32x4.add(f32x4.mul(p, t), f32x4.splat(0.254829592))
-  const tail = f32x4.mul(f32x4.mul(f32x4.mul(p, t), e), f32x4.splat(0.5))
+  const k = constants
+  const one = v128.load(k, ONE)
+  const t = f32x4.div(one, f32x4.add(one, f32x4.mul(v128.load(k, TAIL_SCALE), f32x4.abs(x))))
+  let p = f32x4.add(f32x4.mul(v128.load(k, TAIL_5), t), v128.load(k, TAIL_4))
+  p = f32x4.add(f32x4.mul(p, t), v128.load(k, TAIL_3))
+  p = f32x4.add(f32x4.mul(p, t), v128.load(k, TAIL_2))
+  p = f32x4.add(f32x4.mul(p, t), v128.load(k, TAIL_1))
+  const tail = f32x4.mul(f32x4.mul(f32x4.mul(p, t), e), v128.load(k, HALF))
   return v128.bitselect(tail, f32x4.sub(one, tail), f32x4.lt(x, f32x4.splat(0)))
 }
 

@@ -3,8 +3,13 @@
  * its own at start; nothing in it outlives a call. Kernels have no static data for the same reason:
  * it would be one for all.
  */
+import { constantBytes, placeConstants } from './constants'
+
+/** 64 KiB. */
 export let scratch: usize = 0
 
+/** Constants first, which no kernel overwrites, then the working space. */
 export function useScratch(address: usize): void {
-  scratch = address
+  placeConstants(address)
+  scratch = address + constantBytes
 }

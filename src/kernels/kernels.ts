@@ -32,8 +32,8 @@ export interface KernelOptions {
   readonly implementation?: KernelImplementation
 }
 
-/** Bytes that one thread's kernels may use as they like during a call. */
-export const scratchBytes = 65_536
+/** What one thread's kernels have for themselves: constants, and 64 KiB to use during a call. */
+export const scratchBytes = 1024 + 65_536
 
 /** Where kernels work: everything that another thread needs to have the same ones. */
 export interface KernelSite {
