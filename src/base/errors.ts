@@ -4,6 +4,16 @@
  * again. Programmer errors are not here: they are assertions.
  */
 const table = {
+  JOURNAL_DAMAGED: {
+    status: 500,
+    retryable: false,
+    text: 'the batch journal is damaged: {reason}',
+  },
+  JOURNAL_INCOMPLETE: {
+    status: 500,
+    retryable: false,
+    text: 'the batch journal holds entries {first} up to {next}, not from {from} on',
+  },
   LOG_APPEND_TOO_LARGE: {
     status: 413,
     retryable: false,
@@ -68,6 +78,11 @@ const table = {
     status: 500,
     retryable: false,
     text: 'checkpoint {sequence} was made with another configuration, which differs in: {fields}',
+  },
+  CHECKPOINT_MISSING: {
+    status: 500,
+    retryable: false,
+    text: 'there is no readable checkpoint in {directory}',
   },
   FACTS_DAMAGED: { status: 500, retryable: false, text: 'saved facts are damaged: {reason}' },
   FACTS_INCOMPATIBLE: {
