@@ -1,15 +1,15 @@
 /**
- * A bucketised cuckoo index: 64-bit key -> u32 payload (Pagh, Rodler 2004; two buckets of four as in
- * Fan, Andersen, Kaminsky, MemC3, 2013; eviction path by breadth-first search as in libcuckoo).
+ * A bucketised cuckoo index: 64-bit key -> u32 payload (Pagh, Rodler 2004; two buckets of four as
+ * in Fan, Andersen, Kaminsky, MemC3, 2013; eviction path by breadth-first search as in libcuckoo).
  *
  * A bucket is one cache line: four u64 keys, four u32 payloads, 16 bytes unused. A key lies in its
  * first or its second bucket, so a lookup reads two lines, whatever the load. Key 0 marks an empty
- * slot; payloads are stored plus one, so that zeroed memory is an empty index and an empty slot says
- * NONE by itself.
+ * slot; payloads are stored plus one, so that zeroed memory is an empty index and an empty slot
+ * says NONE by itself.
  *
  * Wherever room can be made for a key it is found: a path exists if and only if the keys fit, in
- * whatever slots they lie now (Berge's theorem on the matching of keys to slots). So what is refused
- * does not depend on the order in which keys came.
+ * whatever slots they lie now (Berge's theorem on the matching of keys to slots). So what is
+ * refused does not depend on the order in which keys came.
  */
 import { scratch } from './scratch'
 
@@ -196,9 +196,9 @@ function put(bucket: usize, slot: u32, key: u64, stored: u32): void {
 }
 
 /**
- * Breadth-first over the buckets that keys could move on to, until one has a free slot. A node of the
- * queue: the bucket, and the node and slot that it was reached from (node << 2 | slot). The first
- * two nodes are the new key's own buckets. The shortest path visits no bucket twice.
+ * Breadth-first over the buckets that keys could move on to, until one has a free slot. A node of
+ * the queue: the bucket, and the node and slot that it was reached from (node << 2 | slot). The
+ * first two nodes are the new key's own buckets. The shortest path visits no bucket twice.
  */
 function makeRoom(
   buckets: usize,

@@ -5,9 +5,9 @@
 import { hash32 } from './cuckoo'
 
 /**
- * unique <- the distinct ones of n keys; inverse[i] <- where keys[i] is in unique; occurrences[j] <-
- * how often unique[j] came. `slots` is u32, mask + 1 of them, a power of two >= 2 n. Returns how many
- * keys are distinct.
+ * unique <- the distinct ones of n keys; inverse[i] <- where keys[i] is in unique; occurrences[j]
+ * <- how often unique[j] came. `slots` is u32, mask + 1 of them, a power of two >= 2 n. Returns how
+ * many keys are distinct.
  */
 export function dedupeKeys(
   keys: usize,

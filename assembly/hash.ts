@@ -1,6 +1,6 @@
 /**
- * XXH64 (Yann Collet, github.com/Cyan4973/xxHash, doc/xxhash_spec.md): the hash that makes a key of a
- * feature value, and the one that digests are made of. All operations are on u64 and wrap around.
+ * XXH64 (Yann Collet, github.com/Cyan4973/xxHash, doc/xxhash_spec.md): the hash that makes a key of
+ * a feature value, and the one that digests are made of. All operations are on u64 and wrap around.
  */
 const P1: u64 = 0x9e3779b185ebca87
 const P2: u64 = 0xc2b2ae3d27d4eb4f

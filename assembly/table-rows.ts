@@ -20,7 +20,13 @@ import {
 const AHEAD: usize = 32
 
 /** vectors[i] <- the vector of rows[i], or for NONE the initial vector of keys[i]. */
-export function tableGather(address: usize, keys: usize, rows: usize, n: i32, vectors: usize): void {
+export function tableGather(
+  address: usize,
+  keys: usize,
+  rows: usize,
+  n: i32,
+  vectors: usize,
+): void {
   const table = changetype<Table>(address)
   const dim = table.dim
   const bytes = usize(dim) << 2
@@ -33,8 +39,8 @@ export function tableGather(address: usize, keys: usize, rows: usize, n: i32, ve
 }
 
 /**
- * Gives a row to each key that has none: rows[i] becomes it, with the initial vector and state, seen
- * at `time`. Where there is no room rows[i] stays NONE; returns how often that was so.
+ * Gives a row to each key that has none: rows[i] becomes it, with the initial vector and state,
+ * seen at `time`. Where there is no room rows[i] stays NONE; returns how often that was so.
  */
 export function tableInsert(
   address: usize,
@@ -101,8 +107,8 @@ export function tableAssign(
 }
 
 /**
- * The changes of several writers added up. exists[i] (u8) says whether the writer had found the key:
- * present and exists: vector += new - old; absent and not: inserted with `new`; else nothing.
+ * The changes of several writers added up. exists[i] (u8) says whether the writer had found the
+ * key: present and exists: vector += new - old; absent and not: inserted with `new`; else nothing.
  * Returns how many keys were refused for want of room.
  */
 export function tableAccumulate(

@@ -1,7 +1,7 @@
 /**
  * Which rows have the lowest scores, without sorting them: a score is three numbers compared one
- * after the other, and the caller narrows a window around the boundary, component by component, with
- * one pass over the rows and a histogram each time (radix selection from the top).
+ * after the other, and the caller narrows a window around the boundary, component by component,
+ * with one pass over the rows and a histogram each time (radix selection from the top).
  */
 import { keyAddress, stampAddress, Table } from './table-layout'
 

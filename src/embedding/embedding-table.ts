@@ -11,7 +11,9 @@ import type { RestrictPolicy, TableSpec } from './table-spec.ts'
 export interface Stamp {
   /** Event time of the batch, epoch ms; fractions are dropped. */
   readonly time: number
-  /** Model version after this batch (u32, never going back); rows carry that of their last change. */
+  /**
+   * Model version after this batch (u32, never going back); rows carry that of their last change.
+   */
   readonly version: number
 }
 
@@ -77,9 +79,10 @@ export interface EmbeddingTable {
   restrict(request: RestrictRequest): Awaitable<Keys>
 
   /**
-   * The changes of several writers added up: each found the vectors `oldVectors` of n keys (exists[i] 1,
-   * or 0 for a key it did not find) and made `newVectors` of them. Present and found: new - old is
-   * added; absent and not found: inserted; else dropped, since somebody removed or inserted it since.
+   * The changes of several writers added up: each found the vectors `oldVectors` of n keys
+   * (exists[i] 1, or 0 for a key it did not find) and made `newVectors` of them. Present and found:
+   * new - old is added; absent and not found: inserted; else dropped, since somebody removed or
+   * inserted it since.
    */
   accumulate(keys: Keys, change: Accumulation, stamp: Stamp): Awaitable<void>
 

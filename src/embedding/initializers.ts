@@ -1,4 +1,5 @@
 /** Initial vectors as the kernels know them: `assembly/initializer.ts` makes them from the key. */
+import { unreachable } from '../base/assert.ts'
 import { initializerCode } from '../kernels/table-kernels.ts'
 import type { InitializerSpec } from './table-spec.ts'
 
@@ -20,5 +21,7 @@ export function initializerOf(spec: InitializerSpec): Initializer {
     case 'normal':
     case 'truncatedNormal':
       return { code: initializerCode[spec.kind], a: spec.mean, b: spec.std }
+    default:
+      return unreachable(spec)
   }
 }

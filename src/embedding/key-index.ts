@@ -52,14 +52,17 @@ export class KeyIndex {
   }
 
   /**
-   * New keys take payloads[i], below `absentPayload`, while there is room; payloads[i] <- what key i
-   * has then, or `absentPayload` if it was refused. Returns how many keys are new.
+   * New keys take payloads[i], below `absentPayload`, while there is room; payloads[i] <- what key
+   * i has then, or `absentPayload` if it was refused. Returns how many keys are new.
    */
   findOrInsert(keys: Keys, payloads: Uint32Array): number {
     return this.#insert(keys, payloads, 0)
   }
 
-  /** Every key takes payloads[i], also those that were there; `absentPayload` marks what was refused. */
+  /**
+   * Every key takes payloads[i], also those that were there; `absentPayload` marks what was
+   * refused.
+   */
   set(keys: Keys, payloads: Uint32Array): number {
     return this.#insert(keys, payloads, 1)
   }

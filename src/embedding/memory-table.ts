@@ -1,7 +1,7 @@
 /**
  * An embedding table in memory: the adapter of `EmbeddingTable` that answers at once. Batches pass
- * through the staging of a `TableStorage` in groups that stay in a core's cache: all keys of a group
- * are looked up before any row is read, so that the waits for memory overlap.
+ * through the staging of a `TableStorage` in groups that stay in a core's cache: all keys of a
+ * group are looked up before any row is read, so that the waits for memory overlap.
  *
  * Behaviour depends on what was asked and never on where rows lie: loading a snapshot moves them.
  */
@@ -28,7 +28,9 @@ import type { TableSpec } from './table-spec.ts'
 import { bucketsFor, TableStorage } from './table-storage.ts'
 
 export interface MemoryTableOptions extends KernelOptions {
-  /** Vectors only, no optimizer state: for a reader. `applyGradients` is then a programmer's error. */
+  /**
+   * Vectors only, no optimizer state: for a reader. `applyGradients` is then a programmer's error.
+   */
   readonly stateless?: boolean
 }
 
@@ -202,8 +204,8 @@ export class MemoryTable implements EmbeddingTable {
   }
 
   /**
-   * A 64-bit hash of all rows: vectors, state, counts, times and versions. It does not depend on the
-   * order of rows or on where they lie.
+   * A 64-bit hash of all rows: vectors, state, counts, times and versions. It does not depend on
+   * the order of rows or on where they lie.
    */
   digest(): bigint {
     const { kernels, table, operands } = this.#storage
@@ -236,8 +238,8 @@ export class MemoryTable implements EmbeddingTable {
   }
 
   /**
-   * Copies of all rows, some at a time. The table may change meanwhile: a row that does may be given as
-   * it was, as it is or not at all, but `takeChanges` will have it.
+   * Copies of all rows, some at a time. The table may change meanwhile: a row that does may be
+   * given as it was, as it is or not at all, but `takeChanges` will have it.
    */
   *export(): Generator<TableRows> {
     const { kernels, table, keys, rows, batch, dim } = this.#storage

@@ -1,7 +1,7 @@
 /**
  * What an optimizer is to a table: so many floats of state behind each vector, the value they start
- * with, its settings in the table's record, and one kernel. A new optimizer is one more case here and
- * one more kernel of the same signature.
+ * with, its settings in the table's record, and one kernel. A new optimizer is one more case here
+ * and one more kernel of the same signature.
  */
 import type { Kernels } from '../kernels/kernels.ts'
 import type { OptimizerKernel } from '../kernels/table-kernels.ts'

@@ -1,7 +1,7 @@
 /**
  * A table as bytes, for checkpoints: everything that a restart must have back, and nothing of where
- * it lay. Loading gives the same behaviour with other slots and row numbers. The format has its page
- * in `docs/formats.md`; each part is a frame (see `frames.ts`).
+ * it lay. Loading gives the same behaviour with other slots and row numbers. The format has its
+ * page in `docs/formats.md`; each part is a frame (see `frames.ts`).
  */
 import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import type { ErrorDetails } from '../base/errors.ts'
@@ -70,8 +70,8 @@ const describe = (
 ]
 
 /**
- * Fills an empty table. Throws `SNAPSHOT_DAMAGED` or `SNAPSHOT_INCOMPATIBLE`, and then the table holds
- * whatever came before the fault: the caller clears it.
+ * Fills an empty table. Throws `SNAPSHOT_DAMAGED` or `SNAPSHOT_INCOMPATIBLE`, and then the table
+ * holds whatever came before the fault: the caller clears it.
  */
 export function readSnapshot(parts: SnapshotParts, pieces: Iterable<Uint8Array>): void {
   try {
@@ -95,8 +95,9 @@ export function readSnapshot(parts: SnapshotParts, pieces: Iterable<Uint8Array>)
 function checkHeader({ spec, storage }: SnapshotParts, reader: ByteReader): void {
   if (reader.uint32() !== magic) throw new FrameDamage('it is not a table snapshot')
   const found = reader.uint32()
-  if (found !== version)
+  if (found !== version) {
     throw incompatible(spec, { field: 'format version', found, expected: version })
+  }
   reader.varint()
   const model = new Map(describe(spec, storage))
   for (let count = reader.varint(); count > 0; count -= 1) {

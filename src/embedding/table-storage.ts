@@ -1,7 +1,7 @@
 /**
- * The memory of one table: an arena that holds the index, the rows and the staging that batches pass
- * through, all reserved when it is made; and the record that tells the kernels where things lie
- * (`assembly/table-layout.ts`). Untouched rows cost address space only.
+ * The memory of one table: an arena that holds the index, the rows and the staging that batches
+ * pass through, all reserved when it is made; and the record that tells the kernels where things
+ * lie (`assembly/table-layout.ts`). Untouched rows cost address space only.
  */
 import { assert } from '../base/assert.ts'
 import type { Block } from '../kernels/arena.ts'

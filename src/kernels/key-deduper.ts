@@ -64,5 +64,7 @@ export class KeyDeduper {
   }
 }
 
-/** A power of two, at least twice as many as keys: clearing them costs in proportion to the batch. */
+/**
+ * A power of two, at least twice as many as keys: clearing them costs in proportion to the batch.
+ */
 const slotsFor = (keys: number): number => 2 ** Math.ceil(Math.log2(Math.max(16, keys * 2)))

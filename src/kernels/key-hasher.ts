@@ -1,6 +1,6 @@
 /**
- * 64-bit keys of feature values: XXH64 of the value's UTF-8 bytes under the feature's seed. Values are
- * staged in the arena and hashed together; nothing is allocated for one.
+ * 64-bit keys of feature values: XXH64 of the value's UTF-8 bytes under the feature's seed. Values
+ * are staged in the arena and hashed together; nothing is allocated for one.
  */
 import { assert } from '../base/assert.ts'
 import type { Keys } from '../base/keys.ts'
@@ -21,8 +21,8 @@ const groupKeys = 1024
 const encoder = new TextEncoder()
 
 /**
- * Invariants: keys[0 .. hashed) are done; values hashed .. staged lie in `bytes`, each from its offset
- * to the next one's.
+ * Invariants: keys[0 .. hashed) are done; values hashed .. staged lie in `bytes`, each from its
+ * offset to the next one's.
  */
 export class KeyHasher {
   readonly maxKeys: number
@@ -65,7 +65,10 @@ export class KeyHasher {
     this.#offsets.view[this.#staged] = end
   }
 
-  /** The keys of all values added since the last `finish`, in order: a view valid until the next `add`. */
+  /**
+   * The keys of all values added since the last `finish`, in order: a view valid until the next
+   * `add`.
+   */
   finish(): Keys {
     if (this.#finished) this.#begin()
     this.#flush()

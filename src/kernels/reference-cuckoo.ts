@@ -12,15 +12,15 @@ const queueLength = 4096
 export function referenceCuckooKernels(memory: WebAssembly.Memory): CuckooKernels {
   const words = new Uint32Array(memory.buffer)
   return {
-    cuckooFind: (buckets, count, keys, n, payloads) => {
+    cuckooFind: (...[buckets, count, keys, n, payloads]) => {
       const index = new CuckooIndex(words, buckets, count)
       return each(words, { keys, n, payloads }, (low, high) => index.find(low, high))
     },
-    cuckooErase: (buckets, count, keys, n, payloads) => {
+    cuckooErase: (...[buckets, count, keys, n, payloads]) => {
       const index = new CuckooIndex(words, buckets, count)
       return each(words, { keys, n, payloads }, (low, high) => index.remove(low, high))
     },
-    cuckooInsert: (buckets, count, keys, n, payloads, ...limits) => {
+    cuckooInsert: (...[buckets, count, keys, n, payloads, ...limits]) => {
       const index = new CuckooIndex(words, buckets, count)
       return insertAll(words, index, { keys, n, payloads }, limits)
     },

@@ -17,7 +17,7 @@ export function referenceKeyKernels(memory: WebAssembly.Memory): KeyKernels {
   const words = new Uint32Array(memory.buffer)
   const hash = new Word64()
   return {
-    hashKeys: (keys, values, offsets, seeds, n) => {
+    hashKeys: (...[keys, values, offsets, seeds, n]) => {
       for (let i = 0; i < n; i += 1) {
         const from = words[(offsets >>> 2) + i]
         const length = words[(offsets >>> 2) + i + 1] - from
@@ -27,7 +27,7 @@ export function referenceKeyKernels(memory: WebAssembly.Memory): KeyKernels {
         words[(keys >>> 2) + 2 * i + 1] = hash.high
       }
     },
-    dedupeKeys: (keys, n, slots, mask, ...output) =>
+    dedupeKeys: (...[keys, n, slots, mask, ...output]) =>
       dedupe(words, { keys, n, slots, mask }, output),
   }
 }

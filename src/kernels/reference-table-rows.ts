@@ -10,14 +10,15 @@ const { fround, floor, max, min, sqrt } = Math
 export function referenceTableKernels(memory: WebAssembly.Memory): TableRowKernels {
   const open = (table: Address): TableMemory => new TableMemory(memory, table)
   return {
-    tableGather: (table, keys, rows, n, vectors) => gather(open(table), keys, rows, [n, vectors]),
+    tableGather: (...[table, keys, rows, n, vectors]) =>
+      gather(open(table), keys, rows, [n, vectors]),
     tableInsert: (table, keys, rows, ...rest) => insert(open(table), keys, rows, rest),
-    tableAssign: (table, rows, n, vectors, ...stamp) => {
+    tableAssign: (...[table, rows, n, vectors, ...stamp]) => {
       assign(open(table), { rows, n, vectors }, stamp)
     },
-    tableAccumulate: (table, keys, n, oldVectors, newVectors, exists, ...stamp) =>
+    tableAccumulate: (...[table, keys, n, oldVectors, newVectors, exists, ...stamp]) =>
       accumulate(open(table), { keys, n, oldVectors, newVectors, exists }, stamp),
-    tableAdagrad: (table, rows, n, gradients, occurrences, ...stamp) => {
+    tableAdagrad: (...[table, rows, n, gradients, occurrences, ...stamp]) => {
       adagrad(open(table), { rows, n, gradients, occurrences }, stamp)
     },
     tableErase: (table, keys, n, removed) => erase(open(table), keys, n, removed),
@@ -179,9 +180,9 @@ function decayState(table: TableMemory, row: number, version: number): void {
   if (steps === 0 || version <= last) return
   const due = floor(version / steps) - floor(last / steps)
   if (due === 0) return
+  const decay = table.float(tableField.decay)
   let factor = 1
-  for (let i = 0; i < min(due, 1024); i += 1)
-    factor = fround(factor * table.float(tableField.decay))
+  for (let i = 0; i < min(due, 1024); i += 1) factor = fround(factor * decay)
   const [least, state] = [table.float(tableField.initialState), table.state(row)]
   for (let j = state; j < state + table.stateFloats; j += 1) {
     table.floats[j] = max(fround(table.floats[j] * factor), least)

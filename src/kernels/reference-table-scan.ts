@@ -49,7 +49,9 @@ export function referenceTableScanKernels(memory: WebAssembly.Memory): TableScan
   }
 }
 
-/** Rows in use from the cursor on, until `take` has said yes `max` times. Returns how often it did. */
+/**
+ * Rows in use from the cursor on, until `take` has said yes `max` times. Returns how often it did.
+ */
 function scan(
   table: TableMemory,
   max: number,
@@ -121,7 +123,7 @@ export function referenceTableScoreKernels(memory: WebAssembly.Memory): TableSco
       })
       table.words.set([least.low, least.high, greatest.low, greatest.high], out >>> 2)
     },
-    tableScoreHistogram: (address, window, component, bits, bins) => {
+    tableScoreHistogram: (...[address, window, component, bits, bins]) => {
       const table = open(address)
       const counts = table.words.subarray(bins >>> 2, (bins >>> 2) + histogramBins).fill(0)
       const low = read(table, window, 2 * component)
@@ -130,7 +132,7 @@ export function referenceTableScoreKernels(memory: WebAssembly.Memory): TableSco
         counts[bin.high === 0 ? min(bin.low, histogramBins - 1) : histogramBins - 1] += 1
       })
     },
-    tableScoresBelow: (address, boundary, first, max, keys) => {
+    tableScoresBelow: (...[address, boundary, first, max, keys]) => {
       const table = open(address)
       const limits = [0, 1, 2].map((component) => read(table, boundary, component))
       return scan(table, max, (row, count) => {

@@ -1,7 +1,8 @@
 /**
  * The kernels of hash tables: keys of strings, the cuckoo index, batches of rows, passes over all
  * rows. Keys and scores are u64 in memory (low word first); `table` is the address of a record laid
- * out as `tableField` says. See `assembly/{hash,cuckoo,dedupe,table-*}.ts` for what they do and how.
+ * out as `tableField` says. See `assembly/{hash,cuckoo,dedupe,table-*}.ts` for what they do and
+ * how.
  */
 import type { Address, Flag, Whole } from './operands.ts'
 
@@ -14,7 +15,9 @@ export const bucketBytes = 64
 /** Bins of a score histogram; the last takes everything above, too. */
 export const histogramBins = 8192
 
-/** The u32 (or, where marked, f32) words of a table's record; `assembly/table-layout.ts` explains. */
+/**
+ * The u32 (or, where marked, f32) words of a table's record; `assembly/table-layout.ts` explains.
+ */
 export const tableField = {
   buckets: 0,
   bucketCount: 1,
@@ -50,7 +53,9 @@ export const initializerCode = { constant: 0, uniform: 1, normal: 2, truncatedNo
 export const scoreComponent = { count: 0, lastSeen: 1, key: 2 } as const
 
 export interface KeyKernels {
-  /** keys[i] <- XXH64 of bytes[offsets[i] .. offsets[i + 1]) under seeds[i] (all u32), 0 becoming 1. */
+  /**
+   * keys[i] <- XXH64 of bytes[offsets[i] .. offsets[i + 1]) under seeds[i] (all u32), 0 becoming 1.
+   */
   hashKeys: Whole<[keys: Address, bytes: Address, offsets: Address, seeds: Address, n: number]>
   /**
    * The distinct keys in order of first appearance, where each key is among them, how often each
@@ -86,7 +91,9 @@ export interface CuckooKernels {
    * becomes what is stored, or is stored with `overwrite`. Returns how many are new.
    */
   cuckooInsert: Whole<[...CuckooBatch, room: number, overwrite: Flag], number>
-  /** Removes keys; payloads[i] <- what was there or `absentPayload`. Returns how many were there. */
+  /**
+   * Removes keys; payloads[i] <- what was there or `absentPayload`. Returns how many were there.
+   */
   cuckooErase: Whole<CuckooBatch, number>
 }
 

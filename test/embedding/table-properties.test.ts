@@ -1,0 +1,260 @@
+/* oxlint-disable vitest/no-standalone-expect -- a pair of tables compares as it goes */
+/** Random sequences of all verbs: the table against a Map, the kernels against their twins. */
+import {
+  type Arbitrary,
+  array,
+  assert,
+  boolean,
+  constantFrom,
+  float,
+  integer,
+  oneof,
+  property,
+  record,
+  constant,
+  uniqueArray,
+} from 'fast-check'
+import { describe, expect, test } from 'vitest'
+
+import { MemoryTable } from '../../src/embedding/memory-table.ts'
+import type { TableSpec } from '../../src/embedding/table-spec.ts'
+import { ModelTable } from '../support/model-table.ts'
+import { idsOf, keysOf, range, step, tableSpec } from '../support/tables.ts'
+
+const maximumId = 47
+const ids = array(integer({ min: 0, max: maximumId }), { maxLength: 12 })
+const distinct = uniqueArray(integer({ min: 0, max: maximumId }), { maxLength: 12 })
+const value = float({ min: -4, max: 4, noNaN: true })
+const twelve = array(value, { minLength: 12, maxLength: 12 })
+const counts = array(integer({ min: 1, max: 9 }), { minLength: 12, maxLength: 12 })
+const rows = integer({ min: 0, max: 40 })
+
+const action = oneof(
+  record({ verb: constant('find' as const), ids }),
+  record({ verb: constant('findOrInsert' as const), ids }),
+  record({ verb: constant('train' as const), ids: distinct, values: twelve, counts }),
+  record({ verb: constant('assign' as const), ids, values: twelve }),
+  record({
+    verb: constant('accumulate' as const),
+    ids,
+    values: twelve,
+    exists: array(boolean(), { minLength: 12, maxLength: 12 }),
+  }),
+  record({ verb: constant('erase' as const), ids }),
+  record({
+    verb: constant('restrict' as const),
+    numReserved: rows,
+    trigger: rows,
+    policy: constantFrom('frequency' as const, 'timestamp' as const),
+  }),
+  record({ verb: constant('takeChanges' as const) }),
+  record({ verb: constant('restore' as const) }),
+)
+type Action = typeof action extends Arbitrary<infer Value> ? Value : never
+
+const spec = tableSpec({ dim: 1, capacityRows: 32 })
+const byId = (a: number[], b: number[]): number => a[0] - b[0]
+
+/** A table and what it should be; `run` does one action on both and compares what they answer. */
+class Pair {
+  table = new MemoryTable(spec)
+  readonly model: ModelTable
+  #step = 0
+  /** Times advance every third step only, so that scores tie. */
+  get #stamp(): { time: number; version: number } {
+    return { time: Math.floor(this.#step / 3) * 1000, version: this.#step }
+  }
+
+  constructor() {
+    const initial = new Float32Array(maximumId + 1)
+    this.table.find(keysOf(...range(0, maximumId + 1)), initial)
+    const { rate, initialAccumulator, epsilon } = spec.optimizer
+    const settings = { capacity: spec.capacityRows, rate, initialAccumulator, epsilon }
+    this.model = new ModelTable({ ...settings, initial: (id) => initial[id] })
+  }
+
+  run(act: Action): void {
+    this.#step += 1
+    const stamp = this.#stamp
+    const { table, model } = this
+    switch (act.verb) {
+      case 'find': {
+        const found = new Float32Array(act.ids.length)
+        const present = new Uint8Array(act.ids.length)
+        table.find(keysOf(...act.ids), found, present)
+        expect([...found]).toEqual(act.ids.map((id) => model.find(id)))
+        expect([...present]).toEqual(act.ids.map((id) => (model.rows.has(id) ? 1 : 0)))
+        break
+      }
+      case 'findOrInsert': {
+        const found = new Float32Array(act.ids.length)
+        table.findOrInsert(keysOf(...act.ids), found, stamp)
+        for (const id of act.ids) model.findOrInsert(id, stamp)
+        expect([...found]).toEqual(act.ids.map((id) => model.find(id)))
+        break
+      }
+      case 'train': {
+        const keys = keysOf(...act.ids)
+        const n = act.ids.length
+        table.findOrInsert(keys, new Float32Array(n), stamp)
+        table.applyGradients(
+          keys,
+          Float32Array.from(act.values.slice(0, n)),
+          Uint32Array.from(act.counts.slice(0, n)),
+          stamp,
+        )
+        for (const id of act.ids) model.findOrInsert(id, stamp)
+        for (const [i, id] of act.ids.entries()) {
+          model.update(id, act.values[i], act.counts[i], stamp)
+        }
+        break
+      }
+      case 'assign':
+        table.assign(keysOf(...act.ids), Float32Array.from(act.values), stamp)
+        for (const [i, id] of act.ids.entries()) model.assign(id, act.values[i], stamp)
+        break
+      case 'accumulate': {
+        const n = act.ids.length
+        const change = {
+          oldVectors: new Float32Array(n).fill(0.3),
+          newVectors: Float32Array.from(act.values.slice(0, n)),
+          exists: Uint8Array.from(act.exists, Number),
+        }
+        table.accumulate(keysOf(...act.ids), change, stamp)
+        for (const [i, id] of act.ids.entries()) {
+          model.accumulate(id, [0.3, act.values[i], act.exists[i]], stamp)
+        }
+        break
+      }
+      case 'erase':
+        expect(table.erase(keysOf(...act.ids))).toBe(act.ids.filter((id) => model.erase(id)).length)
+        break
+      case 'restrict':
+        expect(idsOf(table.restrict(act))).toEqual(model.restrict(act))
+        break
+      case 'takeChanges': {
+        const { changed, removed } = table.takeChanges()
+        expect({ changed: idsOf(changed), removed: idsOf(removed) }).toEqual(model.takeChanges())
+        break
+      }
+      case 'restore':
+        this.#restore()
+        break
+    }
+    expect(this.table.size).toBe(model.rows.size)
+  }
+
+  /** Goes on with a table that was loaded from a snapshot: rows lie elsewhere from now on. */
+  #restore(): void {
+    const other = new MemoryTable(spec)
+    other.load(this.table.snapshot())
+    expect(other.digest()).toBe(this.table.digest())
+    this.table = other
+  }
+
+  expectSameRows(): void {
+    const found = [...this.table.export()].flatMap(({ keys, vectors }) =>
+      [...vectors].map((vector, i) => [keys[2 * i] - 1, vector]),
+    )
+    const expected = [...this.model.rows].map(([id, { vector }]) => [id, vector])
+    expect(found.toSorted(byId)).toEqual(expected.toSorted(byId))
+  }
+}
+
+test('any sequence of verbs leaves what a Map would hold, restarts in between or not', () => {
+  assert(
+    property(array(action, { maxLength: 40 }), (actions) => {
+      const pair = new Pair()
+      for (const act of actions) pair.run(act)
+      pair.expectSameRows()
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('restores in between change nothing that can be seen', () => {
+  assert(
+    property(array(action, { maxLength: 25 }), (actions) => {
+      const [plain, restored] = [new Pair(), new Pair()]
+      for (const act of actions) {
+        plain.run(act)
+        restored.run(act)
+        restored.run({ verb: 'restore' })
+        plain.run({ verb: 'find', ids: [] })
+      }
+      expect(restored.table.digest()).toBe(plain.table.digest())
+      expect(restored.table.takeChanges()).toEqual(plain.table.takeChanges())
+    }),
+    { numRuns: 50 },
+  )
+})
+
+/** Every answer of a table to a sequence of actions, and its bytes at the end, in row order. */
+function transcript(table: MemoryTable, actions: readonly Action[]): unknown[] {
+  const { dim } = table.spec
+  const answers: unknown[] = []
+  const floats = (n: number, values: readonly number[]): Float32Array =>
+    new Float32Array(n * dim).map((_, i) => values[i % values.length] * (1 + i / 7))
+  for (const [i, act] of actions.entries()) {
+    const stamp = step(i + 1)
+    if (act.verb === 'restrict') {
+      answers.push(table.restrict(act))
+    } else if (act.verb === 'takeChanges' || act.verb === 'restore') {
+      answers.push(table.takeChanges(), table.digest())
+    } else {
+      const keys = keysOf(...act.ids)
+      const n = act.ids.length
+      const found = new Float32Array(n * dim)
+      if (act.verb === 'find') table.find(keys, found)
+      if (act.verb === 'findOrInsert' || act.verb === 'train') {
+        table.findOrInsert(keys, found, stamp)
+      }
+      if (act.verb === 'train') {
+        table.applyGradients(keys, floats(n, act.values), Uint32Array.from(act.counts), stamp)
+      }
+      if (act.verb === 'assign') table.assign(keys, floats(n, act.values), stamp)
+      if (act.verb === 'accumulate') {
+        const exists = Uint8Array.from(act.exists, Number)
+        const change = { oldVectors: found, newVectors: floats(n, act.values), exists }
+        table.accumulate(keys, change, stamp)
+      }
+      if (act.verb === 'erase') answers.push(table.erase(keys))
+      answers.push(found)
+    }
+  }
+  const bytes = Buffer.concat([...table.snapshot()])
+  table.load([bytes])
+  return [...answers, table.stats(), bytes, table.digest()]
+}
+
+describe('the kernels give the bits of their twins', () => {
+  const specs: Partial<TableSpec>[] = [
+    { dim: 1, initializer: { kind: 'normal', mean: 0, std: 0.1 } },
+    { dim: 3, initializer: { kind: 'truncatedNormal', mean: 0.5, std: 2 }, seed: 9 },
+    { dim: 4, initializer: { kind: 'constant', value: 1 / 3 } },
+    {
+      dim: 18,
+      optimizer: {
+        kind: 'adagradDecay',
+        rate: 0.07,
+        initialAccumulator: 0.2,
+        epsilon: 1e-6,
+        gradients: 'mean',
+        decay: 0.8,
+        decaySteps: 2,
+      },
+    },
+  ]
+
+  test.each(specs)('dim $dim', (changes) => {
+    const twinSpec = tableSpec({ capacityRows: 24, ...changes })
+    assert(
+      property(array(action, { maxLength: 25 }), (actions) => {
+        const answers = transcript(new MemoryTable(twinSpec), actions)
+        const twin = new MemoryTable(twinSpec, { implementation: 'reference' })
+        expect(transcript(twin, actions)).toEqual(answers)
+      }),
+      { numRuns: 60 },
+    )
+  })
+})
