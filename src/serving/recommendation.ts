@@ -4,8 +4,8 @@
  * (`REQUEST_INVALID` with the path), so that no caller can leave them out.
  */
 import type { Features } from '../base/features.ts'
-import type { Watermark } from '../sync/delta.ts'
 import type { Json } from '../stream/event.ts'
+import type { Watermark } from '../sync/delta.ts'
 
 /** Bounds of one request. */
 export const requestLimits = {

@@ -1,0 +1,53 @@
+/**
+ * Keeps the live index at work in slices between turns of the event loop: at most so long at a time and so
+ * many vectors a second. How many vectors fit a slice is learned from how long the last ones took.
+ */
+import type { Clock } from '../base/clock.ts'
+import type { LiveIndex } from './live-index.ts'
+import type { ServingSettings } from './serving-settings.ts'
+
+/** Vectors of the first slices, before anything is known about the machine. */
+const firstItems = 64
+/** A vector's cost follows the newest slice by this much. */
+const learning = 0.2
+/** A slice is never planned larger or smaller than this. */
+const [fewest, most] = [16, 4096]
+
+/** Invariant: `#allowance` is what the rates have granted and slices have not yet used, at most a second's. */
+export class IndexWorker {
+  readonly #liveIndex: LiveIndex
+  readonly #clock: Clock
+  readonly #settings: ServingSettings
+  #lastAt: number
+  #allowance = 0
+  #itemsPerMs: number
+
+  constructor(liveIndex: LiveIndex, clock: Clock, settings: ServingSettings) {
+    this.#liveIndex = liveIndex
+    this.#clock = clock
+    this.#settings = settings
+    this.#lastAt = clock.monotonic()
+    this.#itemsPerMs = firstItems / settings.sliceMs
+  }
+
+  /** One slice. `hurry` ignores the rate: nobody is being served yet. Returns vectors embedded. */
+  slice({ hurry }: { readonly hurry: boolean }): number {
+    const { embedPerSecond, popularitiesPerSecond, sliceMs } = this.#settings
+    const begin = this.#clock.monotonic()
+    const seconds = Math.min(1, (begin - this.#lastAt) / 1000)
+    this.#lastAt = begin
+    this.#allowance = Math.min(embedPerSecond, this.#allowance + seconds * embedPerSecond)
+    const fitting = Math.min(most, Math.max(fewest, Math.floor(this.#itemsPerMs * sliceMs)))
+    const items = hurry ? fitting : Math.min(fitting, Math.floor(this.#allowance))
+    const popularities = Math.ceil(seconds * popularitiesPerSecond)
+    const done = this.#liveIndex.work({ items, popularities })
+    this.#allowance = Math.max(0, this.#allowance - done)
+    this.#learn(done, this.#clock.monotonic() - begin)
+    return done
+  }
+
+  #learn(items: number, ms: number): void {
+    if (items < fewest || ms <= 0) return
+    this.#itemsPerMs += learning * (items / ms - this.#itemsPerMs)
+  }
+}

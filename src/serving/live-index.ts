@@ -1,0 +1,293 @@
+/**
+ * The index that follows the towers. Every vector carries the model version it was embedded with; three
+ * queues say what to embed again: *touched* (the item's own rows or facts changed), *new*, and a *sweep*
+ * over all items. A slice of work drains them in that order, except that each of the later two is
+ * sure of a part, so that no flood of touched items keeps a new one out of sight or lets an old
+ * vector age for ever: with N items and B embedded a second, none is older than 4 N / B seconds.
+ *
+ * Popularity moves with every click and needs no tower: it is one float of the vector and is written
+ * alone, clicked items first, then all items in turn.
+ */
+import type { AnnIndex, Bitmap, IndexStats, SearchOptions, SearchResult } from '../ann/ann-index.ts'
+import type { Item } from '../stream/example.ts'
+import type { Outcome } from '../stream/facts.ts'
+import { ExpiryHeap } from './expiry-heap.ts'
+import { HandleQueue } from './handle-queue.ts'
+import { itemsPerCall, type Replica } from './replica.ts'
+import { TokenIndex } from './token-index.ts'
+import { type VersionSpread, versionSpread } from './version-spread.ts'
+
+/** What one slice of work may take. */
+export interface WorkBudget {
+  /** Vectors embedded, at most. */
+  readonly items: number
+  /** Popularities written in turn, at most; those of clicked items come on top. */
+  readonly popularities: number
+}
+
+export interface LiveIndexStats {
+  readonly index: IndexStats
+  readonly queues: {
+    readonly touched: number
+    readonly new: number
+    /** Items whose vector is older than the model. */
+    readonly sweep: number
+  }
+  readonly versions: VersionSpread
+  /** Vectors embedded since start. */
+  readonly embedded: number
+}
+
+/** Of what is embedded in a slice, the part that the new and the swept items are each sure of. */
+const reservedShare = 1 / 4
+const popularityChunk = 1024
+
+/**
+ * Invariants: an id is in the index only if the catalogue has an item with that handle; a bit of `visible`
+ * is set exactly if that item is neither hidden nor expired as of the last `expire`; `versions[handle]`
+ * is the model version of the vector, if there is one.
+ */
+export class LiveIndex {
+  readonly #replica: Replica
+  readonly #index: AnnIndex
+  readonly #tokens = new TokenIndex()
+  readonly #touched = new HandleQueue()
+  readonly #new = new HandleQueue()
+  readonly #clicked = new HandleQueue()
+  readonly #expiries = new ExpiryHeap()
+  readonly #versions: Float64Array
+  readonly #visible: Uint32Array
+  /** Items as the tokens know them, by handle. */
+  readonly #items: (Item | undefined)[] = []
+  readonly #chunk = new Int32Array(popularityChunk)
+  #sweepAt = 0
+  #popularityAt = 0
+  #embedded = 0
+
+  /** `now`: epoch ms, for what has expired. */
+  constructor(replica: Replica, index: AnnIndex, now: number) {
+    this.#replica = replica
+    this.#index = index
+    const { catalogue } = replica.facts
+    this.#versions = new Float64Array(catalogue.handleCapacity)
+    this.#visible = new Uint32Array(Math.ceil(catalogue.handleCapacity / 32))
+    for (const item of catalogue.items()) this.#add(item, now)
+  }
+
+  /** Handles that may be shown. As long as bitmaps that are given to `search`; not to be changed. */
+  get visible(): Bitmap {
+    const words = Math.ceil(this.#replica.facts.catalogue.handleLimit / 32)
+    return this.#visible.subarray(0, words)
+  }
+
+  get tokens(): TokenIndex {
+    return this.#tokens
+  }
+
+  /** Touched items pushed so far, and how many of those have been embedded: marks for freshness. */
+  get touchedMark(): number {
+    return this.#touched.pushed
+  }
+
+  get drainedMark(): number {
+    return this.#touched.shifted
+  }
+
+  /** Whether every item that has come to be known can be found. */
+  get isCaughtUp(): boolean {
+    return this.#new.size === 0
+  }
+
+  /** Reacts to a folded event. */
+  react(outcome: Outcome, now: number): void {
+    for (const { of, handle } of outcome.evicted) if (of === 'item') this.#remove(handle)
+    switch (outcome.kind) {
+      case 'interaction':
+        if (outcome.isNewItem) this.#add(outcome.item, now)
+        else this.#clicked.push(outcome.item.handle)
+        return
+      case 'item':
+        this.#add(outcome.item, now)
+        return
+      case 'itemRemoved':
+        if (outcome.handle >= 0) this.#remove(outcome.handle)
+        return
+      case 'example':
+      case 'user':
+      case 'userRemoved':
+      case 'duplicate':
+      case 'none':
+    }
+  }
+
+  /** Rows that these items' vectors are made of have changed. */
+  touch(handles: Int32Array): void {
+    for (const handle of handles) if (this.#index.has(handle)) this.#touched.push(handle)
+  }
+
+  /** All rows may have changed. */
+  touchAll(): void {
+    for (const { handle } of this.#replica.facts.catalogue.items()) {
+      if (this.#index.has(handle)) this.#touched.push(handle)
+    }
+  }
+
+  /** Hides what has expired. */
+  expire(now: number): void {
+    for (let due = this.#expiries.shift(now); due !== undefined; due = this.#expiries.shift(now)) {
+      const item = this.#items[due.handle]
+      if (item !== undefined && item.expiresAt <= now) this.#setVisible(due.handle, false)
+    }
+  }
+
+  /** One slice of work; returns how many vectors were embedded. */
+  work({ items, popularities }: WorkBudget): number {
+    this.#writePopularities(popularities)
+    const reserved = Math.floor(items * reservedShare)
+    const touched = items - reserved - Math.min(reserved, this.#new.size)
+    let left = items
+    left -= this.#drain(touched, () => this.#touched.shift())
+    left -= this.#drain(left - reserved, () => this.#new.shift())
+    left -= this.#drain(left, this.#sweeper())
+    left -= this.#drain(left, () => this.#touched.shift())
+    return items - left
+  }
+
+  search(queries: Float32Array, k: number, options: SearchOptions): SearchResult {
+    return this.#index.search(queries, k, options)
+  }
+
+  has(handle: number): boolean {
+    return this.#index.has(handle)
+  }
+
+  vector(handle: number): Float32Array | undefined {
+    return this.#index.vector(handle)
+  }
+
+  versionOf(handle: number): number {
+    return this.#versions[handle]
+  }
+
+  /** Of the index alone, at once. */
+  indexStats(): IndexStats {
+    return this.#index.stats()
+  }
+
+  stats(): LiveIndexStats {
+    const { handleLimit } = this.#replica.facts.catalogue
+    const current = this.#replica.state.version
+    const ages: number[] = []
+    for (let handle = 0; handle < handleLimit; handle += 1) {
+      if (this.#index.has(handle)) ages.push(current - this.#versions[handle])
+    }
+    const versions = versionSpread(ages)
+    return {
+      index: this.#index.stats(),
+      queues: { touched: this.#touched.size, new: this.#new.size, sweep: versions.behind },
+      versions,
+      embedded: this.#embedded,
+    }
+  }
+
+  #add(item: Item, now: number): void {
+    const { handle } = item
+    const known = this.#items[handle]
+    if (known !== undefined) this.#tokens.remove(known)
+    this.#items[handle] = item
+    this.#tokens.add(item)
+    this.#setVisible(handle, !item.hidden && item.expiresAt > now)
+    const expires = item.expiresAt < Infinity && item.expiresAt !== known?.expiresAt
+    if (expires) this.#expiries.push(item.expiresAt, handle)
+    if (this.#index.has(handle)) this.#touched.push(handle)
+    else this.#new.push(handle)
+  }
+
+  #remove(handle: number): void {
+    const known = this.#items[handle]
+    if (known !== undefined) this.#tokens.remove(known)
+    this.#items[handle] = undefined
+    this.#setVisible(handle, false)
+    this.#index.remove(Int32Array.of(handle))
+  }
+
+  #setVisible(handle: number, isVisible: boolean): void {
+    const bit = 1 << (handle & 31)
+    if (isVisible) this.#visible[handle >> 5] |= bit
+    else this.#visible[handle >> 5] &= ~bit
+  }
+
+  /** Embeds at most `items` of the handles that `next` gives (-1: no more). */
+  #drain(items: number, next: () => number): number {
+    let done = 0
+    while (done < items) {
+      const batch = this.#collect(Math.min(items - done, itemsPerCall), next)
+      if (batch.length === 0) break
+      const vectors = this.#replica.embedItems(batch)
+      this.#index.upsert(
+        Int32Array.from(batch, ({ handle }) => handle),
+        vectors,
+      )
+      const { version } = this.#replica.state
+      for (const { handle } of batch) this.#versions[handle] = version
+      done += batch.length
+    }
+    this.#embedded += done
+    return done
+  }
+
+  /** Items behind the next handles; a handle whose item has gone is passed over. */
+  #collect(items: number, next: () => number): Item[] {
+    const batch: Item[] = []
+    while (batch.length < items) {
+      const handle = next()
+      if (handle < 0) break
+      const item = this.#items[handle]
+      if (item !== undefined) batch.push(item)
+    }
+    return batch
+  }
+
+  /** Handles of outdated vectors from where the last sweep ended; at most once around. */
+  #sweeper(): () => number {
+    const { handleLimit } = this.#replica.facts.catalogue
+    const { version } = this.#replica.state
+    let left = handleLimit
+    return () => {
+      for (; left > 0; left -= 1) {
+        const handle = this.#sweepAt < handleLimit ? this.#sweepAt : 0
+        this.#sweepAt = handle + 1
+        if (this.#versions[handle] < version && this.#index.has(handle)) return handle
+      }
+      return -1
+    }
+  }
+
+  #writePopularities(inTurn: number): void {
+    const { handleLimit } = this.#replica.facts.catalogue
+    this.#writeTails(() => this.#clicked.shift())
+    let left = Math.min(inTurn, handleLimit)
+    this.#writeTails(() => {
+      if (left === 0) return -1
+      left -= 1
+      const handle = this.#popularityAt < handleLimit ? this.#popularityAt : 0
+      this.#popularityAt = handle + 1
+      return handle
+    })
+  }
+
+  #writeTails(next: () => number): void {
+    for (;;) {
+      let n = 0
+      while (n < popularityChunk) {
+        const handle = next()
+        if (handle < 0) break
+        this.#chunk[n] = handle
+        n += 1
+      }
+      if (n === 0) return
+      const handles = this.#chunk.subarray(0, n)
+      this.#index.updateTail(handles, this.#replica.logPopularity(handles))
+    }
+  }
+}

@@ -1,0 +1,257 @@
+import { present } from '../base/assert.ts'
+/**
+ * What a reader holds of the service's state: facts, which it folds from the log itself, and parameters,
+ * which the trainer's deltas carry to it. From both it embeds queries and items. It answers at once
+ * and knows neither clock nor sockets; whoever owns it feeds it and decides when.
+ *
+ * Between two pieces of a delta the rows are a mix of two versions, for a fraction of a second; a query
+ * still meets one state, because nothing changes while it is answered.
+ */
+import { keyCount, type Keys } from '../base/keys.ts'
+import { KeyIndex } from '../embedding/key-index.ts'
+import { MemoryTable } from '../embedding/memory-table.ts'
+import type { TableSpec } from '../embedding/table-spec.ts'
+import type { KernelImplementation } from '../kernels/kernels.ts'
+import { absentPayload } from '../kernels/table-kernels.ts'
+import type { QueryInput } from '../model/inputs.ts'
+import type { ModelSpec } from '../model/spec.ts'
+import type { Lookup } from '../model/table-lookup.ts'
+import { TwoTower } from '../model/two-tower.ts'
+import type { LogBatch, Position } from '../stream/event-log.ts'
+import type { Item } from '../stream/example.ts'
+import { Facts, type FactsOptions, type Outcome } from '../stream/facts.ts'
+import type { Delta, TableDelta } from '../sync/delta.ts'
+import type { ModelState } from './recommendation.ts'
+
+export interface ReplicaOptions {
+  readonly model: ModelSpec
+  readonly tables: readonly TableSpec[]
+  readonly facts: Partial<FactsOptions>
+  readonly implementation?: KernelImplementation
+  /** Facts and where they stand in the log, from a checkpoint; without, from `position`. */
+  readonly start?: { readonly facts: Uint8Array; readonly position: Position }
+}
+
+/** Queries and items that are embedded in one call. */
+export const queriesPerCall = 32
+export const itemsPerCall = 128
+/** Rows of a delta applied in one piece: about a millisecond. */
+const rowsPerPiece = 2048
+
+/** Nobody asks a reader's rows when they changed. */
+const noStamp = { time: 0, version: 0 }
+const noWatermark = { offsets: {}, acceptedAt: 0 }
+
+/** The rows of one table, and which item a key is the own row of. */
+interface ReplicaTable {
+  readonly rows: MemoryTable
+  /** Only for tables in which the candidate tower looks up item ids. */
+  readonly items: KeyIndex | undefined
+}
+
+/**
+ * Invariants: `#tables[t].items` maps the id key of every item of the catalogue to its handle; `state` is
+ * that of the last delta applied whole.
+ */
+export class Replica {
+  readonly facts: Facts
+  /** Floats per vector in the index: the model's, and log popularity. */
+  readonly indexDim: number
+  readonly #model: TwoTower
+  readonly #smoothing: number
+  readonly #tables: ReadonlyMap<string, ReplicaTable>
+  readonly #payloads = new Uint32Array(rowsPerPiece)
+  #position: Position
+  #state: ModelState = { version: 0, sequence: 0, watermark: noWatermark }
+  #isComplete = false
+
+  private constructor(options: ReplicaOptions, model: TwoTower, position: Position) {
+    const { facts, start } = options
+    const factsOptions = { ...facts, examples: false }
+    this.facts =
+      start === undefined ? new Facts(factsOptions) : Facts.load(start.facts, factsOptions)
+    this.indexDim = options.model.dim + 1
+    this.#model = model
+    this.#smoothing = options.model.score.popularity?.smoothing ?? 1
+    this.#position = start?.position ?? position
+    this.#tables = tablesOf(options, this.facts.catalogue.handleCapacity)
+    for (const item of this.facts.catalogue.items()) this.#own(item)
+  }
+
+  /** `position`: where to fold from when there is no checkpoint to start from. */
+  static async create(options: ReplicaOptions, position: Position): Promise<Replica> {
+    const model = await TwoTower.create(options.model, {
+      maxQueries: queriesPerCall,
+      maxItems: itemsPerCall,
+      threads: 1,
+      ...(options.implementation === undefined ? {} : { implementation: options.implementation }),
+    })
+    return new Replica(options, model, position)
+  }
+
+  /** The next event to fold, per partition. */
+  get position(): Position {
+    return this.#position
+  }
+
+  /** The parameters that answers are made with now. */
+  get state(): ModelState {
+    return this.#state
+  }
+
+  /** Whether parameters have come whole: false before the first delta, and during a resync. */
+  get isComplete(): boolean {
+    return this.#isComplete
+  }
+
+  /** Folds the i-th event of a batch. `finish` the batch when all are folded. */
+  fold(batch: LogBatch, i: number): Outcome {
+    const outcome = this.facts.apply(batch.events[i])
+    for (const { of, id } of outcome.evicted) if (of === 'item') this.#disown(id)
+    if (outcome.kind === 'itemRemoved') this.#disown(outcome.id)
+    if ((outcome.kind === 'item' || outcome.kind === 'interaction') && outcome.isNewItem) {
+      this.#own(outcome.item)
+    }
+    return outcome
+  }
+
+  finish(batch: LogBatch): void {
+    this.facts.release()
+    this.#position = { ...this.#position, [batch.partition]: batch.next }
+  }
+
+  /**
+   * Applies a delta piece by piece, and yields after each the handles of the items whose own rows it
+   * changed. Between pieces anything else may happen, but no other delta.
+   */
+  *apply(delta: Delta, complete: boolean): Generator<Int32Array> {
+    if (delta.base === 0) {
+      this.#isComplete = false
+      for (const { rows } of this.#tables.values()) rows.clear()
+    }
+    for (const part of delta.tables) {
+      const table = present(this.#tables.get(part.table), `table ${part.table}`)
+      for (const keys of piecesOf(part.removed)) {
+        table.rows.erase(keys)
+        yield this.#ownersOf(table, keys)
+      }
+      for (const [keys, vectors] of rowPiecesOf(part)) {
+        table.rows.assign(keys, vectors, noStamp)
+        yield this.#ownersOf(table, keys)
+      }
+    }
+    if (delta.weights !== undefined) this.#model.load(delta.weights)
+    const { modelVersion: version, sequence, watermark } = delta
+    this.#state = { version, sequence, watermark }
+    this.#isComplete = complete
+  }
+
+  /** n x indexDim, a copy: the last float weighs log popularity. At most `queriesPerCall`. */
+  embedQueries(queries: readonly QueryInput[]): Float32Array {
+    this.#fill(this.#model.prepareQueries(queries))
+    return this.#withPopularity(this.#model.embedQueries(), queries.length)
+  }
+
+  /** n x indexDim, a copy: the last float is log popularity. At most `itemsPerCall`. */
+  embedItems(items: readonly Item[]): Float32Array {
+    this.#fill(this.#model.prepareItems(items))
+    const vectors = this.#withPopularity(this.#model.embedItems(), items.length)
+    const logs = this.logPopularity(Int32Array.from(items, ({ handle }) => handle))
+    for (const [i, log] of logs.entries()) vectors[(i + 1) * this.indexDim - 1] = log
+    return vectors
+  }
+
+  /** As of the newest event: on a stream at rest, popularity rests too. */
+  logPopularity(handles: Int32Array): Float32Array {
+    const logs = new Float32Array(handles.length)
+    const at = { time: this.facts.time, smoothing: this.#smoothing }
+    this.facts.catalogue.logPopularity(handles, at, logs)
+    return logs
+  }
+
+  /** Rows and capacity by table. */
+  stats(): readonly { readonly name: string; readonly rows: number; readonly bytes: number }[] {
+    return [...this.#tables].map(([name, { rows }]) => {
+      const { rows: count, bytes } = rows.stats()
+      return { name, rows: count, bytes }
+    })
+  }
+
+  /** Rows of a table, for comparing with the trainer's. */
+  table(name: string): MemoryTable {
+    return present(this.#tables.get(name), `table ${name}`).rows
+  }
+
+  close(): Promise<void> {
+    return this.#model.close()
+  }
+
+  #fill(lookups: readonly Lookup[]): void {
+    for (const { table, keys, rows } of lookups) this.table(table).find(keys, rows)
+  }
+
+  /** The towers' vectors with a place for popularity, 0 where the model has none. */
+  #withPopularity(vectors: Float32Array, n: number): Float32Array {
+    const { outputDim } = this.#model
+    if (outputDim === this.indexDim) return vectors.slice()
+    const wider = new Float32Array(n * this.indexDim)
+    for (let i = 0; i < n; i += 1) {
+      wider.set(vectors.subarray(i * outputDim, (i + 1) * outputDim), i * this.indexDim)
+    }
+    return wider
+  }
+
+  #own(item: Item): void {
+    for (const { table, keys } of this.#model.itemRows(item.id)) {
+      this.#tables.get(table)?.items?.set(keys, Uint32Array.of(item.handle))
+    }
+  }
+
+  #disown(id: string): void {
+    for (const { table, keys } of this.#model.itemRows(id)) {
+      this.#tables.get(table)?.items?.erase(keys)
+    }
+  }
+
+  #ownersOf({ items }: ReplicaTable, keys: Keys): Int32Array {
+    const payloads = this.#payloads.subarray(0, keyCount(keys))
+    if (items === undefined || items.find(keys, payloads) === 0) return new Int32Array(0)
+    return Int32Array.from(payloads.filter((handle) => handle !== absentPayload))
+  }
+}
+
+function tablesOf(options: ReplicaOptions, items: number): Map<string, ReplicaTable> {
+  const { model, tables, implementation = 'wasm' } = options
+  const withItemIds = new Set(
+    model.candidate.features.flatMap((feature) => (feature.kind === 'id' ? [feature.table] : [])),
+  )
+  return new Map(
+    tables.map((spec) => {
+      const capacity = Math.ceil(items * 1.1)
+      return [
+        spec.name,
+        {
+          rows: new MemoryTable(spec, { implementation, stateless: true }),
+          items: withItemIds.has(spec.name)
+            ? new KeyIndex({ capacity, implementation })
+            : undefined,
+        },
+      ]
+    }),
+  )
+}
+
+function* piecesOf(keys: Keys): Generator<Keys> {
+  for (let from = 0; from < keys.length; from += 2 * rowsPerPiece) {
+    yield keys.subarray(from, from + 2 * rowsPerPiece)
+  }
+}
+
+function* rowPiecesOf({ keys, vectors, dim }: TableDelta): Generator<[Keys, Float32Array]> {
+  let from = 0
+  for (const piece of piecesOf(keys)) {
+    const n = keyCount(piece)
+    yield [piece, vectors.subarray(from * dim, (from + n) * dim)]
+    from += n
+  }
+}

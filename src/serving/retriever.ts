@@ -1,0 +1,252 @@
+/**
+ * Answers requests for items: query tower, index, filters, top k. Requests of one turn of the event loop
+ * are answered together, at most eight at a time: their queries go through the tower in one call and
+ * share a pass over the index. All of a group happens in one turn, so every answer rests on one state
+ * of facts, parameters and index.
+ */
+import { queriesPerScan } from '../ann/flat-memory.ts'
+import type { Clock } from '../base/clock.ts'
+import { ServiceError } from '../base/errors.ts'
+import type { QueryInput } from '../model/inputs.ts'
+import type { LiveIndex } from './live-index.ts'
+import { buildQuery } from './query-builder.ts'
+import type { QuerySample } from './query-sample.ts'
+import type {
+  Fallback,
+  ItemSelection,
+  RecommendedItem,
+  RecommendRequest,
+  Recommendations,
+  SimilarRequest,
+} from './recommendation.ts'
+import { requestLimits } from './recommendation.ts'
+import type { Replica } from './replica.ts'
+import { checkRequest, checkSelection } from './request-check.ts'
+
+export interface RetrieverOptions {
+  readonly replica: Replica
+  readonly liveIndex: LiveIndex
+  readonly clock: Clock
+  /** Takes a share of the queries, for the audit. */
+  readonly sample: QuerySample
+  /** Share of the index's work when a request says nothing: 0..1. */
+  readonly effort: number
+}
+
+/** A request that waits for its turn. */
+interface Pending {
+  readonly request: RecommendRequest | SimilarRequest
+  readonly resolve: (answer: Recommendations) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** A request on its way through the index. */
+interface Task {
+  readonly pending: Pending
+  readonly selection: ItemSelection
+  readonly fallback: Fallback | undefined
+  /** indexDim floats; of a tower's query once it has been through. */
+  vector: Float32Array
+  readonly input: QueryInput | undefined
+  /** Handles that must not come back. */
+  readonly shutOut: readonly number[]
+}
+
+export class Retriever {
+  readonly #options: RetrieverOptions
+  readonly #queue: Pending[] = []
+  #isScheduled = false
+  /** One bitmap per query of a group, and one to build filters in. */
+  #bitmaps: readonly Uint32Array[] = []
+
+  constructor(options: RetrieverOptions) {
+    this.#options = options
+  }
+
+  /** Throws `REQUEST_INVALID` and, before the first parameters have come, `SERVING_NOT_READY`. */
+  recommend(request: RecommendRequest): Promise<Recommendations> {
+    return this.#enqueue(request, () => checkRequest(request))
+  }
+
+  /** At most `requestLimits.queries`. */
+  recommendAll(requests: readonly RecommendRequest[]): Promise<readonly Recommendations[]> {
+    if (requests.length > requestLimits.queries) {
+      const reason = `at most ${requestLimits.queries}, not ${requests.length}`
+      return Promise.reject(new ServiceError('REQUEST_INVALID', { path: 'requests', reason }))
+    }
+    return Promise.all(requests.map((request) => this.recommend(request)))
+  }
+
+  /** Items whose vectors have the largest inner product with this one's, popularity left out. */
+  similar(request: SimilarRequest): Promise<Recommendations> {
+    return this.#enqueue(request, () => checkSelection(request))
+  }
+
+  #enqueue(request: Pending['request'], check: () => void): Promise<Recommendations> {
+    return new Promise((resolve, reject) => {
+      check()
+      if (this.#options.replica.state.sequence === 0) {
+        throw new ServiceError('SERVING_NOT_READY', { missing: 'parameters' })
+      }
+      this.#queue.push({ request, resolve, reject })
+      this.#schedule()
+    })
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#queue.length === 0) return
+    this.#isScheduled = true
+    setImmediate(() => {
+      this.#isScheduled = false
+      this.#answer(this.#queue.splice(0, queriesPerScan))
+      // What is left waits for the next turn: sockets and folds come in between.
+      this.#schedule()
+    })
+  }
+
+  #answer(group: readonly Pending[]): void {
+    const { clock, liveIndex } = this.#options
+    const now = clock.now()
+    liveIndex.expire(now)
+    const tasks = group.flatMap((pending) => this.#attempt(pending, () => this.#task(pending, now)))
+    try {
+      this.#embed(tasks)
+      for (const alike of Map.groupBy(tasks, passOf).values()) this.#search(alike)
+    } catch (error) {
+      for (const { pending } of tasks) pending.reject(error)
+    }
+  }
+
+  #attempt<Value>({ reject }: Pending, work: () => Value): Value[] {
+    try {
+      return [work()]
+    } catch (error) {
+      reject(error)
+      return []
+    }
+  }
+
+  #task(pending: Pending, now: number): Task {
+    const { request } = pending
+    if ('itemId' in request) return this.#similarTask(pending, request)
+    const { facts } = this.#options.replica
+    const { input, fallback, seen } = buildQuery(facts, request, now)
+    if (input !== undefined) this.#options.sample.offer(input)
+    const excluded = this.#handles(request.exclude)
+    const shutOut = request.excludeSeen === false ? excluded : [...excluded, ...seen]
+    return { pending, selection: request, fallback, input, shutOut, vector: this.#popularity() }
+  }
+
+  #similarTask(pending: Pending, request: SimilarRequest): Task {
+    const { replica, liveIndex } = this.#options
+    const item = replica.facts.catalogue.byId(request.itemId)
+    if (item === undefined) throw new ServiceError('ITEM_UNKNOWN', { itemId: request.itemId })
+    const vector = liveIndex.vector(item.handle) ?? replica.embedItems([item])
+    vector[vector.length - 1] = 0
+    const shutOut = [...this.#handles(request.exclude), item.handle]
+    return {
+      pending,
+      selection: request,
+      fallback: undefined,
+      input: undefined,
+      shutOut,
+      vector,
+    }
+  }
+
+  /** The query that ranks by popularity alone. */
+  #popularity(): Float32Array {
+    const { indexDim } = this.#options.replica
+    const vector = new Float32Array(indexDim)
+    vector[indexDim - 1] = 1
+    return vector
+  }
+
+  #handles(ids: readonly string[] | undefined): number[] {
+    const { catalogue } = this.#options.replica.facts
+    return (ids ?? []).flatMap((id) => catalogue.byId(id)?.handle ?? [])
+  }
+
+  #embed(tasks: readonly Task[]): void {
+    const { replica } = this.#options
+    const towards = tasks.filter(({ input }) => input !== undefined)
+    if (towards.length === 0) return
+    const vectors = replica.embedQueries(towards.flatMap(({ input }) => input ?? []))
+    for (const [i, task] of towards.entries()) {
+      task.vector = vectors.subarray(i * replica.indexDim, (i + 1) * replica.indexDim)
+    }
+  }
+
+  /** Tasks that may share a pass. */
+  #search(tasks: readonly Task[]): void {
+    const { replica, liveIndex, effort } = this.#options
+    const queries = new Float32Array(tasks.length * replica.indexDim)
+    for (const [i, { vector }] of tasks.entries()) queries.set(vector, i * replica.indexDim)
+    const k = Math.max(...tasks.map(({ selection }) => reach(selection)))
+    const [{ selection }] = tasks
+    const found = liveIndex.search(queries, k, {
+      exact: selection.exact ?? false,
+      effort: selection.effort ?? effort,
+      allow: this.#filters(tasks),
+    })
+    for (const [i, task] of tasks.entries()) {
+      const ids = found.ids.subarray(i * k, i * k + reach(task.selection))
+      const scores = found.scores.subarray(i * k, i * k + reach(task.selection))
+      task.pending.resolve(this.#answerOf(task, ids, scores))
+    }
+  }
+
+  /** For each task the bitmap of what it may be answered with. */
+  #filters(tasks: readonly Task[]): readonly Uint32Array[] {
+    const { visible, tokens } = this.#options.liveIndex
+    if (this.#bitmaps[0]?.length !== visible.length) {
+      this.#bitmaps = Array.from(
+        { length: queriesPerScan + 1 },
+        () => new Uint32Array(visible.length),
+      )
+    }
+    const scratch = this.#bitmaps[queriesPerScan]
+    return tasks.map(({ selection, shutOut }, i) => {
+      const bitmap = this.#bitmaps[i]
+      bitmap.set(visible)
+      if (selection.filter !== undefined) tokens.apply(selection.filter, bitmap, scratch)
+      for (const handle of shutOut) bitmap[handle >> 5] &= ~(1 << (handle & 31))
+      return bitmap
+    })
+  }
+
+  #answerOf(task: Task, ids: Int32Array, scores: Float32Array): Recommendations {
+    const { replica } = this.#options
+    const items: RecommendedItem[] = []
+    for (let i = task.selection.offset ?? 0; i < ids.length && ids[i] >= 0; i += 1) {
+      items.push(this.#itemOf(task, ids[i], scores[i]))
+    }
+    const model = replica.state
+    return task.fallback === undefined
+      ? { items, model }
+      : { items, model, fallback: task.fallback }
+  }
+
+  #itemOf({ vector, selection }: Task, handle: number, score: number): RecommendedItem {
+    const { replica, liveIndex } = this.#options
+    const item = replica.facts.catalogue.byHandle(handle)
+    if (item === undefined) throw new Error(`handle ${handle} was found but has no item`)
+    const { id, attributes } = item
+    if (selection.explain !== true) return { id, score, attributes }
+    const logPopularity = liveIndex.vector(handle)?.at(-1) ?? 0
+    const popularity = (vector.at(-1) ?? 0) * logPopularity
+    const vectorVersion = liveIndex.versionOf(handle)
+    const explanation = { towers: score - popularity, popularity, vectorVersion }
+    return { id, score, attributes, explanation }
+  }
+}
+
+/** How many of the best a selection needs. */
+const reach = ({ n, offset = 0 }: ItemSelection): number => n + offset
+
+/** Equal for tasks that one pass can serve; a pass for ten does not pay for a thousand. */
+function passOf({ selection }: Task): string {
+  // The number of bits: up to 15, up to 31, ...
+  const size = Math.max(4, 32 - Math.clz32(reach(selection)))
+  return `${size} ${selection.exact ?? false} ${selection.effort ?? ''}`
+}

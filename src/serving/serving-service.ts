@@ -1,0 +1,277 @@
+/**
+ * The serving role: folds the log, applies deltas, keeps the live index at work, answers. Everything runs
+ * on one thread in short turns, the longest of a few milliseconds, so that no request waits for
+ * maintenance. It is started when its loops run; whether it can answer is `checks`.
+ */
+import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
+
+import { FlatIndex } from '../ann/flat-index.ts'
+import { present } from '../base/assert.ts'
+import type { Clock } from '../base/clock.ts'
+import type { Service } from '../base/service.ts'
+import type { TableSpec } from '../embedding/table-spec.ts'
+import type { KernelImplementation } from '../kernels/kernels.ts'
+import type { ModelSpec } from '../model/spec.ts'
+import type { EventLogReader, LogBatch, Position } from '../stream/event-log.ts'
+import type { FactsOptions } from '../stream/facts.ts'
+import type { Delta } from '../sync/delta.ts'
+import type { ParameterSubscriber } from '../sync/parameter-sync.ts'
+import { Alignment } from './alignment.ts'
+import { Freshness } from './freshness.ts'
+import { IndexWorker } from './index-worker.ts'
+import { LiveIndex } from './live-index.ts'
+import { OffsetWaiters } from './offset-waiters.ts'
+import { QuerySample } from './query-sample.ts'
+import { requestLimits } from './recommendation.ts'
+import { Replica } from './replica.ts'
+import { Retriever } from './retriever.ts'
+import { defaultServingSettings, type ServingSettings } from './serving-settings.ts'
+
+export interface ServingOptions {
+  readonly model: ModelSpec
+  readonly tables: readonly TableSpec[]
+  readonly facts: Partial<FactsOptions>
+  readonly log: EventLogReader
+  readonly parameters: ParameterSubscriber
+  readonly clock: Clock
+  readonly settings?: Partial<ServingSettings>
+  readonly implementation?: KernelImplementation
+  /** Facts of the newest checkpoint and where they stand; without, the log is folded from its start. */
+  readonly start?: { readonly facts: Uint8Array; readonly position: Position }
+  /** A loop has ended with an error: the service answers on from what it has, and is not ready. */
+  readonly onFailure?: (error: unknown) => void
+}
+
+export interface ReadinessCheck {
+  readonly name: 'facts' | 'parameters' | 'index'
+  readonly ready: boolean
+  readonly detail: string
+}
+
+/** How long a read of the log waits for an event, and an audit between two chunks, milliseconds. */
+const readWaitMs = 1_000
+const breathMs = 1
+const breathe = (): Promise<void> => pause(breathMs)
+
+/** What exists from `start` on. */
+interface Parts {
+  readonly replica: Replica
+  readonly liveIndex: LiveIndex
+  readonly worker: IndexWorker
+  readonly retriever: Retriever
+  readonly alignment: Alignment
+}
+
+export class ServingService implements Service {
+  readonly name = 'serving'
+  readonly freshness: Freshness
+  readonly #options: ServingOptions
+  readonly #settings: ServingSettings
+  readonly #waiters: OffsetWaiters
+  readonly #stopping = new AbortController()
+  readonly #loops: Promise<void>[] = []
+  #parts: Parts | undefined
+  /** The end of the log at start: facts are caught up from there on. */
+  #target: Position = {}
+  #factsReady = false
+  #deltas = 0
+  #resyncs = 0
+  #failure: unknown
+
+  constructor(options: ServingOptions) {
+    this.#options = options
+    this.#settings = { ...defaultServingSettings, ...options.settings }
+    const compare = (a: string, b: string): number => options.log.compare(a, b)
+    this.freshness = new Freshness(compare)
+    this.#waiters = new OffsetWaiters(compare)
+  }
+
+  get replica(): Replica {
+    return this.#started.replica
+  }
+
+  get liveIndex(): LiveIndex {
+    return this.#started.liveIndex
+  }
+
+  get retriever(): Retriever {
+    return this.#started.retriever
+  }
+
+  get alignment(): Alignment {
+    return this.#started.alignment
+  }
+
+  /** Deltas applied since start, and times that everything came anew. */
+  get sync(): { readonly sequence: number; readonly deltas: number; readonly resyncs: number } {
+    const { sequence } = this.replica.state
+    return { sequence, deltas: this.#deltas, resyncs: this.#resyncs }
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    const { log, start, clock, onFailure } = this.#options
+    signal.throwIfAborted()
+    this.#target = await log.end()
+    const replica = await Replica.create(this.#options, start?.position ?? (await log.start()))
+    this.#parts = this.#assemble(replica, clock)
+    for (const loop of [this.#foldLoop(), this.#parameterLoop(), this.#indexLoop()]) {
+      const guarded = loop.catch((error: unknown) => {
+        if (this.#stopping.signal.aborted) return
+        this.#failure = error
+        onFailure?.(error)
+      })
+      this.#loops.push(guarded)
+    }
+  }
+
+  /** Requests under way are answered within a turn: there is nothing to wait for. */
+  drain(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    this.#waiters.close()
+    await this.#options.parameters.close()
+    await Promise.all(this.#loops)
+    await this.#parts?.replica.close()
+  }
+
+  checks(): readonly ReadinessCheck[] {
+    const { replica, liveIndex } = this.#started
+    const { items } = liveIndex.indexStats()
+    const running = this.#failure === undefined
+    const failed = running ? '' : ` (stopped: ${String(this.#failure)})`
+    return [
+      {
+        name: 'facts',
+        ready: running && this.#factsReady,
+        detail: `${replica.facts.events} events folded${failed}`,
+      },
+      {
+        name: 'parameters',
+        ready: running && replica.isComplete,
+        detail: `sequence ${replica.state.sequence}, version ${replica.state.version}${failed}`,
+      },
+      {
+        name: 'index',
+        ready: replica.isComplete && this.#factsReady && liveIndex.isCaughtUp,
+        detail: `${items} of ${replica.facts.catalogue.size} items embedded`,
+      },
+    ]
+  }
+
+  /** True once the event at `offset` is folded, false after `timeoutMs`. */
+  waitFor(offset: string, timeoutMs: number, partition = 0): Promise<boolean> {
+    return this.#waiters.wait({ partition, offset, timeoutMs }, this.replica.position)
+  }
+
+  get #started(): Parts {
+    return present(this.#parts, 'a started serving service')
+  }
+
+  #assemble(replica: Replica, clock: Clock): Parts {
+    const { implementation = 'wasm' } = this.#options
+    const { exactBelow, effort, sampleQueries: capacity, sampleEvery: every } = this.#settings
+    const index = new FlatIndex({
+      dim: replica.indexDim,
+      exactDims: 1,
+      capacityItems: replica.facts.catalogue.handleCapacity,
+      exactBelow,
+      maxK: requestLimits.items + requestLimits.offset,
+      implementation,
+    })
+    const liveIndex = new LiveIndex(replica, index, clock.now())
+    const sample = new QuerySample({ capacity, every })
+    return {
+      replica,
+      liveIndex,
+      worker: new IndexWorker(liveIndex, clock, this.#settings),
+      retriever: new Retriever({ replica, liveIndex, clock, sample, effort }),
+      alignment: new Alignment({ replica, liveIndex, sample, effort, breathe, implementation }),
+    }
+  }
+
+  async #foldLoop(): Promise<void> {
+    const { log } = this.#options
+    const { signal } = this.#stopping
+    const { replica } = this.#started
+    const options = { maxEvents: this.#settings.foldEvents, waitMs: readWaitMs, signal }
+    while (!signal.aborted) {
+      this.#factsReady ||= reaches(replica.position, this.#target, (a, b) => log.compare(a, b))
+      const batches = await log.read(replica.position, options)
+      for (const batch of batches) {
+        this.#fold(batch)
+        await nextTurn()
+      }
+    }
+  }
+
+  #fold(batch: LogBatch): void {
+    const { clock } = this.#options
+    const { replica, liveIndex } = this.#started
+    const { partition, events, offsets } = batch
+    const now = clock.now()
+    for (let i = 0; i < events.length; i += 1) {
+      const outcome = replica.fold(batch, i)
+      liveIndex.react(outcome, now)
+      // Until it has caught up it folds again what was in effect before the restart.
+      if (!this.#factsReady) continue
+      const event = { partition, offset: offsets[i], acceptedAt: events[i].acceptedAt }
+      this.freshness.folded(event, outcome.kind === 'interaction', clock.now())
+    }
+    replica.finish(batch)
+    this.#waiters.reached(replica.position)
+  }
+
+  async #parameterLoop(): Promise<void> {
+    const { parameters } = this.#options
+    await parameters.subscribe(0, (delta, complete) => this.#apply(delta, complete))
+    if (!this.#stopping.signal.aborted) throw new Error('the trainer has closed its end')
+  }
+
+  async #apply(delta: Delta, complete: boolean): Promise<void> {
+    const { clock } = this.#options
+    const { replica, liveIndex } = this.#started
+    let begin = clock.monotonic()
+    for (const handles of replica.apply(delta, complete)) {
+      liveIndex.touch(handles)
+      if (clock.monotonic() - begin < this.#settings.sliceMs) continue
+      await nextTurn()
+      begin = clock.monotonic()
+    }
+    this.#deltas += 1
+    if (delta.base === 0) {
+      this.#resyncs += 1
+      liveIndex.touchAll()
+    }
+    if (complete) this.freshness.learned(delta.watermark, liveIndex.touchedMark, clock.now())
+  }
+
+  async #indexLoop(): Promise<void> {
+    const { clock } = this.#options
+    const { replica, liveIndex, worker } = this.#started
+    const { signal } = this.#stopping
+    while (!signal.aborted) {
+      // Vectors of a part of the parameters would have to be made again.
+      const hurry = !(this.#factsReady && liveIndex.isCaughtUp)
+      const done = replica.isComplete ? worker.slice({ hurry }) : 0
+      liveIndex.expire(clock.now())
+      this.freshness.embedded(liveIndex.drainedMark, clock.now())
+      if (hurry && done > 0) await nextTurn()
+      else await pause(this.#settings.sliceIntervalMs)
+    }
+  }
+}
+
+/** Whether a position has passed everything before `target`. */
+function reaches(
+  position: Position,
+  target: Position,
+  compare: (a: string, b: string) => number,
+): boolean {
+  return Object.entries(target).every(([partition, end]) => {
+    const at = position[Number(partition)]
+    return at !== undefined && compare(at, end) >= 0
+  })
+}

@@ -1,0 +1,32 @@
+/** What may differ between processes that serve the same model. */
+export interface ServingSettings {
+  /** Vectors embedded again per second, at most. */
+  readonly embedPerSecond: number
+  /** Popularities written in turn per second: each item's at least every items / this seconds. */
+  readonly popularitiesPerSecond: number
+  /** Between two slices of index work, milliseconds. */
+  readonly sliceIntervalMs: number
+  /** What a slice may take, milliseconds: what a query waits at most for maintenance. */
+  readonly sliceMs: number
+  /** Events folded between two turns of the event loop. */
+  readonly foldEvents: number
+  /** Up to so many items the index is scanned exactly; above in int8, then reordered exactly. */
+  readonly exactBelow: number
+  /** Share of the index's work that a query spends unless it says otherwise, 0..1. */
+  readonly effort: number
+  /** Queries kept for the audit, and that one in so many is taken. */
+  readonly sampleQueries: number
+  readonly sampleEvery: number
+}
+
+export const defaultServingSettings: ServingSettings = {
+  embedPerSecond: 50_000,
+  popularitiesPerSecond: 100_000,
+  sliceIntervalMs: 8,
+  sliceMs: 2,
+  foldEvents: 256,
+  exactBelow: 20_000,
+  effort: 0.5,
+  sampleQueries: 32,
+  sampleEvery: 64,
+}
