@@ -3,8 +3,8 @@
  * threads, this thread does the first and waits for the others. Every kernel gives the same bits
  * however it is cut, so the number of threads is a matter of speed alone.
  *
- * A call costs a few microseconds when the workers are still awake from the one before and a few
- * tens when they sleep: `grain` keeps small calls to this thread.
+ * A call costs a few microseconds when the workers are still awake from the one before and tens of
+ * microseconds when they sleep: `grain` keeps small calls to this thread.
  */
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
