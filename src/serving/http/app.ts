@@ -62,7 +62,6 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     connectionTimeout: 0,
     keepAliveTimeout: 72_000,
     genReqId: requestIds(),
-    rewriteUrl: ({ url = '/' }) => escapeBytes(url),
     http: { maxHeaderSize: largestHeaders },
     routerOptions: { maxParamLength: longestParameter },
     frameworkErrors: (error, request, reply) => sendFailure(error, request, reply),
@@ -175,10 +174,6 @@ function requestIds(): (request: IncomingMessage) => string {
   }
 }
 
-/** Raw bytes in a path (as `curl` sends an emoji) become what they stand for: percent-encoded. */
-const escapeBytes = (url: string): string =>
-  url.replace(/[^\x21-\x7e]/g, (byte) => `%${byte.charCodeAt(0).toString(16).padStart(2, '0')}`)
-
 interface KnownPath {
   readonly pattern: RegExp
   readonly method: string
@@ -239,5 +234,7 @@ function brokenRequest(
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
     return new ServiceError('REQUEST_TIMEOUT', { limitMs: requestTimeoutMs })
   }
-  return new ServiceError('HTTP_MALFORMED', { reason: message })
+  const inUrl = code === 'HPE_INVALID_URL'
+  const reason = inUrl ? 'the path has a character that must be percent-encoded' : message
+  return new ServiceError('HTTP_MALFORMED', { reason })
 }

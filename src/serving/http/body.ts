@@ -36,16 +36,16 @@ export function collect(stream: Readable, limitBytes: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let length = 0
+    const breakOff = (): void => reject(brokenOff())
+    const end = (): void => resolve(Buffer.concat(chunks, length))
     const keep = (chunk: Buffer): void => {
       length += chunk.length
       chunks.push(chunk)
       if (length <= limitBytes) return
-      stream.off('data', keep).off('end', end)
+      stream.off('data', keep).off('end', end).off('close', breakOff)
       void discard(stream, limitBytes * patience).then(() => reject(tooLarge(limitBytes)))
     }
-    const end = (): void => resolve(Buffer.concat(chunks, length))
-    stream.on('data', keep).on('end', end)
-    stream.on('error', () => reject(brokenOff())).on('close', () => reject(brokenOff()))
+    stream.on('data', keep).on('end', end).on('close', breakOff).on('error', breakOff)
   })
 }
 

@@ -75,6 +75,7 @@ export function sendError(
     void reply.header('retry-after', String(seconds))
   }
   if (status === 401) void reply.header('www-authenticate', 'Bearer realm="freshet"')
+  if (status === 405) void reply.header('allow', String(error.details['allowed']))
   const answer = answerFor(error, request.id)
   return reply.code(status).type('application/json; charset=utf-8').send(answer)
 }

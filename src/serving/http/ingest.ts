@@ -3,20 +3,17 @@
  * its neighbours; those that are good are appended together, all or none.
  */
 import { ServiceError } from '../../base/errors.ts'
-import type { ErrorCode } from '../../base/errors.ts'
 import { parseEvent } from '../../stream/event-schema.ts'
+import type { EventRejection, ParsedEvent } from '../../stream/event-schema.ts'
 import type { Event } from '../../stream/event.ts'
 import type { ServerDependencies } from './dependencies.ts'
 import type { Call } from './route.ts'
 import type { Written } from './schemas.ts'
 import type { HttpSettings } from './settings.ts'
 
-export interface Rejection {
+export interface Rejection extends EventRejection {
   /** Place in the request, from 0; of NDJSON, blank lines are not counted. */
   readonly index: number
-  readonly code: ErrorCode
-  readonly path: string
-  readonly message: string
 }
 
 /** What has become of a request's events so far. */
@@ -52,7 +49,8 @@ export class Ingest {
   }
 
   /**
-   * Adds to `tally` what becomes of `values`; resolves when the accepted ones are durable. With an
+   * Adds to `tally` what becomes of `values`, of which a `ServiceError` is rejected as it is; resolves
+   * when the accepted ones are durable. With an
    * idempotency key an event that has no id of its own gets one from it, so a repeated request counts
    * once.
    */
@@ -62,9 +60,9 @@ export class Ingest {
       const index = tally.received
       tally.received += 1
       const wire = idempotencyKey === undefined ? value : named(value, `${idempotencyKey}#${index}`)
-      const parsed = value instanceof ServiceError ? value : this.#parse(wire)
-      if (parsed instanceof ServiceError) this.#reject(tally, index, parsed)
-      else events.push(parsed)
+      const parsed = this.#parse(wire)
+      if ('error' in parsed) this.#reject(tally, index, parsed.error)
+      else events.push(parsed.event)
     }
     if (events.length === 0) return
     tally.offset = await this.#append(events)
@@ -107,30 +105,38 @@ export class Ingest {
     return last
   }
 
-  #parse(value: unknown): Event | ServiceError {
-    const { futureSkewMs } = this.#settings
+  #parse(value: unknown): ParsedEvent {
+    if (value instanceof ServiceError) {
+      const { code, message, details } = value
+      const path = String(details['path'] ?? 'event')
+      return { error: { code, path, message: String(details['reason'] ?? message) } }
+    }
     const now = this.#dependencies.clock.now()
-    const parsed = parseEvent(value, { now, maxFutureMs: futureSkewMs })
-    if ('event' in parsed) return parsed.event
-    const { path, message } = parsed.error
-    return new ServiceError('EVENT_INVALID', { path, reason: message })
+    return parseEvent(value, { now, maxFutureMs: this.#settings.futureSkewMs })
   }
 
-  #reject(tally: Tally, index: number, { code, message, details }: ServiceError): void {
-    this.#dependencies.metrics.countRejected(code)
-    if (tally.rejected.length >= listedRejections) {
-      tally.unlisted = (tally.unlisted ?? 0) + 1
-      return
-    }
-    tally.rejected.push({ index, code, path: String(details['path'] ?? ''), message })
+  #reject(tally: Tally, index: number, rejection: EventRejection): void {
+    this.#dependencies.metrics.countRejected(rejection.code)
+    if (tally.rejected.length < listedRejections) tally.rejected.push({ index, ...rejection })
+    else tally.unlisted = (tally.unlisted ?? 0) + 1
   }
 }
 
-export const asError = (rejection: Rejection | undefined): ServiceError =>
-  new ServiceError('EVENT_INVALID', {
-    path: rejection?.path ?? '',
-    reason: rejection?.message ?? 'not an event',
-  })
+/** A request that is a single event fails as the event does. */
+export function asError(rejection: EventRejection | undefined): ServiceError {
+  const { code, path, message } = rejection ?? { code: 'EVENT_INVALID', path: 'event', message: '' }
+  return new ServiceError(code, { path, reason: message })
+}
+
+/** For a value that may be refused before it is an event: `accept` rejects it with the error. */
+export function valueOrError(make: () => unknown): unknown {
+  try {
+    return make()
+  } catch (error) {
+    if (error instanceof ServiceError) return error
+    throw error
+  }
+}
 
 const named = (value: unknown, eventId: string): unknown =>
   typeof value === 'object' && value !== null && !('eventId' in value)

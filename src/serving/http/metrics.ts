@@ -9,8 +9,8 @@ import type { JobRun } from '../../jobs/scheduler.ts'
 import { familyText, histogramText } from './exposition.ts'
 import { familiesOf, histogramsOf } from './metrics-snapshot.ts'
 import type { MetricsSnapshot } from './metrics-snapshot.ts'
-import { addEventLoopMetrics, addProcessMetrics } from './process-metrics.ts'
-import type { EventLoopView } from './process-metrics.ts'
+import { addLoadMetrics, addProcessMetrics } from './process-metrics.ts'
+import type { LoadView } from './process-metrics.ts'
 
 export interface AnsweredRequest {
   /** The pattern, never the path: ids must not become labels. */
@@ -87,9 +87,9 @@ export class Metrics {
     this.#source = source
   }
 
-  /** Called once, by the server that watches the event loop. */
-  watch(eventLoop: EventLoopView): void {
-    addEventLoopMetrics(this.#registry, eventLoop)
+  /** Called once, by the server that has the load. */
+  watch(load: LoadView): void {
+    addLoadMetrics(this.#registry, load)
   }
 
   countRequest({ route, method, status, seconds }: AnsweredRequest): void {

@@ -10,7 +10,7 @@ export type JsonSchema = Readonly<Record<string, unknown>>
 
 export interface Part<Value> {
   /** Throws `REQUEST_INVALID` with the path of the first fault. */
-  parse(value: unknown): Value
+  readonly parse: (value: unknown) => Value
   /** Absent: there is no such part. */
   readonly schema: JsonSchema | undefined
 }
@@ -34,7 +34,15 @@ export function part<Schema extends z.ZodType>(
 }
 
 export function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): JsonSchema {
-  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: 'any' })
+  const { $schema: _, ...rest } = z.toJSONSchema(schema, {
+    io,
+    unrepresentable: 'any',
+    // That an integer is one that JavaScript can count to is of no interest to a reader.
+    override: ({ jsonSchema: made }) => {
+      if (made.minimum === Number.MIN_SAFE_INTEGER) delete made.minimum
+      if (made.maximum === Number.MAX_SAFE_INTEGER) delete made.maximum
+    },
+  })
   return rest
 }
 
@@ -65,7 +73,7 @@ export const numberText = <Schema extends z.ZodType<number, number>>(
 ): z.ZodType<z.output<Schema>, string> =>
   z
     .string()
-    .regex(/^-?\d{1,15}(\.\d{1,15})?$/, 'not a number')
+    .regex(/^-?\d{1,32}(\.\d{1,32})?$/, 'not a decimal number')
     .transform(Number)
     .pipe(schema)
 

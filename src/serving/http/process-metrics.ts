@@ -4,7 +4,10 @@ import { performance } from 'node:perf_hooks'
 import { Counter, Gauge } from 'prom-client'
 import type { Registry } from 'prom-client'
 
-export interface EventLoopView {
+/** What the server knows of its load. */
+export interface LoadView {
+  /** Under way. */
+  readonly requests: number
   /** How late timers are, averaged. */
   readonly delayMs: number
   /** The latest since it was last asked. */
@@ -58,7 +61,15 @@ export function addProcessMetrics(registry: Registry): void {
   })
 }
 
-export function addEventLoopMetrics(registry: Registry, view: EventLoopView): void {
+export function addLoadMetrics(registry: Registry, view: LoadView): void {
+  const requests = new Gauge({
+    name: 'freshet_http_in_flight_requests',
+    help: 'Requests under way',
+    registers: [registry],
+    collect: (): void => {
+      requests.set(view.requests)
+    },
+  })
   const delay = new Gauge({
     name: 'freshet_eventloop_delay_seconds',
     help: 'How late timers are: averaged, and the latest since the last scrape',

@@ -59,12 +59,14 @@ export interface Route<Path, Query, Body> {
   handle(inputs: Inputs<Path, Query, Body>, call: Call): unknown
 }
 
-const idempotencyKey = part(
+const keyHeader = part(
   'header',
-  z
-    .string()
-    .regex(/^[\x21-\x7e]{1,200}$/, 'not 1 to 200 visible ASCII characters')
-    .optional(),
+  z.object({
+    'idempotency-key': z
+      .string()
+      .regex(/^[\x21-\x7e]{1,200}$/, 'not 1 to 200 visible ASCII characters')
+      .optional(),
+  }),
 )
 
 const errorSchema = jsonSchema(errorAnswer, 'output')
@@ -106,13 +108,13 @@ function handlerOf<Path, Query, Body>(
 
 const callOf = (request: FastifyRequest, reply: FastifyReply): Call => ({
   requestId: request.id,
-  idempotencyKey: idempotencyKey.parse(request.headers['idempotency-key']),
+  idempotencyKey: keyHeader.parse(request.headers)['idempotency-key'],
   status: (code) => void reply.code(code),
   type: (mediaType) => void reply.type(mediaType),
 })
 
 function documentation(route: Route<unknown, unknown, unknown>): object {
-  const { summary, tag, path, query, body, answers, scope } = route
+  const { summary, tag, path, query, body, answers, scope, ndjson } = route
   const successes = Object.entries(answers ?? {}).map(([status, schema]): [string, JsonSchema] => [
     status,
     { description: schema.description ?? summary, ...jsonSchema(schema, 'output') },
@@ -123,6 +125,7 @@ function documentation(route: Route<unknown, unknown, unknown>): object {
     ...(path.schema === undefined ? {} : { params: path.schema }),
     ...(query.schema === undefined ? {} : { querystring: query.schema }),
     ...(body.schema === undefined ? {} : { body: body.schema }),
+    ...(ndjson === true ? { consumes: ['application/json', 'application/x-ndjson'] } : {}),
     ...(scope === undefined ? {} : { security: [{ apiKey: [scope] }] }),
     ...(answers === undefined
       ? {}

@@ -1,30 +1,39 @@
 /** Schemas that more than one route needs. */
 import * as z from 'zod'
 
+import { eventLimits } from '../../stream/event-schema.ts'
 import { part } from './parts.ts'
-
-const encoder = new TextEncoder()
 
 /** An id: any characters, "/" and emoji too, 1 to 256 bytes of UTF-8. */
 export const id = z
   .string()
-  .min(1)
-  .refine((text) => text.length <= 256 && text.isWellFormed() && byteLength(text) <= 256, {
-    message: 'not 1 to 256 bytes of UTF-8',
+  .refine((text) => text !== '' && text.isWellFormed() && fits(text), {
+    message: `not 1 to ${eventLimits.idBytes} bytes of UTF-8`,
   })
-  .meta({ maxLength: 256 })
+  .meta({ minLength: 1, maxLength: eventLimits.idBytes })
 
-const byteLength = (text: string): number =>
-  text.length * 3 <= 256 ? text.length : encoder.encode(text).length
+const fits = (text: string): boolean =>
+  text.length <= eventLimits.idBytes && Buffer.byteLength(text) <= eventLimits.idBytes
 
-const featureName = z.string().min(1).max(64)
-const featureText = z.string().max(1024)
+const featureText = z.string().max(eventLimits.textLength)
 
 /** Named values that a model can encode. */
-export const features = z.record(
-  featureName,
-  z.union([featureText, z.number(), z.array(featureText).max(256), z.array(z.number()).max(4096)]),
-)
+export const features = z
+  .record(
+    z.string().min(1).max(eventLimits.nameBytes),
+    z.union([
+      featureText,
+      z.number(),
+      z.array(featureText).max(eventLimits.listLength),
+      z.array(z.number()).max(eventLimits.listLength),
+    ]),
+  )
+  .refine((fields) => Object.keys(fields).length <= eventLimits.fields, {
+    message: `more than ${eventLimits.fields} features`,
+  })
+
+/** As an answer has them: checked when they came in, so written as they are. */
+export const knownFeatures = z.record(z.string(), z.unknown()).describe('named values')
 
 /** Any JSON under each name. */
 export const attributes = z.record(z.string().min(1).max(256), z.unknown())

@@ -7,7 +7,7 @@ import * as z from 'zod'
 import { ServiceError } from '../../../base/errors.ts'
 import type { RouteParts } from '../app.ts'
 import { lines, parseJson } from '../body.ts'
-import { asError, emptyTally } from '../ingest.ts'
+import { asError, emptyTally, valueOrError } from '../ingest.ts'
 import type { Ingest, Tally } from '../ingest.ts'
 import { none } from '../parts.ts'
 import type { Part } from '../parts.ts'
@@ -97,7 +97,7 @@ async function acceptLines(stream: Readable, call: Call, context: Context): Prom
   const limits = { bodyBytes: settings.ndjsonLimitBytes, lineBytes: settings.bodyLimitBytes }
   const tally = emptyTally()
   const accept = async (pending: readonly Buffer[]): Promise<void> => {
-    const values = pending.map((line) => parseLine(line))
+    const values = pending.map((line) => valueOrError(() => parseJson(line)))
     await ingest.accept(values, tally, call.idempotencyKey)
   }
   try {
@@ -123,16 +123,6 @@ function checkCount(received: number, { maxEventsPerRequest }: HttpSettings): vo
   const limit = maxEventsPerRequest * 10
   if (received <= limit) return
   throw new ServiceError('REQUEST_INVALID', { path: 'body', reason: `more than ${limit} lines` })
-}
-
-/** A line that is no JSON is a rejected event like any other. */
-function parseLine(line: Buffer): unknown {
-  try {
-    return parseJson(line)
-  } catch (error) {
-    if (error instanceof ServiceError) return error
-    throw error
-  }
 }
 
 /** Judged event by event, not as a whole. */

@@ -4,10 +4,11 @@ import * as z from 'zod'
 
 import { ServiceError } from '../../../base/errors.ts'
 import type { RouteParts } from '../app.ts'
-import { emptyTally } from '../ingest.ts'
+import { emptyTally, valueOrError } from '../ingest.ts'
 import { none, numberText, part } from '../parts.ts'
+import type { Part } from '../parts.ts'
 import { addRoute } from '../route.ts'
-import { attributes, features, id, idPath, time, written } from '../schemas.ts'
+import { attributes, features, id, idPath, knownFeatures, time, written } from '../schemas.ts'
 import { accepted } from './events.ts'
 
 const itemFields = {
@@ -26,7 +27,7 @@ const itemBody = part('body', z.strictObject(itemFields))
 const item = z
   .object({
     id: z.string(),
-    features,
+    features: knownFeatures,
     attributes,
     hidden: z.boolean(),
     expiresAt: time.optional(),
@@ -124,7 +125,6 @@ function addWrites(app: FastifyInstance, { ingest }: RouteParts): void {
 }
 
 function addBulk(app: FastifyInstance, { ingest, settings }: RouteParts): void {
-  const bulkItem = z.strictObject({ id, ...itemFields })
   addRoute(app, {
     method: 'POST',
     url: '/v1/items',
@@ -133,19 +133,27 @@ function addBulk(app: FastifyInstance, { ingest, settings }: RouteParts): void {
     scope: 'write',
     path: none,
     query: none,
-    body: part('body', z.array(bulkItem).min(1).max(settings.maxEventsPerRequest)),
+    body: bulkBody(settings.maxEventsPerRequest),
     answers: { 202: accepted },
     handle: async ({ body }, call) => {
       const tally = emptyTally()
-      const wires = body.map(({ id: itemId, ...fields }) => ({
-        ...fields,
-        kind: 'item',
-        mode: 'replace',
-        itemId,
-      }))
+      const wires = body.map((one) => valueOrError(() => bulkWire(one)))
       await ingest.accept(wires, tally, call.idempotencyKey)
       if (tally.offset !== undefined) await ingest.visible(tally.offset)
       return tally
     },
   })
+}
+
+const bulkItem = part('body', z.strictObject({ id, ...itemFields }))
+
+/** Only the list is parsed as a whole: one bad item must not reject its neighbours. */
+const bulkBody = (limit: number): Part<unknown[]> => ({
+  parse: part('body', z.array(z.unknown()).max(limit)).parse,
+  schema: { type: 'array', items: bulkItem.schema, maxItems: limit },
+})
+
+function bulkWire(value: unknown): object {
+  const { id: itemId, ...fields } = bulkItem.parse(value)
+  return { ...fields, kind: 'item', mode: 'replace', itemId }
 }

@@ -6,14 +6,14 @@ import { ServiceError } from '../../../base/errors.ts'
 import type { RouteParts } from '../app.ts'
 import { none, part } from '../parts.ts'
 import { addRoute } from '../route.ts'
-import { features, idPath, time, written } from '../schemas.ts'
+import { features, idPath, knownFeatures, time, written } from '../schemas.ts'
 
 const userBody = part('body', z.strictObject({ features: features.optional() }))
 
 const user = z
   .object({
     id: z.string(),
-    features,
+    features: knownFeatures,
     history: z
       .array(z.object({ itemId: z.string(), type: z.string(), timestamp: time }))
       .describe('distinct items, newest first'),

@@ -1,0 +1,187 @@
+import { expect, test } from 'vitest'
+
+import { noon, openHttp } from '../../support/http-service.ts'
+
+const path = (id: string): string => `/v1/items/${encodeURIComponent(id)}`
+
+test('an item that was put is there at once', async () => {
+  await using http = await openHttp()
+  const item = {
+    features: { category: ['a', 'b'], price: 9.5 },
+    attributes: { title: { en: 'T' } },
+  }
+  const written = await http.call('PUT', '/v1/items/i', item)
+  expect(written).toMatchObject({ status: 200, body: { id: 'i', offset: '0', visible: true } })
+  expect(await http.call('GET', '/v1/items/i')).toMatchObject({
+    status: 200,
+    body: { id: 'i', ...item, hidden: false, firstSeenAt: noon, lastTouchedAt: noon },
+  })
+})
+
+test('put replaces, patch changes the named fields', async () => {
+  await using http = await openHttp()
+  await http.call('PUT', '/v1/items/i', { features: { a: 1, b: 2 }, attributes: { t: 1 } })
+  await http.call('PATCH', '/v1/items/i', { features: { a: 3 } })
+  expect((await http.call('GET', '/v1/items/i')).body.features).toEqual({ a: 3, b: 2 })
+  await http.call('PUT', '/v1/items/i', { features: { c: 4 } })
+  expect((await http.call('GET', '/v1/items/i')).body).toMatchObject({
+    features: { c: 4 },
+    attributes: {},
+  })
+})
+
+test.each(['a/b', '😀', 'ä ö', 'a%2Fb', 'x?y#z', '\u0000', 'é'.repeat(128), '%', ':id', '*'])(
+  'an item may be called %j',
+  async (id) => {
+    await using http = await openHttp()
+    expect((await http.call('PUT', path(id), {})).body).toMatchObject({ id })
+    expect((await http.call('GET', path(id))).body).toMatchObject({ id })
+    expect((await http.call('GET', `${path(id)}/similar`)).status).toBe(200)
+    await http.call('DELETE', path(id))
+    expect((await http.call('GET', path(id))).status).toBe(404)
+  },
+)
+
+test.each([
+  ['257 bytes', 'x'.repeat(257), 400],
+  ['258 bytes in 129 characters', 'é'.repeat(129), 400],
+  ['nothing', '', 400],
+])('an item may not be called with %s', async (_, id, status) => {
+  await using http = await openHttp()
+  const answer = await http.call('PUT', path(id), {})
+  expect(answer.status).toBe(status)
+  expect(answer.body.error.code).toBe('REQUEST_INVALID')
+})
+
+test('a path that is not percent-encoded UTF-8 is refused', async () => {
+  await using http = await openHttp()
+  for (const bad of ['%ff', '%E0%A4%A', '%zz']) {
+    const { status, body, headers } = await http.call('GET', `/v1/items/${bad}`)
+    expect([bad, status, body.error.code]).toEqual([bad, 400, 'HTTP_MALFORMED'])
+    expect(headers['x-content-type-options']).toBe('nosniff')
+  }
+})
+
+test('an item that is not there is 404, and deleting it is no error', async () => {
+  await using http = await openHttp()
+  expect((await http.call('GET', '/v1/items/none')).body.error).toMatchObject({
+    code: 'ITEM_UNKNOWN',
+    details: { itemId: 'none' },
+  })
+  expect((await http.call('DELETE', '/v1/items/none')).status).toBe(200)
+})
+
+test.each([
+  [{ features: { a: true } }, 'features.a'],
+  [{ features: { a: null } }, 'features.a'],
+  [{ features: 'a' }, 'features'],
+  [{ attributes: [] }, 'attributes'],
+  [{ hidden: 'yes' }, 'hidden'],
+  [{ expiresAt: 'tomorrow' }, 'expiresAt'],
+  [{ itemId: 'other' }, 'itemId'],
+  [{ kind: 'deleteUser' }, 'kind'],
+  [[], 'body'],
+  [undefined, 'body'],
+])('an item that is %j is refused at %s', async (body, at) => {
+  await using http = await openHttp()
+  const answer = await http.call('PUT', '/v1/items/i', body)
+  expect(answer.status).toBe(400)
+  expect(answer.body.error.details['path']).toBe(at)
+  expect(http.service.events).toHaveLength(0)
+})
+
+test('a write that is durable but not yet visible says so', async () => {
+  await using http = await openHttp()
+  http.service.paused = true
+  const { status, body } = await http.call('PUT', '/v1/items/i', {})
+  expect([status, body.visible]).toEqual([200, false])
+})
+
+test('a put with an idempotency key that is repeated counts once', async () => {
+  await using http = await openHttp()
+  const key = { 'idempotency-key': 'k' }
+  await http.call('PUT', '/v1/items/i', { features: { a: 1 } }, key)
+  await http.call('PUT', '/v1/items/i', { features: { a: 2 } })
+  await http.call('PUT', '/v1/items/i', { features: { a: 1 } }, key)
+  expect((await http.call('GET', '/v1/items/i')).body.features).toEqual({ a: 2 })
+})
+
+test('many items are put at once', async () => {
+  await using http = await openHttp()
+  const items = Array.from({ length: 250 }, (_, i) => ({ id: `i${i}`, features: { n: i } }))
+  const { status, body } = await http.call('POST', '/v1/items', items)
+  expect(status).toBe(202)
+  expect(body).toEqual({ accepted: 250, rejected: [], offset: '249' })
+  expect(http.service.facts.catalogue.size).toBe(250)
+})
+
+test('one bad item of many is refused by its place', async () => {
+  await using http = await openHttp()
+  const { status, body } = await http.call('POST', '/v1/items', [
+    { id: 'a' },
+    { id: 'b', features: { x: {} } },
+    { id: 'c', price: 7 },
+  ])
+  expect(status).toBe(202)
+  expect(body).toMatchObject({
+    accepted: 1,
+    rejected: [
+      { index: 1, path: 'features.x' },
+      { index: 2, path: 'price' },
+    ],
+  })
+})
+
+test('the catalogue is walked page by page, each item once', async () => {
+  await using http = await openHttp()
+  const items = Array.from({ length: 25 }, (_, i) => ({ id: `i${i}` }))
+  await http.call('POST', '/v1/items', items)
+  const seen: string[] = []
+  let cursor: string | undefined
+  do {
+    const query = cursor === undefined ? '' : `&cursor=${cursor}`
+    const { body } = await http.call('GET', `/v1/items?limit=10${query}`)
+    seen.push(...body.items.map(({ id }: { id: string }) => id))
+    cursor = body.next
+  } while (cursor !== undefined)
+  expect(seen.toSorted()).toEqual(items.map(({ id }) => id).toSorted())
+})
+
+test.each([
+  'limit=0',
+  'limit=1001',
+  'limit=x',
+  'limit=NaN',
+  'limit=1&limit=2',
+  'cursor=x',
+  'odd=1',
+])('a page with %s is refused', async (query) => {
+  await using http = await openHttp()
+  const { status, body } = await http.call('GET', `/v1/items?${query}`)
+  expect(status).toBe(400)
+  expect(body.error.details['path']).toBe(query.split('=')[0])
+})
+
+test('a user that was put is there at once, with what it had', async () => {
+  await using http = await openHttp()
+  await http.call('PUT', '/v1/users/u%2F1', { features: { age: 7 } })
+  await http.call('POST', '/v1/events', { userId: 'u/1', itemId: 'i', type: 'click' })
+  expect((await http.call('GET', '/v1/users/u%2F1')).body).toEqual({
+    id: 'u/1',
+    features: { age: 7 },
+    history: [{ itemId: 'i', type: 'click', timestamp: noon }],
+    seen: 1,
+  })
+  await http.call('PATCH', '/v1/users/u%2F1', { features: { city: 'x' } })
+  expect((await http.call('GET', '/v1/users/u%2F1')).body.features).toEqual({ age: 7, city: 'x' })
+})
+
+test('a user that was deleted is gone', async () => {
+  await using http = await openHttp()
+  await http.call('PUT', '/v1/users/u', {})
+  expect((await http.call('DELETE', '/v1/users/u')).body.visible).toBe(true)
+  expect((await http.call('GET', '/v1/users/u')).body.error).toMatchObject({
+    code: 'USER_UNKNOWN',
+    details: { userId: 'u' },
+  })
+})
