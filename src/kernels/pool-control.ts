@@ -1,8 +1,7 @@
 /**
  * The memory through which a pool and its workers speak: a call is written, then the generation goes
- * up; each worker does its share and counts down `remaining`. Whoever waits spins a
- * little first, because the next call of a training step is usually that near, and then
- * sleeps.
+ * up; each worker does its share and counts down `remaining`. Whoever waits spins a little first,
+ * because the next call of a training step is usually that near, and then sleeps.
  *
  * All atomics are in one order: a sleeper registers before it looks at the word for the last time,
  * and the waker looks for sleepers after it has changed the word, so no wake-up is missed. What is
