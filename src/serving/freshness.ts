@@ -12,15 +12,16 @@ export type FreshnessStage = 'fact' | 'parameter' | 'index'
 /** Interactions that may wait for their parameters. */
 const maxWaiting = 1 << 16
 
-interface Waiting {
+/** An event that is folded. */
+export interface Folded {
   readonly partition: number
   readonly offset: string
   readonly acceptedAt: number
 }
 
-/** Deltas whose touched items are not all embedded, with what they taught. */
-interface Applied {
-  /** All embedded when so many touched items have been. */
+/** Events that were learned from, whose items are not all embedded yet. */
+interface Learned {
+  /** They are when so many touched items have been, since start. */
   readonly mark: number
   readonly acceptedAt: readonly number[]
 }
@@ -32,8 +33,11 @@ export class Freshness {
     index: new DurationHistogram(),
   }
   readonly #compare: (a: string, b: string) => number
-  #waiting: Waiting[] = []
-  readonly #applied: Applied[] = []
+  #waiting: Folded[] = []
+  readonly #learned: Learned[] = []
+  /** Of the last delta, with the mark it came with. */
+  #watermark: Watermark = { offsets: {}, acceptedAt: 0 }
+  #mark = 0
   #skipped = 0
 
   /** `compare`: the order of offsets, of the log. */
@@ -46,32 +50,30 @@ export class Freshness {
     return this.#skipped
   }
 
-  /** An event is folded at `now`. Interactions wait for their parameters. */
-  folded(event: Waiting, isInteraction: boolean, now: number): void {
+  /** An event is folded at `now`. */
+  folded(event: Folded, isInteraction: boolean, now: number): void {
     this.#add('fact', now - event.acceptedAt)
     if (!isInteraction) return
-    if (this.#waiting.length < maxWaiting) this.#waiting.push(event)
+    // The trainer may have been faster than the fold.
+    if (this.#isLearned(event)) this.#teach([event], now)
+    else if (this.#waiting.length < maxWaiting) this.#waiting.push(event)
     else this.#skipped += 1
   }
 
-  /** Parameters that have learned up to the watermark are applied; `mark`: see `Applied`. */
-  learned({ offsets }: Watermark, mark: number, now: number): void {
-    const isLearned = ({ partition, offset }: Waiting): boolean => {
-      const next = offsets[partition]
-      return next !== undefined && this.#compare(offset, next) < 0
-    }
-    const learned = this.#waiting.filter(isLearned)
+  /** Parameters that have learned up to the watermark are applied; `mark`: touched items so far. */
+  learned(watermark: Watermark, mark: number, now: number): void {
+    this.#watermark = watermark
+    this.#mark = mark
+    const learned = this.#waiting.filter((event) => this.#isLearned(event))
     if (learned.length === 0) return
-    this.#waiting = this.#waiting.filter((event) => !isLearned(event))
-    const acceptedAt = learned.map((event) => event.acceptedAt)
-    for (const at of acceptedAt) this.#add('parameter', now - at)
-    this.#applied.push({ mark, acceptedAt })
+    this.#waiting = this.#waiting.filter((event) => !this.#isLearned(event))
+    this.#teach(learned, now)
   }
 
   /** So many touched items have been embedded since start. */
   embedded(mark: number, now: number): void {
-    while (this.#applied.length > 0 && this.#applied[0].mark <= mark) {
-      const [{ acceptedAt }] = this.#applied.splice(0, 1)
+    while (this.#learned.length > 0 && this.#learned[0].mark <= mark) {
+      const [{ acceptedAt }] = this.#learned.splice(0, 1)
       for (const at of acceptedAt) this.#add('index', now - at)
     }
   }
@@ -79,6 +81,17 @@ export class Freshness {
   /** Forgets what was measured, not what waits. */
   reset(): void {
     for (const stage of Object.values(this.stages)) stage.reset()
+  }
+
+  #isLearned({ partition, offset }: Folded): boolean {
+    const next = this.#watermark.offsets[partition]
+    return next !== undefined && this.#compare(offset, next) < 0
+  }
+
+  #teach(events: readonly Folded[], now: number): void {
+    const acceptedAt = events.map((event) => event.acceptedAt)
+    for (const at of acceptedAt) this.#add('parameter', now - at)
+    this.#learned.push({ mark: this.#mark, acceptedAt })
   }
 
   #add(stage: FreshnessStage, ms: number): void {
