@@ -56,6 +56,7 @@ const table = {
     text: 'log segment {segment} is damaged at byte {byte}: {reason}',
   },
   LOG_UNREADABLE: { status: 500, retryable: false, text: 'cannot use {path}: {reason}' },
+  RECORDING_COLUMNS: { status: 400, retryable: false, text: 'the columns are unclear: {reason}' },
   REQUEST_INVALID: {
     status: 400,
     retryable: false,

@@ -146,6 +146,23 @@ export class BatchJournal {
     this.#first = first
   }
 
+  /**
+   * The next entry gets the number `sequence`. Entries from there on are forgotten: they speak of events that
+   * the log has lost. If there are none up to there either, the journal begins anew.
+   */
+  restartAt(sequence: number): void {
+    const kept = sequence >= this.#first && sequence <= this.#next
+    const entries = kept ? this.entries(this.#first).slice(0, sequence - this.#first) : []
+    this.#first = kept ? this.#first : sequence
+    this.#begin(this.#file, this.#first)
+    this.#writer.reset()
+    for (const entry of entries) encode(this.#writer, entry)
+    this.#write(this.#file, this.#writer.peek(), fileHeaderBytes)
+    this.#bytes = fileHeaderBytes + this.#writer.length
+    this.#next = sequence
+    this.sync()
+  }
+
   /** Makes everything written survive a power cut. */
   sync(): void {
     fsyncSync(this.#file)
