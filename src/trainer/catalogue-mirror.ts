@@ -123,11 +123,10 @@ export class CatalogueMirror {
 
 /** Whether a candidate's vector depends on no weights and on no rows but its own. */
 function hasRowsOfItsOwn({ candidate }: ModelSpec): boolean {
-  const isOwn = ({ kind }: FeatureSpec): boolean => kind === 'id'
   return (
     candidate.layers.length === 0 &&
     candidate.combine === 'concat' &&
-    candidate.features.every(isOwn)
+    candidate.features.every(({ kind }) => kind === 'id')
   )
 }
 

@@ -108,14 +108,23 @@ export class CheckpointStore {
     }
   }
 
-  /** The newest one that is whole; those newer than it are handed to `damaged`. */
-  newest(damaged: (found: DamagedCheckpoint) => void): Checkpoint | undefined {
+  /**
+   * The newest one that is whole and that `refuse` gives no reason against; those newer than it are
+   * handed to `passedOver`.
+   */
+  newest(
+    passedOver: (found: DamagedCheckpoint) => void,
+    refuse: (header: CheckpointHeader) => string | undefined = () => undefined,
+  ): Checkpoint | undefined {
     for (const sequence of this.sequences().toReversed()) {
       const directory = join(this.#options.directory, nameOf(sequence))
       try {
-        return readCheckpoint(directory)
+        const found = readCheckpoint(directory)
+        const reason = refuse(found)
+        if (reason === undefined) return found
+        passedOver({ directory, reason })
       } catch (error) {
-        damaged({ directory, reason: String(error) })
+        passedOver({ directory, reason: String(error) })
       }
     }
     return undefined
@@ -193,7 +202,7 @@ async function writePart(directory: string, part: CheckpointPart): Promise<FileE
 type File = Awaited<ReturnType<typeof open>>
 
 async function writeAll(file: File, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const { bytesWritten } = await file.write(bytes, at)
     at += bytesWritten
   }
@@ -212,13 +221,18 @@ async function writeManifest(directory: string, body: ManifestBody): Promise<voi
 
 async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, 'r')
-  await handle.sync().finally(() => handle.close())
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
 }
 
 /** Throws a plain error that says what is wrong: the caller reports it. */
 function readManifest(directory: string): ManifestBody {
   const text = readFileSync(join(directory, manifestFile), 'utf8')
-  const { crc, body } = JSON.parse(text) as { crc: number; body: ManifestBody }
+  // The checksum vouches for the shape: nobody else writes one.
+  const { crc, body }: { crc: number; body: ManifestBody } = JSON.parse(text)
   if (crc32(JSON.stringify(body)) !== crc) throw new Error('the manifest fails its checksum')
   if (body.format !== formatName || body.version !== formatVersion) {
     throw new Error(`format ${body.format} ${body.version} is not ${formatName} ${formatVersion}`)
@@ -266,7 +280,7 @@ function* readChunks(path: string): Generator<Uint8Array> {
     const length = new Uint8Array(4)
     while (readSync(file, length) === 4) {
       const chunk = new Uint8Array(new DataView(length.buffer).getUint32(0, true))
-      for (let at = 0; at < chunk.length; ) at += readSync(file, chunk, at, chunk.length - at, null)
+      for (let at = 0; at < chunk.length;) at += readSync(file, chunk, at, chunk.length - at, null)
       yield chunk
     }
   } finally {

@@ -4,6 +4,7 @@
  * coalesced.
  */
 import type { Keys } from '../base/keys.ts'
+import type { TableChanges } from '../embedding/embedding-table.ts'
 import type { MemoryTable } from '../embedding/memory-table.ts'
 import type { TwoTower } from '../model/two-tower.ts'
 import type { Delta, TableDelta, Watermark } from '../sync/delta.ts'
@@ -42,9 +43,9 @@ export class DeltaSource {
   /** What has changed since the last call. */
   take(stamp: DeltaStamp): Delta {
     const { model, tables } = this.#options
-    const changes = [...tables].map(([name, table]) => ({ name, table, ...table.takeChanges() }))
+    const changes = [...tables].map(([name, table]) => ({ name, table, rows: table.takeChanges() }))
     // Removals beyond a table's memory: the reader starts from nothing and asks for the rest.
-    if (changes.some(({ resync }) => resync)) return this.#restart(stamp)
+    if (changes.some(({ rows }) => rows.resync)) return this.#restart(stamp)
     const weights = stamp.modelVersion === this.#version ? {} : { weights: model.weights() }
     this.#version = stamp.modelVersion
     this.#sequence += 1
@@ -53,8 +54,8 @@ export class DeltaSource {
       base: this.#sequence - 1,
       ...stamp,
       tables: changes
-        .filter(({ changed, removed }) => changed.length + removed.length > 0)
-        .map(({ name, table, changed, removed }) => tableDelta(name, table, changed, removed)),
+        .filter(({ rows }) => rows.changed.length + rows.removed.length > 0)
+        .map(({ name, table, rows }) => tableDelta(name, table, rows)),
       ...weights,
     }
   }
@@ -83,10 +84,10 @@ export class DeltaSource {
   }
 }
 
-// oxlint-disable-next-line max-params -- the two lists of a table's changes
-function tableDelta(name: string, table: MemoryTable, changed: Keys, removed: Keys): TableDelta {
+function tableDelta(name: string, table: MemoryTable, rows: TableChanges): TableDelta {
   const { dim } = table.spec
-  const vectors = new Float32Array((changed.length / 2) * dim)
-  table.find(changed, vectors)
-  return { table: name, dim, keys: changed, vectors, removed }
+  const { changed: keys, removed } = rows
+  const vectors = new Float32Array((keys.length / 2) * dim)
+  table.find(keys, vectors)
+  return { table: name, dim, keys, vectors, removed }
 }

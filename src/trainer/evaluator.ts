@@ -8,12 +8,7 @@ import type { ByteReader, ByteWriter } from '../base/bytes.ts'
 import type { Example } from '../stream/example.ts'
 import { type Boosts, CoVisitation } from './co-visitation.ts'
 import type { Ranker, RankRequest } from './ranker.ts'
-import {
-  meanRank,
-  RankingMetrics,
-  type RankingReport,
-  RankingWindow,
-} from './ranking-metrics.ts'
+import { meanRank, RankingMetrics, type RankingReport, RankingWindow } from './ranking-metrics.ts'
 import type { EvaluationOptions } from './trainer-config.ts'
 
 const rankings = ['model', 'recentlyPopular', 'coVisitation'] as const
@@ -91,7 +86,9 @@ export class Evaluator {
     for (let i = 0; i < due.length; i += 1) {
       const rank = byScore[i]
       const coVisited =
-        byCount[i] === Infinity ? Infinity : this.#coVisitationRank(due[i], requests[i], ranker, total)
+        byCount[i] === Infinity
+          ? Infinity
+          : this.#coVisitationRank(due[i], requests[i], ranker, total)
       this.#add('model', rank)
       this.#add('recentlyPopular', byCount[i])
       this.#add('coVisitation', coVisited)
@@ -145,7 +142,10 @@ export class Evaluator {
     this.#windows[ranking].add(rank)
   }
 
-  #addToCohorts({ query, item, isNewUser, isNewItem, itemInteractions }: Example, rank: number): void {
+  #addToCohorts(
+    { query, item, isNewUser, isNewItem, itemInteractions }: Example,
+    rank: number,
+  ): void {
     const isCold = query.history.length === 0
     const isKnown = itemInteractions > 0
     if (isNewUser) this.#cohorts.newUser.add(rank)

@@ -13,7 +13,6 @@ import { type TableKeys, TwoTower } from '../model/two-tower.ts'
 import type { Event } from '../stream/event.ts'
 import type { Example, Item } from '../stream/example.ts'
 import { type Eviction, Facts, type Outcome } from '../stream/facts.ts'
-import { BatchPopularity } from './batch-popularity.ts'
 import { CatalogueMirror } from './catalogue-mirror.ts'
 import type { CheckpointPart } from './checkpoint.ts'
 import { type EvaluationReport, Evaluator } from './evaluator.ts'
@@ -42,6 +41,9 @@ export interface BatchReport {
   readonly evicted: number
 }
 
+/** What a command may say otherwise than the table's own policy. */
+export type RestrictLimits = Partial<Pick<RestrictRequest, 'numReserved' | 'trigger'>>
+
 interface Parts {
   readonly model: TwoTower
   readonly tables: ReadonlyMap<string, MemoryTable>
@@ -62,11 +64,12 @@ export class Learner {
   readonly #guard = new Guard()
   readonly #evaluator: Evaluator
   #facts: Facts
-  #popularity: BatchPopularity
   #step = 0
   #trained = 0
+  #acceptedAt = 0
   /** Since the last batch. */
   #examples: Example[] = []
+  readonly #touched = new Set<number>()
   #changed: Item[] = []
   #removed: Eviction[] = []
 
@@ -106,7 +109,6 @@ export class Learner {
     this.#parts = parts
     this.#evaluator = new Evaluator(options.evaluation)
     this.#facts = new Facts(options.facts)
-    this.#popularity = this.#newPopularity()
   }
 
   get facts(): Facts {
@@ -129,6 +131,11 @@ export class Learner {
   /** Examples trained on. */
   get trained(): number {
     return this.#trained
+  }
+
+  /** When the newest example trained on was accepted, epoch ms; 0 before the first. */
+  get acceptedAt(): number {
+    return this.#acceptedAt
   }
 
   /** Examples waiting for the batch to be cut. */
@@ -155,16 +162,15 @@ export class Learner {
   /** Folds one event. When `isFull` is true then, `trainBatch` must come before the next. */
   apply(event: Event): Outcome {
     assert(!this.isFull, 'a full batch is trained before the next event')
-    if (event.kind === 'interaction') this.#keepPopularity(event.itemId)
     const outcome = this.#facts.apply(event)
     if (outcome.evicted.length > 0) this.#removed.push(...outcome.evicted)
     switch (outcome.kind) {
       case 'example':
         this.#examples.push(outcome.example)
-        if (outcome.example.isNewItem) this.#keepNew(outcome.example.item)
+        this.#touched.add(outcome.example.item.handle)
         break
       case 'interaction':
-        if (outcome.isNewItem) this.#keepNew(outcome.item)
+        this.#touched.add(outcome.item.handle)
         break
       case 'item':
         this.#changed.push(outcome.item)
@@ -202,7 +208,7 @@ export class Learner {
   }
 
   /** Evicts rows of one table by its own policy, or of every table; between batches only. */
-  restrict(table?: string, limits?: Pick<RestrictRequest, 'numReserved' | 'trigger'>): number {
+  restrict(table?: string, limits: RestrictLimits = {}): number {
     assert(this.pending === 0, 'commands run between batches')
     let removed = 0
     for (const [name, { spec }] of this.tables) {
@@ -217,7 +223,7 @@ export class Learner {
   serialize(): readonly CheckpointPart[] {
     assert(this.pending === 0, 'a checkpoint stands between two batches')
     const writer = new ByteWriter(1 << 20)
-    writer.float64(this.#step).float64(this.#trained)
+    writer.float64(this.#step).float64(this.#trained).float64(this.#acceptedAt)
     this.#bias.serialize(writer)
     this.#guard.serialize(writer)
     this.#evaluator.serialize(writer)
@@ -238,12 +244,12 @@ export class Learner {
   load(chunks: (part: string) => Iterable<Uint8Array>): void {
     const whole = (part: string): Uint8Array => present([...chunks(part)].at(0), part)
     this.#facts = Facts.load(whole('facts'), this.options.facts)
-    this.#popularity = this.#newPopularity()
     this.model.load(new Float32Array(whole('weights').slice().buffer))
     for (const [name, table] of this.tables) table.load(chunks(tablePart(name)))
     const reader = new ByteReader(whole('learner'))
     this.#step = reader.float64()
     this.#trained = reader.float64()
+    this.#acceptedAt = reader.float64()
     this.#bias.load(reader)
     this.#guard.load(reader)
     this.#evaluator.load(reader)
@@ -265,37 +271,15 @@ export class Learner {
     await this.#parts.mirror?.ranker.close()
   }
 
-  #newPopularity(): BatchPopularity {
-    const { handleCapacity } = this.#facts.catalogue
-    return new BatchPopularity(handleCapacity, this.options.facts.popularityHalfLifeMs)
-  }
-
-  /** Before the fold: an interaction with an item that is known. */
-  #keepPopularity(itemId: string): void {
-    const item = this.#facts.catalogue.byId(itemId)
-    if (item === undefined) return
-    this.#popularity.keep(item.handle, this.#facts.catalogue, this.#facts.time)
-  }
-
-  #keepNew(item: Item): void {
-    this.#popularity.keepNew(item.handle, this.#facts.time)
-  }
-
   #train(examples: readonly Example[]): TrainResult {
     const { model, tables, columns } = this.#parts
     const learning = { model, tables, columns, bias: this.#bias, guard: this.#guard }
-    const smoothing = model.spec.score.popularity?.smoothing ?? 1
     const { catalogue, time } = this.#facts
     this.#step += 1
     this.#trained += examples.length
-    return trainStep(learning, examples, {
-      catalogue,
-      step: this.#step,
-      stamp: { time, version: this.#step },
-      popularity: (handles, out) => {
-        this.#popularity.logs(handles, catalogue, { time, smoothing }, out)
-      },
-    })
+    this.#acceptedAt = examples.at(-1)?.acceptedAt ?? this.#acceptedAt
+    const stamp = { time, version: this.#step }
+    return trainStep(learning, examples, { catalogue, step: this.#step, stamp })
   }
 
   /** The rows of deleted and evicted users and items go with them. */
@@ -332,9 +316,11 @@ export class Learner {
     const effects = {
       examples: this.#examples,
       columns: result?.columns.items ?? [],
-      touched: this.#popularity.touched,
+      touched: [...this.#touched],
       changed: this.#changed,
-      removed: this.#removed.flatMap(({ of, handle }) => (of === 'item' && handle >= 0 ? handle : [])),
+      removed: this.#removed.flatMap(({ of, handle }) =>
+        of === 'item' && handle >= 0 ? handle : [],
+      ),
       rowsRemoved,
       time,
     }
@@ -343,7 +329,7 @@ export class Learner {
 
   #beginBatch(): void {
     this.#facts.release()
-    this.#popularity.nextBatch()
+    this.#touched.clear()
     this.#examples = []
     this.#changed = []
     this.#removed = []

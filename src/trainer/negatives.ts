@@ -10,7 +10,7 @@
  * the mixture that columns come from, B examples distributed as the stream (estimated) and N uniform
  * draws; a column that came m times counts m times, so log m is added, but not for its own queries.
  */
-import { assert } from '../base/assert.ts'
+import { assert, unreachable } from '../base/assert.ts'
 import { exp2, ln } from '../base/math.ts'
 import { seededRandom } from '../base/random.ts'
 import type { LossSpec } from '../model/spec.ts'
@@ -125,11 +125,7 @@ export class ColumnBuilder {
   }
 
   /** A column for each example's item, its weight and role; returns the length of the pulls. */
-  #takeTargets(
-    examples: readonly Example[],
-    catalogue: ActiveItems,
-    bias: SamplingBias,
-  ): number {
+  #takeTargets(examples: readonly Example[], catalogue: ActiveItems, bias: SamplingBias): number {
     const { loss } = this.#options
     let pulls = 0
     for (let b = 0; b < examples.length; b += 1) {
@@ -222,6 +218,8 @@ export class ColumnBuilder {
         const expected = streamed * bias.probability(this.#handles[column]) + draws * perDraw
         return clip(expected / Math.max(1, streamed + draws), leastProbability)
       }
+      default:
+        return unreachable(correction)
     }
   }
 

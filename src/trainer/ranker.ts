@@ -135,7 +135,7 @@ export class Ranker {
 
   /** The rank of each request's target; Infinity where it is no candidate, or excluded. */
   rank(requests: readonly RankRequest[], ranks: Ranks): void {
-    for (let from = 0; from < requests.length; ) {
+    for (let from = 0; from < requests.length;) {
       const to = this.#stage(requests, from)
       this.#embed(requests.slice(from, to))
       this.#rankByScore(ranks.byScore.subarray(from, to))

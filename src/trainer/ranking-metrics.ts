@@ -97,9 +97,6 @@ export class RankingWindow {
   #oldestFirst(): Float32Array<ArrayBuffer> {
     const { length } = this.#ranks
     const first = this.#next - this.#count + length
-    return Float32Array.from(
-      { length: this.#count },
-      (_, i) => this.#ranks[(first + i) % length],
-    )
+    return Float32Array.from({ length: this.#count }, (_, i) => this.#ranks[(first + i) % length])
   }
 }

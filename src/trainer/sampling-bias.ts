@@ -60,9 +60,7 @@ export class SamplingBias {
       const cell = this.#cell(hash, item)
       const seenAt = this.#seenAt[cell]
       this.#gaps[cell] =
-        seenAt === 0
-          ? initialGap
-          : (1 - rate) * this.#gaps[cell] + rate * (this.#examples - seenAt)
+        seenAt === 0 ? initialGap : (1 - rate) * this.#gaps[cell] + rate * (this.#examples - seenAt)
       this.#seenAt[cell] = this.#examples
     }
   }

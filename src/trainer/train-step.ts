@@ -4,8 +4,10 @@
  */
 import { present } from '../base/assert.ts'
 import type { Stamp } from '../embedding/embedding-table.ts'
+import type { ModelSpec } from '../model/spec.ts'
 import type { Lookup } from '../model/table-lookup.ts'
 import type { TwoTower } from '../model/two-tower.ts'
+import type { Catalogue } from '../stream/catalogue.ts'
 import type { Example } from '../stream/example.ts'
 import type { Guard, GuardTrip } from './guard.ts'
 import type { ActiveItems, ColumnBuilder, Columns } from './negatives.ts'
@@ -22,13 +24,11 @@ export interface Learning {
 }
 
 export interface StepContext {
-  readonly catalogue: ActiveItems
+  readonly catalogue: ActiveItems & Pick<Catalogue, 'logPopularity'>
   /** Counts batches: seeds the negatives. */
   readonly step: number
   /** Event time, and the model's version once the step is taken. */
   readonly stamp: Stamp
-  /** Log popularity of each handle before the batch, into `out`. */
-  popularity(handles: Int32Array, out: Float32Array): void
 }
 
 export interface TrainResult {
@@ -47,8 +47,7 @@ export function trainStep(
 ): TrainResult {
   const { model, bias, guard } = learning
   const columns = learning.columns.build(examples, context.catalogue, bias, context.step)
-  const popularity = new Float32Array(columns.items.length)
-  context.popularity(columns.handles, popularity)
+  const popularity = popularityBefore(columns, model.spec, context)
   const lookups = model.prepareStep(
     examples.map(({ query }) => query),
     columns.items,
@@ -61,6 +60,24 @@ export function trainStep(
     model.update()
   }
   return { loss: result.loss, weight: result.weight, columns, trip }
+}
+
+/**
+ * A click counts at once, so an item's count now holds the very click that the model is to predict:
+ * trained on that, it would learn to trust a number that gives the answer away. So counts are those
+ * from before the batch.
+ */
+function popularityBefore(
+  { handles }: Columns,
+  { score }: ModelSpec,
+  { catalogue, stamp }: StepContext,
+): Float32Array {
+  const { popularity } = score
+  if (popularity === undefined) return new Float32Array(0)
+  const logs = new Float32Array(handles.length)
+  const at = { time: stamp.time, smoothing: popularity.smoothing, settled: true }
+  catalogue.logPopularity(handles, at, logs)
+  return logs
 }
 
 function fetchRows(lookups: readonly Lookup[], tables: Tables, stamp: Stamp): void {

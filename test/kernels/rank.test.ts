@@ -100,7 +100,14 @@ test('panels of unpopular candidates are skipped without changing a count', () =
 })
 
 test('a query without target counts nothing', () => {
-  const subject = prepare({ items: 20, dims: 4, queries: 3, hasPopularity: false, seed: 1, grid: 1 })
+  const subject = prepare({
+    items: 20,
+    dims: 4,
+    queries: 3,
+    hasPopularity: false,
+    seed: 1,
+    grid: 1,
+  })
   const kernels = loadKernels(subject.arena)
   kernels.packPanels(...subject.pack)
   new Int32Array(subject.arena.memory.buffer, subject.rank[4], 3).fill(-1)
@@ -128,9 +135,10 @@ test('countAbove counts as its reference', () => {
         const out = arena.ints(2 * limits.length)
         x.view.set(values)
         thresholds.view.set(limits)
-        const operands = [out.address, x.address, values.length, thresholds.address] as const
-        loadKernels(arena, { implementation }).countAbove(...operands, 0, limits.length)
-        return [...out.view]
+        const kernels = loadKernels(arena, { implementation })
+        const n = limits.length
+        kernels.countAbove(out.address, x.address, values.length, thresholds.address, 0, n)
+        return Array.from(out.view)
       })
       const expected = limits.flatMap((limit) => [
         values.filter((value) => value > limit).length,

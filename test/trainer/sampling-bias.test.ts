@@ -34,9 +34,15 @@ test('what was never seen has one over the initial gap', () => {
 
 test('what is no longer seen becomes improbable by itself', () => {
   const bias = new SamplingBias()
-  observeAll(bias, Array.from({ length: 500 }, () => 1))
+  observeAll(
+    bias,
+    Array.from({ length: 500 }, () => 1),
+  )
   const before = bias.probability(1)
-  observeAll(bias, Array.from({ length: 5000 }, () => 2))
+  observeAll(
+    bias,
+    Array.from({ length: 5000 }, () => 2),
+  )
   expect(bias.probability(1)).toBeLessThan(before / 100)
 })
 

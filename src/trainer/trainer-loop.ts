@@ -1,0 +1,453 @@
+/**
+ * The trainer: reads the log, folds and trains, journals where batches end, publishes deltas, writes
+ * checkpoints, executes commands between batches. One path for the live service and for a replay: what
+ * a replay leaves out (journal, publisher, checkpoints) is simply not there.
+ *
+ * Restart: the newest whole checkpoint, then the journal's batches and commands as they were, then on
+ * from there. Same log, same journal: same bits. Without a journal batches are cut by count alone,
+ * and the log is enough.
+ */
+import { join } from 'node:path'
+import { setImmediate as yieldToEvents, setTimeout } from 'node:timers/promises'
+
+import { assert } from '../base/assert.ts'
+import type { Clock } from '../base/clock.ts'
+import { ServiceError } from '../base/errors.ts'
+import type { EventLogReader, Position } from '../stream/event-log.ts'
+import { BatchJournal, type NumberedEntry } from '../stream/journal.ts'
+import type { Watermark } from '../sync/delta.ts'
+import type { ParameterPublisher } from '../sync/parameter-sync.ts'
+import { Checkpoints } from './checkpoints.ts'
+import { CommandQueue } from './command-queue.ts'
+import { DeltaSource } from './delta-source.ts'
+import { EventCursor } from './event-cursor.ts'
+import { Learner } from './learner.ts'
+import { quarantine } from './quarantine.ts'
+import type { TrainerModel, TrainerProcess } from './trainer-config.ts'
+import {
+  type CommandResult,
+  RateMeter,
+  type TrainerCommand,
+  type TrainerReport,
+  type TrainerStatus,
+} from './trainer-status.ts'
+
+export interface TrainerOptions {
+  readonly model: TrainerModel
+  readonly process: TrainerProcess
+  readonly reader: EventLogReader
+  readonly clock: Clock
+  /** Absent: nobody reads the parameters. */
+  readonly publisher?: ParameterPublisher
+  readonly report?: (report: TrainerReport) => void
+}
+
+export interface RunOptions {
+  /** Aborting ends the run at the next batch boundary. */
+  readonly signal: AbortSignal
+  /** Ends when the log has no more events instead of waiting for some. */
+  readonly untilEnd?: boolean
+  /** Ends when this many events have been folded since the start of the log. */
+  readonly limitEvents?: number
+}
+
+/** Work between two looks at messages, commands and the clock. */
+const sliceMs = 5
+/** Longest wait for an event, so that what is due by time is done on an idle stream. */
+const idleWaitMs = 100
+/** Before a journal on a full disk is tried again. */
+const diskFullWaitMs = 500
+
+interface Parts {
+  readonly options: TrainerOptions
+  readonly learner: Learner
+  readonly cursor: EventCursor
+  readonly checkpoints: Checkpoints | undefined
+  readonly journal: BatchJournal | undefined
+}
+
+/**
+ * Invariants: whatever is awaited leaves the state between two events, and a checkpoint, a command or a
+ * published delta finds it between two batches.
+ */
+export class Trainer {
+  readonly learner: Learner
+  readonly #options: TrainerOptions
+  readonly #cursor: EventCursor
+  readonly #checkpoints: Checkpoints | undefined
+  readonly #journal: BatchJournal | undefined
+  readonly #commands = new CommandQueue()
+  readonly #deltas: DeltaSource
+  readonly #eventRate: RateMeter
+  readonly #exampleRate: RateMeter
+  /** Entries that the journal has, or would have if there were one. */
+  #sequence: number
+  /** Since the last batch: where it began, its events, when its first was taken. */
+  #from: Position
+  #events = 0
+  #startedAt = 0
+  /** What the newest batch left. */
+  #loss = 0
+  #changed = false
+  #publishedAt = -Infinity
+
+  /**
+   * Restores the newest checkpoint. Throws `CHECKPOINT_INCOMPATIBLE`, `CONFIG_INVALID`, `MEMORY_EXHAUSTED`,
+   * `JOURNAL_DAMAGED` and the log's errors.
+   */
+  static async create(options: TrainerOptions): Promise<Trainer> {
+    const { model, process, reader, report = () => {} } = options
+    const { threads, kernels, journalDirectory } = process
+    const learner = await Learner.create(model, { threads, kernels })
+    try {
+      const checkpoints =
+        process.checkpoints && new Checkpoints({ ...process.checkpoints, ...options, report })
+      const found = await checkpoints?.restore(learner, reader)
+      const journal =
+        journalDirectory === undefined
+          ? undefined
+          : new BatchJournal({ path: join(journalDirectory, 'batches') })
+      const from = found?.position ?? (await reader.start())
+      const cursor = new EventCursor(reader, from, process.readMaxEvents)
+      return new Trainer({ options, learner, cursor, checkpoints, journal }, found?.sequence ?? 0)
+    } catch (error) {
+      await learner.close()
+      throw error
+    }
+  }
+
+  private constructor(parts: Parts, sequence: number) {
+    const { options, learner, cursor, checkpoints, journal } = parts
+    this.#options = options
+    this.learner = learner
+    this.#cursor = cursor
+    this.#checkpoints = checkpoints
+    this.#journal = journal
+    this.#sequence = sequence
+    this.#from = cursor.position
+    this.#deltas = new DeltaSource(learner)
+    this.#eventRate = new RateMeter(options.clock)
+    this.#exampleRate = new RateMeter(options.clock)
+    options.publisher?.onResync(() => this.#deltas.snapshot(this.#stamp()))
+  }
+
+  /** Trains until told to stop, or to the end of what there is. Then a checkpoint is written. */
+  async run(options: RunOptions): Promise<void> {
+    const { signal, untilEnd = false, limitEvents = Infinity } = options
+    await this.#repeatJournal(signal)
+    while (!signal.aborted && this.learner.facts.events < limitEvents) {
+      await this.#executeCommands()
+      const waitMs = untilEnd ? 0 : this.#waitMs()
+      const found = await this.#cursor.ready({ waitMs, signal })
+      if (!found && untilEnd) break
+      await this.#unlessDiskFull(() => this.#takeSlice(limitEvents))
+      await this.#afterSlice()
+    }
+    await this.#finish(untilEnd)
+  }
+
+  /** Resolves when the command has been executed, between two batches. Throws what it throws. */
+  command(command: TrainerCommand): Promise<CommandResult> {
+    return this.#commands.add(command)
+  }
+
+  status(): TrainerStatus {
+    const { learner } = this
+    const { facts, guard } = learner
+    const checkpoint = this.#checkpoints?.last
+    return {
+      step: learner.step,
+      events: facts.events,
+      examples: learner.trained,
+      eventsPerSecond: this.#eventRate.rate(),
+      examplesPerSecond: this.#exampleRate.rate(),
+      position: this.#cursor.position,
+      acceptedAt: this.learner.acceptedAt,
+      loss: this.#loss,
+      meanLoss: guard.mean,
+      guardTrips: guard.trips,
+      items: facts.catalogue.size,
+      activeItems: facts.catalogue.activeSize,
+      users: facts.users.size,
+      evaluation: learner.evaluation(),
+      tables: learner.tableStats(),
+      deltaSequence: this.#deltas.sequence,
+      retainFrom: this.#checkpoints?.retainFrom ?? this.#from,
+      ...(checkpoint && { checkpoint }),
+    }
+  }
+
+  /** Releases what it holds; the reader and the publisher are the caller's. */
+  async close(): Promise<void> {
+    this.#commands.close()
+    await this.#checkpoints?.settled()
+    this.#journal?.close()
+    await this.learner.close()
+  }
+
+  /** What the trainer did after the checkpoint, in the same order and with the same boundaries. */
+  async #repeatJournal(signal: AbortSignal): Promise<void> {
+    const journal = this.#journal
+    if (journal === undefined) return
+    const missing = this.#sequence < journal.first || this.#sequence > journal.next
+    if (missing) this.#restartJournal('journalGap', 'the journal does not reach the checkpoint')
+    const { clock, reader } = this.#options
+    const end = await reader.end()
+    let sliceFrom = clock.monotonic()
+    for (const numbered of journal.entries(this.#sequence)) {
+      if (signal.aborted) return
+      if (!this.#isInLog(numbered, end)) {
+        this.#restartJournal('journalAhead', 'the journal speaks of events that the log has lost')
+        return
+      }
+      await this.#repeat(numbered)
+      if (clock.monotonic() - sliceFrom < sliceMs) continue
+      await yieldToEvents()
+      sliceFrom = clock.monotonic()
+    }
+  }
+
+  #restartJournal(code: 'journalGap' | 'journalAhead', message: string): void {
+    const journal = this.#journal
+    const details = {
+      sequence: this.#sequence,
+      first: journal?.first ?? 0,
+      next: journal?.next ?? 0,
+    }
+    this.#report({ level: 'warn', code, message, details })
+    journal?.restartAt(this.#sequence)
+  }
+
+  #isInLog({ entry }: NumberedEntry, end: Position): boolean {
+    if (entry.kind !== 'batch') return true
+    return Object.entries(entry.to).every(
+      ([partition, offset]) =>
+        this.#options.reader.compare(offset, end[Number(partition)] ?? '') <= 0,
+    )
+  }
+
+  async #repeat({ entry }: NumberedEntry): Promise<void> {
+    const signal = new AbortController().signal
+    if (entry.kind === 'command') {
+      this.#sequence += 1
+      this.#restrict(entry.payload)
+      return
+    }
+    for (let i = 0; i < entry.events; i += 1) {
+      const event = (await this.#cursor.ready({ waitMs: 0, signal })) && this.#cursor.next()
+      assert(event !== false && event !== undefined, 'the log holds what the journal speaks of')
+      this.#beginBatch()
+      this.learner.apply(event)
+    }
+    this.#sequence += 1
+    this.#train()
+  }
+
+  /** Events at hand, for a few milliseconds or until something is due. */
+  #takeSlice(limitEvents: number): void {
+    const { clock } = this.#options
+    // Only when the last cut could not be journaled.
+    if (this.learner.isFull) this.#cut()
+    const until = clock.monotonic() + sliceMs
+    while (this.learner.facts.events < limitEvents) {
+      const event = this.#cursor.next()
+      if (event === undefined) break
+      this.#beginBatch()
+      this.learner.apply(event)
+      if (!this.learner.isFull) continue
+      this.#cut()
+      if (this.#commands.size > 0 || clock.monotonic() >= until) break
+    }
+    if (this.#isOldEnough()) this.#cut()
+  }
+
+  /** A journal that cannot be written to stops learning until it can, and nothing else. */
+  async #unlessDiskFull(work: () => void): Promise<void> {
+    try {
+      work()
+    } catch (error) {
+      if (!(error instanceof ServiceError) || error.code !== 'LOG_DISK_FULL') throw error
+      this.#report({ level: 'error', code: 'diskFull', message: error.message, details: {} })
+      await setTimeout(diskFullWaitMs)
+    }
+  }
+
+  #beginBatch(): void {
+    if (this.#events === 0) this.#startedAt = this.#options.clock.monotonic()
+    this.#events += 1
+  }
+
+  /** Without a journal the age of a batch must not matter. */
+  #isOldEnough(): boolean {
+    if (this.#journal === undefined || this.#events === 0) return false
+    const { maxAgeMs } = this.#options.model.batch
+    return this.#options.clock.monotonic() - this.#startedAt >= maxAgeMs
+  }
+
+  /** Ends the batch here: into the journal first, then into the model. */
+  #cut(): void {
+    const to = this.#cursor.position
+    this.#journal?.append({ kind: 'batch', from: this.#from, to, events: this.#events })
+    this.#sequence += 1
+    this.#train()
+  }
+
+  #train(): void {
+    const { examples, loss, trip, evicted } = this.learner.trainBatch()
+    this.#eventRate.add(this.#events)
+    this.#exampleRate.add(examples.length)
+    this.#from = this.#cursor.position
+    this.#events = 0
+    this.#changed = true
+    if (examples.length > 0) this.#loss = loss
+    if (evicted > 0) this.#reportEvicted(evicted)
+    if (trip === undefined) return
+    const { step } = this.learner
+    const details = { step, reason: trip.reason, loss: String(loss), limit: String(trip.limit) }
+    const message = `batch ${step} was refused and has changed nothing: ${trip.reason}`
+    this.#report({ level: 'warn', code: 'batchQuarantined', message, details })
+    if (trip.repeated) {
+      const row = `${trip.inRow} batches in a row were refused`
+      this.#report({ level: 'error', code: 'guardRepeated', message: row, details })
+    }
+    this.#keepRefused({ step, trip, examples })
+  }
+
+  #keepRefused(batch: Parameters<typeof quarantine>[1]): void {
+    const { quarantineDirectory: directory } = this.#options.process
+    if (directory === undefined) return
+    quarantine(directory, batch).catch((error: unknown) => {
+      const message = `a refused batch could not be kept: ${String(error)}`
+      this.#report({ level: 'warn', code: 'quarantineFailed', message, details: { directory } })
+    })
+  }
+
+  /** True when the state stands between two batches, cutting one if boundaries are journaled. */
+  #reachBoundary(): boolean {
+    if (this.#events > 0 && this.#journal !== undefined) this.#cut()
+    return this.#events === 0
+  }
+
+  async #afterSlice(): Promise<void> {
+    const now = this.#options.clock.monotonic()
+    if (this.#changed && now - this.#publishedAt >= this.#options.process.deltaIntervalMs) {
+      await this.#publish()
+    }
+    if (this.#checkpoints?.isDue() === true && this.#reachBoundary()) this.#startCheckpoint()
+    await yieldToEvents()
+  }
+
+  async #publish(): Promise<void> {
+    const { publisher, clock } = this.#options
+    this.#changed = false
+    this.#publishedAt = clock.monotonic()
+    if (publisher !== undefined) await publisher.publish(this.#deltas.take(this.#stamp()))
+  }
+
+  #stamp(): { modelVersion: number; watermark: Watermark; publishedAt: number } {
+    const watermark = { offsets: this.#from, acceptedAt: this.learner.acceptedAt }
+    return { modelVersion: this.learner.step, watermark, publishedAt: this.#options.clock.now() }
+  }
+
+  async #executeCommands(): Promise<void> {
+    if (this.#commands.size === 0 || !this.#reachBoundary()) return
+    await this.#commands.executeAll((command) => this.#execute(command))
+  }
+
+  async #execute(command: TrainerCommand): Promise<CommandResult> {
+    if (command.kind === 'checkpoint') {
+      const written = await this.#writeCheckpoint()
+      return { kind: 'checkpoint', sequence: written.sequence, bytes: written.bytes }
+    }
+    const { kind: _, ...payload } = command
+    this.#requireValid(payload)
+    this.#journal?.append({ kind: 'command', name: 'restrict', payload })
+    this.#sequence += 1
+    const removed = this.#restrict(payload)
+    const rows = this.learner.tableStats().reduce((sum, table) => sum + table.rows, 0)
+    return { kind: 'restrict', removed, rows }
+  }
+
+  /** What is journaled must not fail when it is repeated. */
+  #requireValid({ table, numReserved, trigger }: RestrictPayload): void {
+    const { tables } = this.learner
+    if (table !== undefined && !tables.has(String(table))) {
+      const reason = `there is no table ${table}; there are ${[...tables.keys()].join(', ')}`
+      throw new ServiceError('REQUEST_INVALID', { path: 'table', reason })
+    }
+    for (const [path, value] of Object.entries({ numReserved, trigger })) {
+      if (value === undefined || (Number.isSafeInteger(value) && Number(value) >= 0)) continue
+      const reason = 'expected a whole number, 0 or more'
+      throw new ServiceError('REQUEST_INVALID', { path, reason })
+    }
+  }
+
+  #restrict({ table, numReserved, trigger }: RestrictPayload): number {
+    const limits = {
+      ...(numReserved !== undefined && { numReserved: Number(numReserved) }),
+      ...(trigger !== undefined && { trigger: Number(trigger) }),
+    }
+    const removed = this.learner.restrict(table === undefined ? undefined : String(table), limits)
+    this.#changed = true
+    if (removed > 0) this.#reportEvicted(removed)
+    return removed
+  }
+
+  /** Durable when it resolves. */
+  async #writeCheckpoint(): Promise<{ readonly sequence: number; readonly bytes: number }> {
+    const checkpoints = this.#checkpoints
+    if (checkpoints === undefined) {
+      const reason = 'checkpoints are not configured'
+      throw new ServiceError('CHECKPOINT_FAILED', { directory: '(none)', reason })
+    }
+    // The journal must not be behind a checkpoint after a power cut.
+    this.#journal?.sync()
+    const place = { sequence: this.#sequence, position: this.#from }
+    return checkpoints.write(this.learner, place, (oldest) => {
+      this.#journal?.truncateBefore(oldest.sequence)
+    })
+  }
+
+  /** Not awaited: training goes on while the copy of the state is written. Failures are reported. */
+  #startCheckpoint(): void {
+    void this.#writeCheckpoint().catch(() => undefined)
+  }
+
+  async #finish(untilEnd: boolean): Promise<void> {
+    // The last batch of a replay is as long as it is.
+    if (untilEnd && this.#events > 0) this.#cut()
+    const isBoundary = this.#reachBoundary()
+    await this.#executeCommands()
+    if (this.#changed && isBoundary) await this.#publish()
+    if (this.#checkpoints === undefined || !isBoundary) return
+    await this.#checkpoints.settled()
+    // A failure is reported there, and loses nothing that the log does not have.
+    await this.#writeCheckpoint().catch(() => undefined)
+  }
+
+  #waitMs(): number {
+    const now = this.#options.clock.monotonic()
+    const { model, process } = this.#options
+    const untilOld = this.#events > 0 ? this.#startedAt + model.batch.maxAgeMs - now : idleWaitMs
+    const untilDelta = this.#changed
+      ? this.#publishedAt + process.deltaIntervalMs - now
+      : idleWaitMs
+    return Math.max(0, Math.min(idleWaitMs, untilOld, untilDelta))
+  }
+
+  #reportEvicted(evicted: number): void {
+    const { step } = this.learner
+    const message = `${evicted} rows were evicted`
+    this.#report({ level: 'info', code: 'rowsEvicted', message, details: { step, evicted } })
+  }
+
+  #report(report: TrainerReport): void {
+    this.#options.report?.(report)
+  }
+}
+
+interface RestrictPayload {
+  readonly table?: string | number | boolean
+  readonly numReserved?: string | number | boolean
+  readonly trigger?: string | number | boolean
+}

@@ -1,0 +1,105 @@
+/** What the trainer says of itself: the status for metrics, reports for the log, and its commands. */
+import type { Clock } from '../base/clock.ts'
+import type { TableStats } from '../embedding/embedding-table.ts'
+import type { Position } from '../stream/event-log.ts'
+import type { Json } from '../stream/event.ts'
+import type { EvaluationReport } from './evaluator.ts'
+
+/** Something worth a line in the log. `code` is stable; `message` is for people. */
+export interface TrainerReport {
+  readonly level: 'info' | 'warn' | 'error'
+  readonly code:
+    | 'restored'
+    | 'startedFresh'
+    | 'checkpointWritten'
+    | 'checkpointDamaged'
+    | 'checkpointFailed'
+    | 'journalAhead'
+    | 'journalGap'
+    | 'batchQuarantined'
+    | 'guardRepeated'
+    | 'diskFull'
+    | 'journalNotTruncated'
+    | 'quarantineFailed'
+    | 'rowsEvicted'
+  readonly message: string
+  readonly details: { readonly [name: string]: Json }
+}
+
+/** Executed between two batches; what changes state is journaled first. */
+export type TrainerCommand =
+  | {
+      readonly kind: 'restrict'
+      /** Absent: every table that has a restrict policy. */
+      readonly table?: string
+      readonly numReserved?: number
+      readonly trigger?: number
+    }
+  | { readonly kind: 'checkpoint' }
+
+export type CommandResult =
+  | { readonly kind: 'restrict'; readonly removed: number; readonly rows: number }
+  | { readonly kind: 'checkpoint'; readonly sequence: number; readonly bytes: number }
+
+export interface CheckpointStatus {
+  readonly sequence: number
+  readonly bytes: number
+  /** From the copy of the state to the last sync. */
+  readonly milliseconds: number
+  /** Epoch ms. */
+  readonly at: number
+}
+
+export interface TrainerStatus {
+  /** Batches trained on: the version of the model. */
+  readonly step: number
+  /** Events folded, duplicates included, and examples trained on, since the start of the log. */
+  readonly events: number
+  readonly examples: number
+  readonly eventsPerSecond: number
+  readonly examplesPerSecond: number
+  /** Where the next event to be folded stands. */
+  readonly position: Position
+  /** `acceptedAt` of the newest event trained on, epoch ms; 0 before the first. */
+  readonly acceptedAt: number
+  /** Of the last batch, and of late. */
+  readonly loss: number
+  readonly meanLoss: number
+  readonly guardTrips: number
+  readonly items: number
+  readonly activeItems: number
+  readonly users: number
+  readonly evaluation: EvaluationReport
+  readonly tables: readonly (TableStats & { readonly name: string })[]
+  readonly deltaSequence: number
+  readonly checkpoint?: CheckpointStatus
+  /** What a restart may need of the log: nothing before this may be removed. */
+  readonly retainFrom: Position
+}
+
+/** Events per second over the last few seconds. */
+export class RateMeter {
+  readonly #clock: Clock
+  #since: number
+  #count = 0
+  #rate = 0
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#since = clock.monotonic()
+  }
+
+  add(count: number): void {
+    this.#count += count
+  }
+
+  /** Settles once a second; before the first, what there is so far. */
+  rate(): number {
+    const elapsed = this.#clock.monotonic() - this.#since
+    if (elapsed < 1000) return this.#rate
+    this.#rate = (1000 * this.#count) / elapsed
+    this.#since += elapsed
+    this.#count = 0
+    return this.#rate
+  }
+}
