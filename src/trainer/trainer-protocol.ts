@@ -1,0 +1,55 @@
+/** What the trainer's thread and the main thread say to each other. */
+import type { MessagePort } from 'node:worker_threads'
+
+import { type ErrorCode, type ErrorDetails, ServiceError } from '../base/errors.ts'
+import type { TrainerModel, TrainerProcess } from './trainer-config.ts'
+import type {
+  CommandResult,
+  TrainerCommand,
+  TrainerReport,
+  TrainerStatus,
+} from './trainer-status.ts'
+
+/** Given to the worker when it starts. */
+export interface TrainerTask {
+  readonly model: TrainerModel
+  readonly process: TrainerProcess
+  readonly log: { readonly directory: string; readonly endSignal: SharedArrayBuffer }
+  /** Deltas go out here; transferred. */
+  readonly parameterPort: MessagePort
+}
+
+/** To the worker. `stop` ends it after a last batch, delta and checkpoint. */
+export type TrainerRequest =
+  | { readonly kind: 'command'; readonly id: number; readonly command: TrainerCommand }
+  | { readonly kind: 'stop' }
+
+/** From the worker. */
+export type TrainerMessage =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'status'; readonly status: TrainerStatus }
+  | { readonly kind: 'report'; readonly report: TrainerReport }
+  | { readonly kind: 'result'; readonly id: number; readonly result: CommandResult }
+  | { readonly kind: 'rejected'; readonly id: number; readonly error: PlainError }
+  | { readonly kind: 'failed'; readonly error: PlainError }
+  | { readonly kind: 'stopped' }
+
+/** An error that can be cloned. `code` absent: a bug, not an operating error. */
+export interface PlainError {
+  readonly message: string
+  readonly code?: ErrorCode
+  readonly details?: ErrorDetails
+}
+
+export function toPlain(error: unknown): PlainError {
+  if (!(error instanceof ServiceError)) {
+    return { message: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+  }
+  return { message: error.message, code: error.code, details: error.details }
+}
+
+/** The error again, as it was thrown in the other thread. */
+export function fromPlain({ message, code, details = {} }: PlainError): ServiceError {
+  if (code !== undefined) return new ServiceError(code, details)
+  return new ServiceError('TRAINER_FAILED', { reason: message })
+}
