@@ -1,19 +1,168 @@
 /**
- * The composition root of the embedded shape: one process with every role. The event log and the HTTP
+ * The composition root of the embedded shape: one process with every role. Log, replica, index and HTTP
  * server live on this thread, the trainer in a worker, and parameters travel between them by the same
  * deltas as between processes. Started in the order of the flow, stopped in the opposite one.
  */
 import { MessageChannel } from 'node:worker_threads'
 
 import type { Clock } from '../base/clock.ts'
-import type { Service } from '../base/service.ts'
-import { startAll, stopAll } from '../base/service.ts'
-import { defineJobs } from '../jobs/jobs.ts'
-import { systemTimers, TimerScheduler } from '../jobs/timer-scheduler.ts'
+import { type Service, startAll, stopAll } from '../base/service.ts'
 import { factsReaders } from '../serving/http/facts-readers.ts'
 import { Metrics } from '../serving/http/metrics.ts'
 import { HttpServer } from '../serving/http/server.ts'
 import { ServingService } from '../serving/serving-service.ts'
+import { FileLog } from '../stream/file-log.ts'
 import { LocalSubscriber } from '../sync/local-sync.ts'
+import { TrainerService } from '../trainer/trainer-service.ts'
+import type { JsonObject } from './command.ts'
+import { composeJobs } from './compose-jobs.ts'
 import type { Config } from './config-schema.ts'
 import { prepareDataDirectory } from './data-directory.ts'
+import { version } from './machine.ts'
+import {
+  checkpointFacts,
+  dataPaths,
+  factsOptions,
+  modelSpec,
+  trainerModel,
+  trainerProcess,
+} from './options.ts'
+import { finalReport, metricsSnapshot, type Parts, TrainerView } from './service-view.ts'
+import type { Logger } from './telemetry.ts'
+
+export interface ComposeOptions {
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Aborting while it starts gives the start up. */
+  readonly signal: AbortSignal
+}
+
+export interface RunningService {
+  /** `http://127.0.0.1:8080`. */
+  readonly address: string
+  /** Aborts when a part has failed and the service can only be stopped. */
+  readonly ended: AbortSignal
+  /** Drains and stops everything; resolves with what was done in this life. */
+  stop(): Promise<JsonObject>
+}
+
+/**
+ * Resolves when it listens. Throws `DATA_UNUSABLE`, `LOG_LOCKED` and others of the log, `CHECKPOINT_*`,
+ * `HTTP_*`; whatever was started is stopped again.
+ */
+export async function startFreshet(
+  config: Config,
+  options: ComposeOptions,
+): Promise<RunningService> {
+  const { process } = config
+  const { logger, signal, clock } = options
+  prepareDataDirectory(process.dataDirectory)
+  const startedAt = clock.monotonic()
+  const log = await openLog(config, logger)
+  const ended = new AbortController()
+  const fail = (error: unknown): void => {
+    logger.error({ error: String(error) }, 'a part of the service has failed')
+    ended.abort(error)
+  }
+  const services: Service[] = [{ name: 'log', ...idle, stop: () => log.close() }]
+  try {
+    const parts = await composeParts(config, log, { ...options, fail })
+    services.push(...parts.services)
+    await startAll(services, signal)
+    const { address } = parts.http
+    logger.info({ address, model: config.model.name }, 'listening')
+    return {
+      address,
+      ended: ended.signal,
+      async stop() {
+        logger.info({}, 'stopping')
+        await stopAll(services)
+        return finalReport(parts, (clock.monotonic() - startedAt) / 1000)
+      },
+    }
+  } catch (error) {
+    await log.close()
+    throw error
+  }
+}
+
+const idle = {
+  start: () => Promise.resolve(),
+  drain: () => Promise.resolve(),
+}
+
+function openLog({ process }: Config, logger: Logger): Promise<FileLog> {
+  const { fsync, fsyncIntervalMs, segmentBytes, maxPendingEvents } = process.log
+  return FileLog.open({
+    directory: dataPaths(process.dataDirectory).log,
+    fsync,
+    fsyncIntervalMs,
+    segmentBytes,
+    maxPendingEvents,
+    onTornTail: (tail) => logger.warn(tail, 'cut off an append that a crash had left unfinished'),
+  })
+}
+
+interface PartOptions extends ComposeOptions {
+  readonly fail: (error: unknown) => void
+}
+
+async function composeParts(
+  config: Config,
+  log: FileLog,
+  options: PartOptions,
+): Promise<Parts & { readonly services: readonly Service[] }> {
+  const { clock, logger, fail } = options
+  const { model, process } = config
+  const { port1, port2 } = new MessageChannel()
+  const view = new TrainerView(log)
+  const trainer = new TrainerService({
+    model: trainerModel(model),
+    process: trainerProcess(config),
+    log: { directory: dataPaths(process.dataDirectory).log, endSignal: log.endSignal },
+    parameterPort: port1,
+    report: ({ level, code, message, details }) => logger[level]({ code, ...details }, message),
+    onStatus: (status) => view.take(status),
+    onFailure: fail,
+  })
+  const start = await checkpointFacts(process.dataDirectory, log)
+  const serving = new ServingService({
+    model: modelSpec(model),
+    tables: model.tables,
+    facts: factsOptions(model),
+    log,
+    parameters: new LocalSubscriber(port2),
+    clock,
+    settings: process.serving,
+    implementation: process.kernels,
+    ...(start && { start }),
+    onFailure: fail,
+  })
+  const metrics = new Metrics()
+  const jobs = composeJobs({ config, log, trainer, serving, view, metrics, clock, logger })
+  const http = new HttpServer(
+    {
+      ...process.http,
+      listLimit: process.serving.listLimit,
+      futureSkewMs: model.facts.futureSkewMs,
+      version: version(),
+    },
+    {
+      clock,
+      log,
+      ...factsReaders(() => serving.replica.facts),
+      recommender: {
+        recommend: (request) => serving.retriever.recommend(request),
+        similar: (request) => serving.retriever.similar(request),
+      },
+      visibility: { waitFor: (offset, timeoutMs) => serving.waitFor(offset, timeoutMs) },
+      health: { checks: () => serving.checks() },
+      jobs: jobs.scheduler,
+      metrics,
+      logger,
+    },
+  )
+  const parts = { log, trainer, serving, http, view }
+  metrics.attach(() => metricsSnapshot(parts))
+  return { ...parts, services: [trainer, serving, jobs.service, http] }
+}

@@ -93,16 +93,33 @@ const checkpoints = z
 
 const serving = z
   .strictObject({
-    listLimit: count.max(10_000).default(1000).describe('largest n'),
-    index: z.enum(['flat', 'flat8']).default('flat').describe('exact, or int8 then exact reorder'),
-    refreshMs: milliseconds.default(20).describe('between two refreshes of the live index'),
-    refreshItems: count.max(1_000_000).default(2048).describe('items embedded again per refresh'),
-    userCacheEntries: whole.max(10_000_000).default(10_000).describe('query vectors remembered'),
+    listLimit: count.max(1_000).default(1_000).describe('largest n of a recommendation'),
+    embedPerSecond: count.default(50_000).describe('items embedded again, at most'),
+    popularitiesPerSecond: count
+      .default(100_000)
+      .describe('popularities written to the index in turn'),
+    sliceIntervalMs: milliseconds.default(8).describe('between two slices of index work'),
+    sliceMs: milliseconds
+      .default(2)
+      .describe('what a slice may take: what a query waits at most for maintenance'),
+    foldEvents: count.default(256).describe('events folded between two turns of the event loop'),
+    exactBelow: whole
+      .default(20_000)
+      .describe('up to so many items are scanned exactly; above in int8, then reordered'),
+    effort: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(0.5)
+      .describe('share of the index’s work that a query spends unless it says otherwise'),
+    sampleQueries: count.max(10_000).default(32).describe('queries kept for the audit'),
+    sampleEvery: count.default(64).describe('one query in so many is kept'),
   })
   .prefault({})
 
 const jobs = z
   .strictObject({
+    trimLogMs: milliseconds.default(60_000).describe('between two looks at how much log is kept'),
     restrictMs: milliseconds.default(0).describe('between runs of `restrict`; 0: only when full'),
     auditRecallMs: milliseconds.default(30_000).describe('between runs of `auditRecall`; 0: never'),
     expireMs: milliseconds.default(60_000).describe('between runs of `expire`; 0: never'),

@@ -33,7 +33,7 @@ interface OpenCheckpoint {
   /** Newer checkpoints that could not be read, and why. */
   readonly damaged: readonly string[]
   /** Folds what the log has beyond the checkpoint into the facts; nothing is learned. */
-  catchUp(): Promise<void>
+  readonly catchUp: () => Promise<void>
 }
 
 /** The newest good checkpoint of a data directory. Throws `CHECKPOINT_MISSING`. */

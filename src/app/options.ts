@@ -2,7 +2,9 @@
 import { join } from 'node:path'
 
 import type { ModelSpec } from '../model/spec.ts'
+import type { EventLogReader, Position } from '../stream/event-log.ts'
 import type { FactsOptions } from '../stream/facts.ts'
+import { type CheckpointHeader, CheckpointStore } from '../trainer/checkpoint.ts'
 import type { TrainerModel, TrainerProcess } from '../trainer/trainer-config.ts'
 import type { ModelConfig } from './config-model-schema.ts'
 import type { Config } from './config-schema.ts'
@@ -58,4 +60,24 @@ export function trainerProcess({ process: options }: Config): TrainerProcess {
     journalDirectory: paths.journal,
     quarantineDirectory: paths.quarantine,
   }
+}
+
+/**
+ * Facts of the newest checkpoint that the log still reaches, and where they stand: where a reader
+ * begins. Undefined: there is none, and it folds the log from its start.
+ */
+export async function checkpointFacts(
+  directory: string,
+  log: EventLogReader,
+): Promise<{ readonly facts: Uint8Array; readonly position: Position } | undefined> {
+  const end = await log.end()
+  const isReached = ({ position }: CheckpointHeader): boolean =>
+    Object.entries(position).every(([id, at]) => log.compare(at, end[Number(id)] ?? '') <= 0)
+  const store = new CheckpointStore({ directory: dataPaths(directory).checkpoints, keep: Infinity })
+  const found = store.newest(
+    () => undefined,
+    (header) => (isReached(header) ? undefined : 'it is ahead of the log'),
+  )
+  const [facts] = found === undefined ? [] : [...found.chunks('facts')]
+  return found && facts && { facts, position: found.position }
 }

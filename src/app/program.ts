@@ -7,6 +7,7 @@ import { Command, CommanderError } from 'commander'
 import { ServiceError } from '../base/errors.ts'
 import type { Terminal } from './command.ts'
 import { addConfig } from './commands/config.ts'
+import { addEvaluate } from './commands/evaluate.ts'
 import { exitCodeOf, exitCodes, exitCodesHelp } from './exit-codes.ts'
 import { version } from './machine.ts'
 
@@ -34,6 +35,7 @@ export function buildProgram(terminal: Terminal): Command {
       writeErr: (text) => terminal.progress(text.trimEnd()),
     })
     .exitOverride()
+  addEvaluate(program, terminal)
   addConfig(program, terminal)
   return program
 }

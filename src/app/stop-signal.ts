@@ -6,26 +6,28 @@ const exitCodes = { SIGINT: 130, SIGTERM: 143 } as const
 
 export interface StopSignal extends Disposable {
   readonly signal: AbortSignal
-  /** Resolves at the first signal. */
-  readonly requested: Promise<void>
 }
 
 export function stopSignal(): StopSignal {
   const abort = new AbortController()
-  const { promise: requested, resolve } = Promise.withResolvers<undefined>()
   const onSignal = (name: keyof typeof exitCodes): void => {
     if (abort.signal.aborted) process.exit(exitCodes[name])
     abort.abort()
-    resolve(undefined)
   }
   process.on('SIGINT', onSignal)
   process.on('SIGTERM', onSignal)
   return {
     signal: abort.signal,
-    requested,
     [Symbol.dispose]() {
       process.off('SIGINT', onSignal)
       process.off('SIGTERM', onSignal)
     },
   }
 }
+
+/** Resolves when the signal has come. */
+export const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })

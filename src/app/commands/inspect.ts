@@ -39,7 +39,7 @@ function addLook(
   }: {
     name: string
     description: string
-    look(directory: string, flags: InspectFlags, argument: string): Promise<JsonObject>
+    look: (directory: string, flags: InspectFlags, argument: string) => Promise<JsonObject>
   },
 ): Command {
   const command = withJson(withConfig(parent.command(name)))

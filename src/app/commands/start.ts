@@ -13,7 +13,7 @@ import {
 } from '../command.ts'
 import { startFreshet } from '../compose.ts'
 import { wholeNumber } from '../flags.ts'
-import { stopSignal } from '../stop-signal.ts'
+import { aborted, stopSignal } from '../stop-signal.ts'
 import { createLogger } from '../telemetry.ts'
 
 interface StartFlags extends ConfigFlags {
@@ -46,8 +46,9 @@ export function addStart(program: Command, terminal: Terminal): void {
           ? JSON.stringify({ address, processId: process.pid })
           : `freshet listens at ${address}`,
       )
-      await Promise.race([stop.requested, service.failed])
+      await aborted(AbortSignal.any([stop.signal, service.ended]))
       const result = await service.stop()
+      service.ended.throwIfAborted()
       if (flags.json) printReport(terminal, report(result, loaded), true)
     })
 }

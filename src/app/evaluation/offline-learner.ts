@@ -6,7 +6,8 @@ import { present } from '../../base/assert.ts'
 import { MemoryTable } from '../../embedding/memory-table.ts'
 import type { KernelImplementation } from '../../kernels/kernels.ts'
 import type { ItemInput, QueryInput } from '../../model/inputs.ts'
-import { type Lookup, TwoTower } from '../../model/two-tower.ts'
+import type { Lookup } from '../../model/table-lookup.ts'
+import { TwoTower } from '../../model/two-tower.ts'
 import type { Event } from '../../stream/event.ts'
 import type { Example } from '../../stream/example.ts'
 import { Facts } from '../../stream/facts.ts'
@@ -123,7 +124,6 @@ export class OfflineLearner {
       catalogue,
       step: this.#step,
       stamp: { time, version: this.#step },
-      popularity: (handles, out) => out.set(this.#logPopularity(handles)),
     })
     return loss
   }

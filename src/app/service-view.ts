@@ -1,0 +1,118 @@
+/** What the running service shows of itself: one plain snapshot for metrics, one report at the end. */
+import type { MetricsSnapshot } from '../serving/http/metrics-snapshot.ts'
+import type { HttpServer } from '../serving/http/server.ts'
+import type { ServingService } from '../serving/serving-service.ts'
+import { EndSignal } from '../stream/end-signal.ts'
+import type { FileLog } from '../stream/file-log.ts'
+import type { TrainerService } from '../trainer/trainer-service.ts'
+import type { TrainerStatus } from '../trainer/trainer-status.ts'
+import type { JsonObject } from './command.ts'
+
+export interface Parts {
+  readonly log: FileLog
+  readonly trainer: TrainerService
+  readonly serving: ServingService
+  readonly http: HttpServer
+  readonly view: TrainerView
+}
+
+/** The trainer's newest status, and how far the log is from it. */
+export class TrainerView {
+  readonly #end: EndSignal
+  #status: TrainerStatus | undefined
+  #checkpoints = 0
+  /** Of the log, as last looked at. */
+  logBytes = 0
+
+  constructor(log: FileLog) {
+    this.#end = new EndSignal(log.endSignal)
+  }
+
+  get status(): TrainerStatus | undefined {
+    return this.#status
+  }
+
+  /** Checkpoints written in this life. */
+  get checkpoints(): number {
+    return this.#checkpoints
+  }
+
+  take(status: TrainerStatus): void {
+    if (status.checkpoint?.sequence !== this.#status?.checkpoint?.sequence) this.#checkpoints += 1
+    this.#status = status
+  }
+
+  /** Events in the log that stand at or after a position of its one partition. */
+  eventsAfter(offset: string | undefined): number {
+    return Math.max(0, this.#end.end - Number(offset ?? 0))
+  }
+}
+
+export function metricsSnapshot({ serving, view }: Parts): MetricsSnapshot {
+  const { status } = view
+  return {
+    freshness: serving.freshness.stages,
+    alignment: serving.alignment.last,
+    ...servingPart(serving, view),
+    ...(status && trainerPart(status, view)),
+    log: { bytes: view.logBytes, pendingEvents: 0, fsyncs: 0 },
+  }
+}
+
+function servingPart(serving: ServingService, view: TrainerView): MetricsSnapshot {
+  const { replica, liveIndex, sync } = serving
+  const { facts, position } = replica
+  const { index, queues, versions } = liveIndex.stats()
+  const queued = queues.touched + queues.new + queues.sweep
+  return {
+    facts: {
+      items: facts.catalogue.size,
+      users: facts.users.size,
+      events: facts.events,
+      lagEvents: view.eventsAfter(position[0]),
+    },
+    index: { ...index, queued, versionSpread: versions.max },
+    sync: { ...sync, bytes: 0 },
+  }
+}
+
+function trainerPart(status: TrainerStatus, view: TrainerView): MetricsSnapshot {
+  const { checkpoint, evaluation } = status
+  return {
+    trainer: {
+      steps: status.step,
+      events: status.events,
+      examples: status.examples,
+      duplicates: 0,
+      loss: status.meanLoss,
+      guardTrips: status.guardTrips,
+      quarantined: status.guardTrips,
+      lagEvents: view.eventsAfter(status.position[0]),
+      watermarkAt: status.acceptedAt,
+    },
+    evaluation: { ...evaluation.window },
+    tables: status.tables,
+    ...(checkpoint && {
+      checkpoints: {
+        written: view.checkpoints,
+        lastAt: checkpoint.at,
+        lastBytes: checkpoint.bytes,
+        lastSeconds: checkpoint.milliseconds / 1000,
+      },
+    }),
+  }
+}
+
+/** What `freshet start --json` prints when it has stopped. */
+export function finalReport({ view, serving }: Parts, uptimeSeconds: number): JsonObject {
+  const { status } = view
+  return {
+    uptimeSeconds,
+    events: status?.events ?? 0,
+    examples: status?.examples ?? 0,
+    steps: status?.step ?? 0,
+    items: serving.replica.facts.catalogue.size,
+    users: serving.replica.facts.users.size,
+    checkpoint: status?.checkpoint?.sequence ?? null,
+  }
+}
