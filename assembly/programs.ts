@@ -134,6 +134,10 @@ export function transposeRows(
   }
 }
 
+export function clear(out: usize, from: i32, to: i32): void {
+  memory.fill(out + (usize(from) << 2), 0, usize(to - from) << 2)
+}
+
 /** out = the sum of `count` blocks of `length` floats, in their order. Range: elements. */
 export function sumParts(
   out: usize, parts: usize, length: i32, count: i32, from: i32, to: i32,

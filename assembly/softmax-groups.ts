@@ -6,9 +6,32 @@
  * A group is a fixed number of rows whose part of the candidates' gradient is summed on its own, so
  * that threads share nothing and the sum of the parts does not depend on who computed which.
  */
-import { exp4, log1 } from './exp-log'
+import { exp1, log1 } from './exp-log'
 import { matmul, matmulTransposedA } from './matmul'
+import { scratch } from './scratch'
 import { dot, sumLanes } from './vector'
+
+/**
+ * Where the exponential's constants lie for the length of a call, behind what matmul uses of the
+ * scratch space: V8 builds a constant vector anew at every use, which doubles the time of the loop.
+ */
+const constantsOffset: usize = 61_440
+
+/** 2^f for |f| <= 1/2, relative error below 2e-7: a polynomial through Chebyshev's nodes. */
+function writeConstants(): void {
+  const at = scratch + constantsOffset
+  v128.store(at, f32x4.splat(1.44269504088896341))
+  // Adding 1.5 x 2^23 rounds to an integer, which is then found in the low bits.
+  v128.store(at, f32x4.splat(12_582_912), 16)
+  v128.store(at, f32x4.splat(0.00133908633648), 32)
+  v128.store(at, f32x4.splat(0.00967603191833), 48)
+  v128.store(at, f32x4.splat(0.0555035711422), 64)
+  v128.store(at, f32x4.splat(0.240221074853), 80)
+  v128.store(at, f32x4.splat(0.693147188026), 96)
+  v128.store(at, f32x4.splat(1), 112)
+  // 2^-92 and below counts as 0: beside a largest of 1 it is nothing, and denormals are slow.
+  v128.store(at, f32x4.splat(12_582_912 - 92), 128)
+}
 
 // @ts-ignore: decorator
 @inline
@@ -30,9 +53,12 @@ export function softmaxGroups(job: usize, from: i32, to: i32): void {
   const tileRows = word(job, 4)
   const rowBytes = usize(dim) << 2
   const lineBytes = usize(columns) << 2
+  // The popularity stands behind the transposed candidates like one more row of them.
+  const depth = address(job, 13) ? dim + 1 : dim
+  writeConstants()
   // The share of a thread starts where no other's does: so does its tile.
   let group = (from + groupRows - 1) / groupRows
-  const scores = address(job, 22) + usize(group) * usize(tileRows) * (lineBytes + rowBytes)
+  const scores = address(job, 22) + usize(group) * usize(tileRows) * (lineBytes + rowBytes + 4)
   const scaled = scores + usize(tileRows) * lineBytes
 
   for (; group * groupRows < to; group++) {
@@ -43,8 +69,8 @@ export function softmaxGroups(job: usize, from: i32, to: i32): void {
       const rows = min(tileRows, end - row)
       const queries = address(job, 6) + usize(row) * rowBytes
       const gradients = address(job, 19) + usize(row) * rowBytes
-      scaleFloats(scaled, queries, rows * dim, load<f32>(job + 20))
-      matmul(scores, scaled, address(job, 8), rows, columns, dim, 0, 0, rows)
+      for (let i = 0; i < rows; i++) scaledQuery(job, row + i, scaled + usize(i * depth << 2))
+      matmul(scores, scaled, address(job, 8), rows, columns, depth, 0, 0, rows)
       for (let i = 0; i < rows; i++) softmaxRow(job, row + i, scores + usize(i) * lineBytes)
       matmul(gradients, scores, address(job, 7), rows, dim, columns, 0, 0, rows)
       for (let i = 0; i < rows; i++) {
@@ -59,9 +85,21 @@ export function softmaxGroups(job: usize, from: i32, to: i32): void {
   }
 }
 
+/** query / temperature, and the weight of the popularity behind it. */
+// @ts-ignore: decorator
+@inline
+function scaledQuery(job: usize, row: i32, out: usize): void {
+  const dim = word(job, 2)
+  const query = address(job, 6) + (usize(row) * usize(dim) << 2)
+  scaleFloats(out, query, dim, load<f32>(job + 20))
+  if (!address(job, 13)) return
+  const weight = load<f32>(address(job, 14) + (usize(row) << 2))
+  store<f32>(out + (usize(dim) << 2), weight)
+}
+
 /**
  * A row's scores become exp(logit - largest logit), less their sum at the target: times the row's
- * share they are the gradient. Columns are a multiple of 4.
+ * share they are the gradient. Columns are a multiple of 16.
  */
 function softmaxRow(job: usize, row: i32, line: usize): void {
   const at = usize(row) << 2
@@ -77,18 +115,16 @@ function softmaxRow(job: usize, row: i32, line: usize): void {
     return
   }
   const column = usize(target) << 2
-  const pull = popularity ? load<f32>(address(job, 14) + at) : f32(0)
-  let own = load<f32>(line + column) + load<f32>(address(job, 12) + at)
-  if (popularity) own += pull * load<f32>(popularity + column)
+  const corrections = address(job, 11)
+  const own = load<f32>(line + column) + load<f32>(address(job, 12) + at)
   mask(job, row, line)
   store<f32>(line + column, -Infinity)
-  const most = max(own, logits(line, columns, address(job, 11), popularity, pull))
-  store<f32>(line + column, own)
+  const most = max(own, largestLogit(line, columns, corrections))
+  const ownExponential = exp1(own - most)
+  const total = exponentials(line, columns, corrections, most) + ownExponential
 
-  const total = exponentials(line, columns, most)
-  const ownShifted = own - most
-  store<f32>(address(job, 17) + at, weight * (log1(total) - ownShifted))
-  store<f32>(line + column, load<f32>(line + column) - total)
+  store<f32>(address(job, 17) + at, weight * (log1(total) + (most - own)))
+  store<f32>(line + column, ownExponential - total)
   const share = weight / total
   store<f32>(address(job, 18) + at, share * load<f32>(job + 20))
   if (popularity) store<f32>(address(job, 20) + at, share * dot(line, popularity, columns))
@@ -111,34 +147,86 @@ function mask(job: usize, row: i32, line: usize): void {
   }
 }
 
-/** line += corrections + pull popularity; the largest of it. */
+/** The largest of line + corrections. */
 // @ts-ignore: decorator
 @inline
-function logits(line: usize, columns: i32, corrections: usize, popularity: usize, pull: f32): f32 {
-  const bytes = usize(columns) << 2
-  const pulls = f32x4.splat(pull)
-  let most = f32x4.splat(-Infinity)
-  for (let j: usize = 0; j < bytes; j += 16) {
-    let v = f32x4.add(v128.load(line + j), v128.load(corrections + j))
-    if (popularity) v = f32x4.add(v, f32x4.mul(pulls, v128.load(popularity + j)))
-    v128.store(line + j, v)
-    most = f32x4.pmax(most, v)
+function largestLogit(line: usize, columns: i32, corrections: usize): f32 {
+  const end = line + (usize(columns) << 2)
+  let a = f32x4.splat(-Infinity)
+  let b = a
+  let c = a
+  let d = a
+  while (line < end) {
+    a = f32x4.pmax(a, f32x4.add(v128.load(line), v128.load(corrections)))
+    b = f32x4.pmax(b, f32x4.add(v128.load(line, 16), v128.load(corrections, 16)))
+    c = f32x4.pmax(c, f32x4.add(v128.load(line, 32), v128.load(corrections, 32)))
+    d = f32x4.pmax(d, f32x4.add(v128.load(line, 48), v128.load(corrections, 48)))
+    line += 64
+    corrections += 64
   }
-  const first = max(f32x4.extract_lane(most, 0), f32x4.extract_lane(most, 1))
-  return max(first, max(f32x4.extract_lane(most, 2), f32x4.extract_lane(most, 3)))
+  a = f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d))
+  const first = max(f32x4.extract_lane(a, 0), f32x4.extract_lane(a, 1))
+  return max(first, max(f32x4.extract_lane(a, 2), f32x4.extract_lane(a, 3)))
 }
 
-/** line <- exp(line - most); their sum, in four partial sums by column % 4. */
-// @ts-ignore: decorator
-@inline
-function exponentials(line: usize, columns: i32, most: f32): f32 {
-  const bytes = usize(columns) << 2
+/**
+ * line <- exp(line + corrections - most), four vectors abreast to hide latencies; their sum, of each
+ * block of 16 first its columns 4 apart. NaN stays NaN.
+ */
+function exponentials(line: usize, columns: i32, corrections: usize, most: f32): f32 {
+  const end = line + (usize(columns) << 2)
+  const k = scratch + constantsOffset
   const shift = f32x4.splat(most)
   let sum = f32x4.splat(0)
-  for (let j: usize = 0; j < bytes; j += 16) {
-    const e = exp4(f32x4.sub(v128.load(line + j), shift))
-    v128.store(line + j, e)
-    sum = f32x4.add(sum, e)
+  while (line < end) {
+    let c = v128.load(k)
+    let x = f32x4.sub(f32x4.add(v128.load(line), v128.load(corrections)), shift)
+    let y = f32x4.sub(f32x4.add(v128.load(line, 16), v128.load(corrections, 16)), shift)
+    let z = f32x4.sub(f32x4.add(v128.load(line, 32), v128.load(corrections, 32)), shift)
+    let w = f32x4.sub(f32x4.add(v128.load(line, 48), v128.load(corrections, 48)), shift)
+    x = f32x4.mul(x, c)
+    y = f32x4.mul(y, c)
+    z = f32x4.mul(z, c)
+    w = f32x4.mul(w, c)
+    // To 2^(n + f): n in the low bits of nx, |f| <= 1/2 in x.
+    c = v128.load(k, 16)
+    const nx = f32x4.add(x, c)
+    const ny = f32x4.add(y, c)
+    const nz = f32x4.add(z, c)
+    const nw = f32x4.add(w, c)
+    x = f32x4.sub(x, f32x4.sub(nx, c))
+    y = f32x4.sub(y, f32x4.sub(ny, c))
+    z = f32x4.sub(z, f32x4.sub(nz, c))
+    w = f32x4.sub(w, f32x4.sub(nw, c))
+    c = v128.load(k, 32)
+    let px = f32x4.mul(x, c)
+    let py = f32x4.mul(y, c)
+    let pz = f32x4.mul(z, c)
+    let pw = f32x4.mul(w, c)
+    for (let term = k + 48; term < k + 112; term += 16) {
+      c = v128.load(term)
+      px = f32x4.mul(f32x4.add(px, c), x)
+      py = f32x4.mul(f32x4.add(py, c), y)
+      pz = f32x4.mul(f32x4.add(pz, c), z)
+      pw = f32x4.mul(f32x4.add(pw, c), w)
+    }
+    c = v128.load(k, 112)
+    px = i32x4.add(f32x4.add(px, c), i32x4.shl(nx, 23))
+    py = i32x4.add(f32x4.add(py, c), i32x4.shl(ny, 23))
+    pz = i32x4.add(f32x4.add(pz, c), i32x4.shl(nz, 23))
+    pw = i32x4.add(f32x4.add(pw, c), i32x4.shl(nw, 23))
+    c = v128.load(k, 128)
+    px = v128.andnot(px, f32x4.le(nx, c))
+    py = v128.andnot(py, f32x4.le(ny, c))
+    pz = v128.andnot(pz, f32x4.le(nz, c))
+    pw = v128.andnot(pw, f32x4.le(nw, c))
+    v128.store(line, px)
+    v128.store(line, py, 16)
+    v128.store(line, pz, 32)
+    v128.store(line, pw, 48)
+    sum = f32x4.add(sum, f32x4.add(f32x4.add(px, py), f32x4.add(pz, pw)))
+    line += 64
+    corrections += 64
   }
   return sumLanes(sum)
 }

@@ -2,7 +2,7 @@
 import { present } from '../base/assert.ts'
 import { activationCode, type ActivationCode, type DenseKernels } from './dense-kernels.ts'
 import type { Flag } from './operands.ts'
-import { dot32, exp32, log32, sumLanes } from './reference-exp-log.ts'
+import { dot32, exp32, log32, polynomial, sumLanes } from './reference-exp-log.ts'
 import {
   instructionWords,
   operationNames,
@@ -50,6 +50,9 @@ export function referenceTowerKernels(
   return {
     transposeRows,
     sumParts,
+    clear: (out, from, to) => {
+      floats.fill(0, (out >>> 2) + from, (out >>> 2) + to)
+    },
     runPrograms: (programs, count, from, to) => {
       let start = 0
       for (let i = 0; i < count; i += 1) {
@@ -124,31 +127,33 @@ function softmaxGroup(
   const { floats, words } = memory
   const word = (name: keyof typeof softmaxWord): number => words[job + softmaxWord[name]]
   const [columns, dim] = [word('columns'), word('dim')]
+  const depth = word('popularity') > 0 ? dim + 1 : dim
   const first = group * word('groupRows')
   const rows = Math.min(word('batch') - first, word('groupRows'))
-  const scaled = new Float32Array(rows * dim)
   const perTemperature = floats[job + softmaxWord.perTemperature]
-  const queries = (word('queries') >>> 2) + first * dim
-  // The tile of the kernel holds fewer rows: what is left of it is worked on row by row.
-  const line = word('tiles') + group * word('tileRows') * (columns + dim) * 4
-  const query = line + columns * 4
+  // Row by row, in the first row of the group's tile.
+  const line = word('tiles') + group * word('tileRows') * (columns + dim + 1) * 4
+  const scaled = line + columns * 4
   const part = word('parts') + group * columns * dim * 4
-  floats.fill(0, part >>> 2, (part >>> 2) + columns * dim)
-  for (let i = 0; i < rows; i += 1) {
-    for (let j = 0; j < dim; j += 1) {
-      floats[(query >>> 2) + j] = fround(floats[queries + i * dim + j] * perTemperature)
+  for (let i = first; i < first + rows; i += 1) {
+    const query = (word('queries') >>> 2) + i * dim
+    const scale = (factor: number): void => {
+      for (let j = 0; j < dim; j += 1) {
+        floats[(scaled >>> 2) + j] = fround(floats[query + j] * factor)
+      }
     }
-    dense.matmul(line, query, word('transposed'), 1, columns, dim, 0, 0, 1)
-    softmaxRow(memory, { job, row: first + i, line: line >>> 2 })
-    const gradient = word('queryGradients') + (first + i) * dim * 4
+    scale(perTemperature)
+    if (depth > dim) {
+      floats[(scaled >>> 2) + dim] = floats[(word('popularityWeights') >>> 2) + i]
+    }
+    dense.matmul(line, scaled, word('transposed'), 1, columns, depth, 0, 0, 1)
+    softmaxRow(memory, { job, row: i, line: line >>> 2 })
+    const gradient = word('queryGradients') + i * dim * 4
     dense.matmul(gradient, line, word('candidates'), 1, dim, columns, 0, 0, 1)
-    const share = floats[(word('shares') >>> 2) + first + i]
-    for (let j = 0; j < dim; j += 1) {
-      floats[(gradient >>> 2) + j] = fround(floats[(gradient >>> 2) + j] * share)
-      scaled[j] = fround(floats[queries + i * dim + j] * share)
-      floats[(query >>> 2) + j] = scaled[j]
-    }
-    dense.matmulTransposedA(part, line, query, columns, dim, 1, i === 0 ? 0 : 1, 0, columns)
+    const share = floats[(word('shares') >>> 2) + i]
+    dense.scale(gradient, gradient, share, 0, dim)
+    scale(share)
+    dense.matmulTransposedA(part, line, scaled, columns, dim, 1, i === first ? 0 : 1, 0, columns)
   }
 }
 
@@ -168,10 +173,7 @@ function softmaxRow(
     if (popularity > 0) floats[index('popularityWeightGradients') + row] = 0
     return
   }
-  const pull = popularity > 0 ? floats[index('popularityWeights') + row] : 0
-  const popular = (j: number): number => fround(pull * floats[popularity + j])
-  let own = fround(floats[line + target] + floats[index('targetCorrections') + row])
-  if (popularity > 0) own = fround(own + popular(target))
+  const own = fround(floats[line + target] + floats[index('targetCorrections') + row])
   const masks = index('masks') + row * words[job + softmaxWord.maskWords]
   for (let j = 0; index('masks') > 0 && j < columns; j += 1) {
     if (((words[masks + (j >>> 5)] >>> (j & 31)) & 1) === 1) floats[line + j] = -Infinity
@@ -179,23 +181,53 @@ function softmaxRow(
   floats[line + target] = -Infinity
   let most = own
   for (let j = 0; j < columns; j += 1) {
-    const logit = fround(floats[line + j] + floats[index('corrections') + j])
-    floats[line + j] = popularity > 0 ? fround(logit + popular(j)) : logit
+    floats[line + j] = fround(floats[line + j] + floats[index('corrections') + j])
     if (most < floats[line + j]) most = floats[line + j]
   }
-  floats[line + target] = own
-  const lanes = new Float32Array(4)
   for (let j = 0; j < columns; j += 1) {
-    floats[line + j] = exp32(fround(floats[line + j] - most))
-    lanes[j & 3] += floats[line + j]
+    floats[line + j] = exponential(fround(floats[line + j] - most))
   }
-  const total = sumLanes(lanes)
-  floats[index('losses') + row] = fround(weight * fround(log32(total) - fround(own - most)))
-  floats[line + target] = fround(floats[line + target] - total)
+  const ownExponential = exp32(fround(own - most))
+  const total = fround(sumInBlocks(floats.subarray(line, line + columns)) + ownExponential)
+  const loss = fround(log32(total) + fround(most - own))
+  floats[index('losses') + row] = fround(weight * loss)
+  floats[line + target] = fround(ownExponential - total)
   const share = fround(weight / total)
   floats[index('shares') + row] = fround(share * floats[job + softmaxWord.perTemperature])
   if (popularity > 0) {
     const expected = dot32(floats, line, popularity, columns)
     floats[index('popularityWeightGradients') + row] = fround(share * expected)
   }
+}
+
+const log2e = fround(1.44269504088896341)
+/** Adding 1.5 x 2^23 rounds to an integer. */
+const rounder = 12_582_912
+const powerCoefficients = Float32Array.of(
+  0.00133908633648,
+  0.00967603191833,
+  0.0555035711422,
+  0.240221074853,
+  0.693147188026,
+  1,
+)
+
+/** e^x by way of 2^x for x <= 0; 2^-92 and below is 0. */
+function exponential(x: number): number {
+  const t = fround(x * log2e)
+  const shifted = fround(t + rounder)
+  if (shifted <= rounder - 92) return 0
+  const n = shifted - rounder
+  return fround(polynomial(powerCoefficients, fround(t - n)) * 2 ** n)
+}
+
+/** In blocks of 16, of each first the columns that are 4 apart. */
+function sumInBlocks(line: Float32Array): number {
+  const lanes = new Float32Array(4)
+  for (let j = 0; j < line.length; j += 16) {
+    for (let k = j; k < j + 4; k += 1) {
+      lanes[k & 3] += fround(fround(line[k] + line[k + 4]) + fround(line[k + 8] + line[k + 12]))
+    }
+  }
+  return sumLanes(lanes)
 }

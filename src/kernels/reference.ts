@@ -16,8 +16,9 @@ import { referenceMatmulKernels } from './reference-matmul.ts'
 import { referenceOptimizerKernels } from './reference-optimizers.ts'
 import { referenceRankKernels } from './reference-rank.ts'
 import { referenceRowKernels } from './reference-rows.ts'
-import { referenceTableScanKernels, referenceTableScoreKernels } from './reference-table-scan.ts'
 import { referenceTableKernels } from './reference-table-rows.ts'
+import { referenceTableScanKernels } from './reference-table-scan.ts'
+import { referenceTableScoreKernels } from './reference-table-scores.ts'
 import { referenceTowerKernels } from './reference-towers.ts'
 
 export function referenceKernels(memory: WebAssembly.Memory): Kernels {

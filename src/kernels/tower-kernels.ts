@@ -37,8 +37,8 @@ export const programWords = 4
 export const instructionWords = 16
 
 /**
- * Words of a softmax job. B queries, C columns (a multiple of 8; those that are filled up have the
- * correction -Infinity), d floats per vector.
+ * Words of a softmax job. B queries, C columns (a multiple of 16; those that are filled up have
+ * the correction -Infinity), d floats per vector.
  */
 export const softmaxWord = {
   batch: 0,
@@ -60,7 +60,7 @@ export const softmaxWord = {
   /** C, and B for the queries' own positives. */
   corrections: 11,
   targetCorrections: 12,
-  /** C and B, or 0. */
+  /** C and B, or 0; popularity must lie right behind `transposed`. */
   popularity: 13,
   popularityWeights: 14,
   /** A bit per column, `maskWords` words per row, low bits first; masks 0: nothing is masked. */
@@ -74,7 +74,7 @@ export const softmaxWord = {
   popularityWeightGradients: 20,
   /** Output: groups x C x d, to be summed over the groups. */
   parts: 21,
-  /** groups x tileRows x (C + d) floats of working space. */
+  /** groups x tileRows x (C + d + 1) floats of working space. */
   tiles: 22,
 } as const
 export const softmaxWords = 32
@@ -84,6 +84,8 @@ export interface TowerKernels {
   runPrograms: Split<[programs: Address, count: number]>
   /** out[j x stride + i] = x[i x columns + j]. Range: rows i. */
   transposeRows: Split<[out: Address, stride: number, x: Address, columns: number]>
+  /** out = 0; a typed array's fill is slow in shared memory. Range: elements. */
+  clear: Split<[out: Address]>
   /** out[i] = parts[i] + parts[length + i] + ..., `count` of them. Range: elements. */
   sumParts: Split<[out: Address, parts: Address, length: number, count: number]>
   /**

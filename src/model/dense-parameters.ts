@@ -8,7 +8,7 @@ import type { Kernels } from '../kernels/kernels.ts'
 import type { DenseOptimizerSpec } from './spec.ts'
 
 /** What blocks are cut from: an arena, or the counter that measures how large it must be. */
-export type Allocator = Pick<Arena, 'floats' | 'ints'>
+export type Allocator = Pick<Arena, 'floats' | 'ints' | 'words'>
 
 const { fround, sqrt } = Math
 

@@ -116,6 +116,10 @@ export class CountingAllocator implements Allocator {
     return { address: this.#take(length, alignment), view: new Int32Array(0) }
   }
 
+  words(length: number, alignment = 64): Block<Uint32Array> {
+    return { address: this.#take(length, alignment), view: new Uint32Array(0) }
+  }
+
   #take(length: number, alignment: number): Address {
     const address = Math.ceil(this.#used / alignment) * alignment
     this.#used = address + length * 4

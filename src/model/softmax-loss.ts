@@ -18,6 +18,8 @@ const groupRows = 128
 /** Floats of scores that a thread works on at a time, 256 KiB: they stay in its cache. */
 const tileFloats = 65_536
 const smallestTile = 8
+/** Columns are filled up to a multiple of this. */
+export const columnGranularity = 16
 const largestTile = 64
 const bytesPerFloat = 4
 /** Below it a division would make noise of nothing. */
@@ -26,7 +28,7 @@ const leastDivisor = 1e-6
 export interface SoftmaxShape {
   readonly dim: number
   readonly maxQueries: number
-  /** A multiple of 8. */
+  /** A multiple of `columnGranularity`. */
   readonly maxColumns: number
   readonly popularity: boolean
   readonly query: Tower
@@ -47,7 +49,7 @@ const tileRowsFor = (columns: number): number => {
 
 /** Floats of the largest tile that any number of columns up to this needs, per group. */
 const tileSpace = (maxColumns: number, dim: number): number =>
-  Math.max(tileFloats, smallestTile * maxColumns) + largestTile * dim
+  Math.max(tileFloats, smallestTile * maxColumns) + largestTile * (dim + 1)
 
 export class SoftmaxLoss {
   /** Part of the candidates' forward program, last, and of their backward program, first. */
@@ -62,7 +64,6 @@ export class SoftmaxLoss {
   readonly #weights: Block<Float32Array>
   readonly #corrections: Block<Float32Array>
   readonly #targetCorrections: Block<Float32Array>
-  readonly #popularity: Block<Float32Array>
   readonly #popularityWeights: Block<Float32Array>
   readonly #popularityWeightGradients: Block<Float32Array>
   readonly #masks: Block<Int32Array>
@@ -77,12 +78,11 @@ export class SoftmaxLoss {
     const popular = shape.popularity ? 1 : 0
     this.#shape = shape
     this.#job = allocator.ints(softmaxWords)
-    this.#transposed = allocator.floats(dim * maxColumns)
+    this.#transposed = allocator.floats((dim + popular) * maxColumns)
     this.#targets = allocator.ints(maxQueries)
     this.#weights = allocator.floats(maxQueries)
     this.#corrections = allocator.floats(maxColumns)
     this.#targetCorrections = allocator.floats(maxQueries)
-    this.#popularity = allocator.floats(popular * maxColumns)
     this.#popularityWeights = allocator.floats(popular * maxQueries)
     this.#popularityWeightGradients = allocator.floats(popular * maxQueries)
     this.#masks = allocator.ints(maxQueries * Math.ceil(maxColumns / 32))
@@ -110,7 +110,6 @@ export class SoftmaxLoss {
     this.#set('weights', this.#weights.address)
     this.#set('corrections', this.#corrections.address)
     this.#set('targetCorrections', this.#targetCorrections.address)
-    this.#set('popularity', popular * this.#popularity.address)
     this.#set('popularityWeights', popular * this.#popularityWeights.address)
     this.#set('popularityWeightGradients', popular * this.#popularityWeightGradients.address)
     this.#set('losses', this.#losses.address)
@@ -126,7 +125,7 @@ export class SoftmaxLoss {
     const { maxQueries, maxColumns } = this.#shape
     assert(batch > 0 && batch <= maxQueries, 'as many queries as were reserved')
     assert(columns > 0 && columns <= maxColumns, 'as many columns as were reserved')
-    const padded = Math.ceil(columns / 8) * 8
+    const padded = Math.ceil(columns / columnGranularity) * columnGranularity
     this.#columns = columns
     this.#padded = padded
     copy(input.targets, this.#targets.view, batch)
@@ -135,8 +134,10 @@ export class SoftmaxLoss {
     copy(input.corrections, this.#corrections.view, columns)
     this.#corrections.view.fill(-Infinity, columns, padded)
     if (this.#shape.popularity) {
-      copy(input.popularity, this.#popularity.view, columns)
-      this.#popularity.view.fill(0, columns, padded)
+      const first = this.#shape.dim * padded
+      copy(input.popularity, this.#transposed.view.subarray(first), columns)
+      this.#transposed.view.fill(0, first + columns, first + padded)
+      this.#set('popularity', this.#transposed.address + first * bytesPerFloat)
       copy(input.popularityWeights, this.#popularityWeights.view, batch)
     }
     this.#mask(input)
@@ -149,7 +150,7 @@ export class SoftmaxLoss {
     return padded
   }
 
-  /** Columns that only fill up the last eight are zero vectors. */
+  /** Columns that only fill up are zero vectors. */
   padCandidates(): void {
     const { dim, candidate } = this.#shape
     const { buffer } = this.#job.view

@@ -5,6 +5,7 @@
 import { assert } from '../base/assert.ts'
 import type { Keys } from '../base/keys.ts'
 import type { Block } from '../kernels/arena.ts'
+import type { Kernels } from '../kernels/kernels.ts'
 import type { KeyDeduper } from '../kernels/key-deduper.ts'
 import type { Allocator } from './dense-parameters.ts'
 import type { ModelTableSpec } from './spec.ts'
@@ -35,12 +36,12 @@ export class TableLookup {
   readonly usedBy: Lookup['usedBy']
   readonly maxEntries: number
   /** Of entries: the row of each. */
-  readonly inverse: Block<Int32Array>
+  readonly inverse: Block<Uint32Array>
   readonly rows: Block<Float32Array>
   readonly gradients: Block<Float32Array>
   readonly #staged: Uint32Array
-  #unique: Keys = new Uint32Array(0)
-  #occurrences = new Uint32Array(0)
+  readonly #unique: Uint32Array
+  readonly #occurrences: Uint32Array
   #entries = 0
   #distinct = 0
 
@@ -53,10 +54,12 @@ export class TableLookup {
     this.spec = spec
     this.usedBy = usedBy
     this.maxEntries = maxEntries
-    this.inverse = allocator.ints(maxEntries)
+    this.inverse = allocator.words(maxEntries)
     this.rows = allocator.floats(maxEntries * spec.dim)
     this.gradients = allocator.floats(maxEntries * spec.dim)
     this.#staged = new Uint32Array(2 * maxEntries)
+    this.#unique = new Uint32Array(2 * maxEntries)
+    this.#occurrences = new Uint32Array(maxEntries)
   }
 
   /** Entries staged so far. */
@@ -69,9 +72,9 @@ export class TableLookup {
     return this.#distinct
   }
 
-  /** The distinct keys, after `dedupe`: a copy. */
+  /** The distinct keys, after `dedupe`. */
   get unique(): Keys {
-    return this.#unique
+    return this.#unique.subarray(0, 2 * this.#distinct)
   }
 
   begin(): void {
@@ -96,13 +99,13 @@ export class TableLookup {
     assert(2 * this.#entries <= this.#staged.length, 'no more entries than were reserved')
     const found = deduper.dedupe(this.#staged.subarray(0, 2 * this.#entries))
     this.inverse.view.set(found.inverse)
-    this.#unique = found.unique.slice()
-    this.#occurrences = found.occurrences.slice()
+    this.#unique.set(found.unique)
+    this.#occurrences.set(found.occurrences)
     this.#distinct = found.occurrences.length
   }
 
-  clearGradients(): void {
-    this.gradients.view.fill(0, 0, this.#distinct * this.spec.dim)
+  clearGradients(kernels: Kernels): void {
+    kernels.clear(this.gradients.address, 0, this.#distinct * this.spec.dim)
   }
 
   /** What the caller sees of it. */
@@ -113,9 +116,9 @@ export class TableLookup {
       table: name,
       dim,
       usedBy: this.usedBy,
-      keys: this.#unique,
+      keys: this.unique,
       rows: this.rows.view.subarray(0, floats),
-      occurrences: this.#occurrences,
+      occurrences: this.#occurrences.subarray(0, this.#distinct),
       gradients: withGradients ? this.gradients.view.subarray(0, floats) : nothing,
     }
   }

@@ -238,7 +238,7 @@ export class TwoTower {
   itemKeys(item: ItemInput): readonly TableKeys[] {
     this.#prepare([], [item], false)
     const used = new Set(this.#memory.candidate.bags.map(({ lookup }) => lookup))
-    return [...used].map(({ spec, unique }) => ({ table: spec.name, keys: unique }))
+    return [...used].map(({ spec, unique }) => ({ table: spec.name, keys: unique.slice() }))
   }
 
   /** The rows that are this user's alone, in every table: what a deletion erases. */
@@ -337,7 +337,7 @@ export class TwoTower {
     const pool = this.#pool
     this.#onStage('backward')
     pooling.gradients.view.fill(0)
-    for (const lookup of lookups) lookup.clearGradients()
+    for (const lookup of lookups) lookup.clearGradients(pool.kernels)
     const queries = settle(output.queryGradients, engine.query.inputGradients)
     query.backward(pool, queries, this.#queries)
     const candidates = settle(output.candidateGradients, engine.candidate.inputGradients)

@@ -8,7 +8,7 @@ import type { DenseEngine, StepInput, StepOutput } from './dense-engine.ts'
 import { DenseParameters, type Allocator } from './dense-parameters.ts'
 import type { ModelPlan, SidePlan } from './plan.ts'
 import { ProgramSet } from './program.ts'
-import { SoftmaxLoss } from './softmax-loss.ts'
+import { columnGranularity, SoftmaxLoss } from './softmax-loss.ts'
 import type { ModelSpec, TowerSpec } from './spec.ts'
 import { initialWeights, Tower, weightCount, type TowerShape } from './tower.ts'
 
@@ -20,8 +20,6 @@ export interface EngineLimits {
 /** For `onStage`: what the engine is about to do. */
 export type EngineStage = 'forward' | 'loss' | 'backward'
 
-/** Columns of the loss come in eights: so many more rows may be filled up. */
-const columnGranularity = 8
 const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to
 
 /** All of the engine's memory, and the programs in it. */
