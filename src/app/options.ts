@@ -47,6 +47,7 @@ export const dataPaths = (directory: string) =>
     journal: join(directory, 'journal'),
     checkpoints: join(directory, 'checkpoints'),
     quarantine: join(directory, 'quarantine'),
+    rejects: join(directory, 'rejects'),
   }) as const
 
 export function trainerProcess({ process: options }: Config): TrainerProcess {

@@ -6,8 +6,12 @@ import { Command, CommanderError } from 'commander'
 
 import { ServiceError } from '../base/errors.ts'
 import type { Terminal } from './command.ts'
+import { addBench } from './commands/bench.ts'
 import { addConfig } from './commands/config.ts'
+import { addDemo } from './commands/demo.ts'
 import { addEvaluate } from './commands/evaluate.ts'
+import { addInspect } from './commands/inspect.ts'
+import { addStart } from './commands/start.ts'
 import { exitCodeOf, exitCodes, exitCodesHelp } from './exit-codes.ts'
 import { version } from './machine.ts'
 
@@ -35,7 +39,11 @@ export function buildProgram(terminal: Terminal): Command {
       writeErr: (text) => terminal.progress(text.trimEnd()),
     })
     .exitOverride()
+  addStart(program, terminal)
+  addDemo(program, terminal)
   addEvaluate(program, terminal)
+  addBench(program, terminal)
+  addInspect(program, terminal)
   addConfig(program, terminal)
   return program
 }

@@ -20,8 +20,6 @@ export class ChaosFeed {
   readonly #seed: number
   readonly #queue: (readonly WireEvent[])[] = []
   #made = 0
-  /** Items whose deletion was acknowledged and that were not touched since. */
-  readonly deleted = new Set<string>()
   /** Ids of events that the service has acknowledged. */
   readonly acknowledged = new Set<string>()
 
@@ -35,8 +33,9 @@ export class ChaosFeed {
     }
   }
 
-  get made(): number {
-    return this.#made
+  /** Requests that must be sent again, and those of the first catalogue not sent yet. */
+  get inDoubt(): number {
+    return this.#queue.length
   }
 
   /** The next request, or the one that got no answer. */
@@ -46,12 +45,7 @@ export class ChaosFeed {
 
   /** The answer came: every event of the request is durable. */
   answered(batch: readonly WireEvent[]): void {
-    for (const { eventId, kind, itemId } of batch) {
-      this.acknowledged.add(eventId)
-      if (itemId === undefined) continue
-      if (kind === 'deleteItem') this.deleted.add(itemId)
-      else this.deleted.delete(itemId)
-    }
+    for (const { eventId } of batch) this.acknowledged.add(eventId)
   }
 
   /** No answer came: nobody knows. */
