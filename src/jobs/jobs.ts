@@ -9,7 +9,9 @@ import type { JobContext, JobPayload, Scheduler } from './scheduler.ts'
 
 /** Commands to the one trainer; each resolves when it was executed, between two batches. */
 export interface TrainerCommands {
-  /** Evicts down to the policy's bound: one table, or all. Rejects for a table that is not there. */
+  /**
+   * Evicts down to the policy's bound: one table, or all. Rejects for a table that is not there.
+   */
   restrict(request: { readonly table?: string | undefined }): Promise<RestrictReport>
   checkpoint(): Promise<CheckpointReport>
 }
@@ -80,7 +82,8 @@ export function defineJobs(scheduler: Scheduler, dependencies: JobDependencies):
 
 /**
  * An item whose expiry is moved by a write that is in the log but not yet folded here is deleted
- * all the same: the deletion stands after the write. The window is the lag of the facts, milliseconds.
+ * all the same: the deletion stands after the write. The window is the lag of the facts,
+ * milliseconds.
  */
 async function expire(
   { clock, expiry }: JobDependencies,

@@ -109,7 +109,7 @@ const common = { eventId: id.exactOptional(), timestamp: time.exactOptional() }
 const mode = z.enum(['replace', 'patch'], { error: 'expected replace or patch' }).default('replace')
 
 /** What a client sends, less the default of `kind`. */
-const eventSchema = z.discriminatedUnion(
+export const eventSchema = z.discriminatedUnion(
   'kind',
   [
     z.object({

@@ -1,6 +1,6 @@
 /**
- * An HTTP server over a log in memory whose events are folded by the real facts: everything but disk,
- * training and the index. Recommendations are the catalogue in the order of clicks.
+ * An HTTP server over a log in memory whose events are folded by the real facts: everything but
+ * disk, training and the index. Recommendations are the catalogue in the order of clicks.
  */
 import type { FastifyInstance } from 'fastify'
 

@@ -18,6 +18,7 @@ import { announcedBytes } from './gate.ts'
 import type { Gate } from './gate.ts'
 import { Ingest } from './ingest.ts'
 import type { LoadGuard } from './load-guard.ts'
+import { addSharedSchemas } from './route.ts'
 import { addEventRoutes } from './routes/events.ts'
 import { addItemRoutes } from './routes/items.ts'
 import { addJobRoutes } from './routes/jobs.ts'
@@ -79,7 +80,13 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   app.setErrorHandler((error, request, reply) => sendFailure(error, request, reply))
   addBodyParsers(app, settings)
   addHooks(app, parts)
-  await app.register(swagger, { openapi: documentHead(settings.version) })
+  addSharedSchemas(app)
+  await app.register(swagger, {
+    openapi: documentHead(settings.version),
+    refResolver: {
+      buildLocalReference: ({ $id }, _, __, i) => (typeof $id === 'string' ? $id : `schema${i}`),
+    },
+  })
   const paths = rememberPaths(app)
   addRoutes(app, parts)
   app.setNotFoundHandler((request) => {
@@ -162,7 +169,10 @@ const documentHead = (version: string): object => ({
   },
 })
 
-/** The client's own id when it is harmless in a log, else one of ours: unique in and over processes. */
+/**
+ * The client's own id when it is harmless in a log, else one of ours: unique in and over
+ * processes.
+ */
 function requestIds(): (request: IncomingMessage) => string {
   const prefix = randomBytes(6).toString('hex')
   let count = 0

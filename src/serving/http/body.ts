@@ -1,7 +1,7 @@
 /**
- * Request bodies: JSON as a whole, NDJSON line by line. Both are bounded in bytes and in depth, must
- * be UTF-8, and must not name `__proto__`. A body that is too large is read to its end (up to a
- * bound) before it is refused: a client that still sends would otherwise lose the answer.
+ * Request bodies: JSON as a whole, NDJSON line by line. Both are bounded in bytes and in depth,
+ * must be UTF-8, and must not name `__proto__`. A body that is too large is read to its end (up
+ * to a bound) before it is refused: a client that still sends would otherwise lose the answer.
  */
 import { isUtf8 } from 'node:buffer'
 import type { Readable } from 'node:stream'

@@ -1,6 +1,7 @@
 /**
  * What the HTTP server needs of the rest of the process, and no more: narrow views that the
- * composition root fills. The server writes by appending events, and reads from the replica's facts.
+ * composition root fills. The server writes by appending events, and reads from the replica's
+ * facts.
  */
 import type { Clock } from '../../base/clock.ts'
 import type { Features } from '../../base/features.ts'

@@ -29,6 +29,9 @@ export interface HistogramFamily {
   readonly series: readonly (readonly [label: string, histogram: HistogramView])[]
 }
 
+/** Of a finer histogram every second, third, ... bound is shown: each is a series to a scraper. */
+const shownBounds = 20
+
 /** Families without samples are left out. */
 export function familyText({ kind, name, help, labelNames, samples }: Family): string {
   if (samples.length === 0) return ''
@@ -51,11 +54,13 @@ function seriesText(
 ): string {
   const label = pair(labelName, value)
   const lines: string[] = []
+  const step = Math.ceil(bounds.length / shownBounds)
   let below = 0
   for (let i = 0; i < bounds.length; i += 1) {
     below += counts[i]
+    if ((i + 1) % step !== 0) continue
     // Without this, 20 * .001 would be shown as 0.020000000000000004.
-    const bound = Number((bounds[i] * scale).toPrecision(12))
+    const bound = Number((bounds[i] * scale).toPrecision(6))
     lines.push(`${name}_bucket{${label},le="${bound}"} ${below}`)
   }
   lines.push(

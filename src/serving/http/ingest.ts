@@ -1,6 +1,6 @@
 /**
- * From wire values to durable events. Each value is judged by itself, so one bad event never rejects
- * its neighbours; those that are good are appended together, all or none.
+ * From wire values to durable events. Each value is judged by itself, so one bad event never
+ * rejects its neighbours; those that are good are appended together, all or none.
  */
 import { ServiceError } from '../../base/errors.ts'
 import { parseEvent } from '../../stream/event-schema.ts'
@@ -49,10 +49,9 @@ export class Ingest {
   }
 
   /**
-   * Adds to `tally` what becomes of `values`, of which a `ServiceError` is rejected as it is; resolves
-   * when the accepted ones are durable. With an
-   * idempotency key an event that has no id of its own gets one from it, so a repeated request counts
-   * once.
+   * Adds to `tally` what becomes of `values`, of which a `ServiceError` is rejected as it is;
+   * resolves when the accepted ones are durable. With an idempotency key an event that has no id
+   * of its own gets one from it, so a repeated request counts once.
    */
   async accept(values: readonly unknown[], tally: Tally, idempotencyKey?: string): Promise<void> {
     const events: Event[] = []

@@ -1,7 +1,7 @@
 /**
  * What Prometheus reads at /metrics. Names are `freshet_<subsystem>_<what>_<unit>`; counters, and
- * nothing else, end in `_total`. What the server does is counted here as it happens; what the rest of
- * the process counts is handed over as one plain snapshot per scrape.
+ * nothing else, end in `_total`. What the server does is counted here as it happens; what the
+ * rest of the process counts is handed over as one plain snapshot per scrape.
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 

@@ -37,16 +37,20 @@ export function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): JsonSchem
   const { $schema: _, ...rest } = z.toJSONSchema(schema, {
     io,
     unrepresentable: 'any',
-    // That an integer is one that JavaScript can count to is of no interest to a reader.
+    // What every JavaScript integer and every RFC 3339 time has need not be said.
     override: ({ jsonSchema: made }) => {
       if (made.minimum === Number.MIN_SAFE_INTEGER) delete made.minimum
       if (made.maximum === Number.MAX_SAFE_INTEGER) delete made.maximum
+      if (made.format === 'date-time') delete made.pattern
     },
   })
   return rest
 }
 
-/** Path and query are text: what a field means is its parsed type, whether it must be there its raw. */
+/**
+ * Path and query are text: what a field means is its parsed type, whether it must be there its
+ * raw.
+ */
 const textSchema = (schema: z.ZodType): JsonSchema => ({
   ...jsonSchema(schema, 'output'),
   required: jsonSchema(schema, 'input')['required'] ?? [],

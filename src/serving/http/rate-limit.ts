@@ -10,7 +10,10 @@ export interface Rate {
   readonly burst: number
 }
 
-/** Names are those of the configured keys, so the number of buckets is bounded by the configuration. */
+/**
+ * Names are those of the configured keys, so the number of buckets is bounded by the
+ * configuration.
+ */
 export class TokenBuckets {
   readonly #buckets = new Map<string, Bucket>()
 

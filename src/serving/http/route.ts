@@ -1,11 +1,12 @@
 /**
- * One way to declare a route: what it takes, what it answers, who may call it. From the declaration
- * come the parsing, the precompiled serializer of the answer, the authorisation and the entry in the
- * OpenAPI document.
+ * One way to declare a route: what it takes, what it answers, who may call it. From the
+ * declaration come the parsing, the precompiled serializer of the answer, the authorisation and
+ * the entry in the OpenAPI document.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import * as z from 'zod'
 
+import { eventSchema } from '../../stream/event-schema.ts'
 import { errorAnswer } from './error-answer.ts'
 import { jsonSchema, part } from './parts.ts'
 import type { JsonSchema, Part } from './parts.ts'
@@ -69,7 +70,11 @@ const keyHeader = part(
   }),
 )
 
-const errorSchema = jsonSchema(errorAnswer, 'output')
+/** Schemas that many routes refer to: each stands once in the document. */
+export function addSharedSchemas(app: FastifyInstance): void {
+  app.addSchema({ $id: 'Error', ...jsonSchema(errorAnswer, 'output') })
+  app.addSchema({ $id: 'Event', ...jsonSchema(eventSchema, 'input') })
+}
 
 export function addRoute<Path, Query, Body>(
   app: FastifyInstance,
@@ -129,6 +134,6 @@ function documentation(route: Route<unknown, unknown, unknown>): object {
     ...(scope === undefined ? {} : { security: [{ apiKey: [scope] }] }),
     ...(answers === undefined
       ? {}
-      : { response: { ...Object.fromEntries(successes), default: errorSchema } }),
+      : { response: { ...Object.fromEntries(successes), default: { $ref: 'Error#' } } }),
   }
 }

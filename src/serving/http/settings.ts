@@ -1,6 +1,6 @@
 /**
- * What the HTTP server can be told, with defaults and units. The configuration file's `process.http`
- * has the same names; a test or an embedding program may set any of them.
+ * What the HTTP server can be told, with defaults and units. The configuration file's
+ * `process.http` has the same names; a test or an embedding program may set any of them.
  */
 export const scopes = ['read', 'write', 'admin'] as const
 

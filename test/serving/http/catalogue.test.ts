@@ -1,6 +1,16 @@
-import { expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 
 import { noon, openHttp } from '../../support/http-service.ts'
+import type { HttpUnderTest } from '../../support/http-service.ts'
+
+/** For tests that leave nothing behind. */
+let shared: HttpUnderTest
+
+beforeAll(async () => {
+  shared = await openHttp()
+})
+
+afterAll(() => shared[Symbol.asyncDispose]())
 
 const path = (id: string): string => `/v1/items/${encodeURIComponent(id)}`
 
@@ -33,12 +43,11 @@ test('put replaces, patch changes the named fields', async () => {
 test.each(['a/b', '😀', 'ä ö', 'a%2Fb', 'x?y#z', '\u0000', 'é'.repeat(128), '%', ':id', '*'])(
   'an item may be called %j',
   async (id) => {
-    await using http = await openHttp()
-    expect((await http.call('PUT', path(id), {})).body).toMatchObject({ id })
-    expect((await http.call('GET', path(id))).body).toMatchObject({ id })
-    expect((await http.call('GET', `${path(id)}/similar`)).status).toBe(200)
-    await http.call('DELETE', path(id))
-    expect((await http.call('GET', path(id))).status).toBe(404)
+    expect((await shared.call('PUT', path(id), {})).body).toMatchObject({ id })
+    expect((await shared.call('GET', path(id))).body).toMatchObject({ id })
+    expect((await shared.call('GET', `${path(id)}/similar`)).status).toBe(200)
+    await shared.call('DELETE', path(id))
+    expect((await shared.call('GET', path(id))).status).toBe(404)
   },
 )
 
@@ -47,16 +56,14 @@ test.each([
   ['258 bytes in 129 characters', 'é'.repeat(129), 400],
   ['nothing', '', 400],
 ])('an item may not be called with %s', async (_, id, status) => {
-  await using http = await openHttp()
-  const answer = await http.call('PUT', path(id), {})
+  const answer = await shared.call('PUT', path(id), {})
   expect(answer.status).toBe(status)
   expect(answer.body.error.code).toBe('REQUEST_INVALID')
 })
 
 test('a path that is not percent-encoded UTF-8 is refused', async () => {
-  await using http = await openHttp()
   for (const bad of ['%ff', '%E0%A4%A', '%zz']) {
-    const { status, body, headers } = await http.call('GET', `/v1/items/${bad}`)
+    const { status, body, headers } = await shared.call('GET', `/v1/items/${bad}`)
     expect([bad, status, body.error.code]).toEqual([bad, 400, 'HTTP_MALFORMED'])
     expect(headers['x-content-type-options']).toBe('nosniff')
   }
@@ -83,11 +90,11 @@ test.each([
   [[], 'body'],
   [undefined, 'body'],
 ])('an item that is %j is refused at %s', async (body, at) => {
-  await using http = await openHttp()
-  const answer = await http.call('PUT', '/v1/items/i', body)
+  const before = shared.service.events.length
+  const answer = await shared.call('PUT', '/v1/items/i', body)
   expect(answer.status).toBe(400)
   expect(answer.body.error.details['path']).toBe(at)
-  expect(http.service.events).toHaveLength(0)
+  expect(shared.service.events).toHaveLength(before)
 })
 
 test('a write that is durable but not yet visible says so', async () => {
@@ -156,8 +163,7 @@ test.each([
   'cursor=x',
   'odd=1',
 ])('a page with %s is refused', async (query) => {
-  await using http = await openHttp()
-  const { status, body } = await http.call('GET', `/v1/items?${query}`)
+  const { status, body } = await shared.call('GET', `/v1/items?${query}`)
   expect(status).toBe(400)
   expect(body.error.details['path']).toBe(query.split('=')[0])
 })

@@ -1,10 +1,20 @@
 import { Readable } from 'node:stream'
 
 import * as fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 
 import { ServiceError } from '../../../src/base/errors.ts'
 import { noon, openHttp } from '../../support/http-service.ts'
+import type { HttpUnderTest } from '../../support/http-service.ts'
+
+/** For tests that leave nothing behind. */
+let shared: HttpUnderTest
+
+beforeAll(async () => {
+  shared = await openHttp()
+})
+
+afterAll(() => shared[Symbol.asyncDispose]())
 
 const click = { userId: 'u', itemId: 'i', type: 'click' }
 const ndjson = { 'content-type': 'application/x-ndjson' }
@@ -211,11 +221,10 @@ test.each([
   ['a prototype', '{"__proto__": {"polluted": true}, "userId": "u"}'],
   ['a hidden prototype', '{"context": {"\\u005f_proto__": {"polluted": true}}}'],
 ])('a body that is %s is refused with a code', async (_, body) => {
-  await using http = await openHttp()
-  const answer = await http.call('POST', '/v1/events', body)
+  const answer = await shared.call('POST', '/v1/events', body)
   expect(answer.status).toBe(400)
   expect(answer.body.error.code).toMatch(/^(BODY|REQUEST|EVENT)_INVALID$/)
-  expect(http.service.events).toHaveLength(0)
+  expect(shared.service.events).toHaveLength(0)
   expect(({} as Record<string, unknown>)['polluted']).toBeUndefined()
 })
 
@@ -225,7 +234,7 @@ test('brackets within strings are no depth', async () => {
   expect((await http.call('POST', '/v1/events', { ...click, context })).status).toBe(202)
 })
 
-test('whatever comes as an event, the answer is 202 or an error with a code, and what is accepted is whole', async () => {
+test('whatever comes as an event, each is either appended or rejected with a code', async () => {
   await using http = await openHttp()
   const nonsense = fc.oneof(fc.jsonValue(), almostAnEvent())
   await fc.assert(

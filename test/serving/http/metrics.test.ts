@@ -68,6 +68,16 @@ test('everything that is reported is shown under its name', async () => {
   }
 })
 
+test('a fine histogram is shown with fewer bounds, and the counts below them', () => {
+  const bounds = Array.from({ length: 40 }, (_, i) => i + 1)
+  const series = [['a', { bounds, counts: bounds.map(() => 1), sum: 820, count: 40 }]] as const
+  const text = histogramText({ name: 'freshet_x_y', help: 'h', labelName: 'of', scale: 1, series })
+  const lines = text.split('\n').filter((line) => line.includes('_bucket'))
+  expect(lines).toHaveLength(21)
+  expect(lines[0]).toBe('freshet_x_y_bucket{of="a",le="2"} 2')
+  expect(lines[19]).toBe('freshet_x_y_bucket{of="a",le="40"} 40')
+})
+
 test('what nobody reports is not shown', async () => {
   const text = await new Metrics().text()
   expect(text).not.toMatch(/freshet_(trainer|table|index|freshness|alignment|sync|checkpoint)_/)

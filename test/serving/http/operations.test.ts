@@ -172,6 +172,7 @@ test('the OpenAPI document describes every route, from the schemas that parse', 
   const document = JSON.parse(text) as {
     openapi: string
     paths: Record<string, Record<string, Operation>>
+    components: { schemas: Record<string, unknown> }
   }
   expect(document.openapi).toBe('3.1.0')
   const routes = Object.entries(document.paths)
@@ -216,5 +217,7 @@ test('the OpenAPI document describes every route, from the schemas that parse', 
     'application/json',
     'application/x-ndjson',
   ])
+  expect(Object.keys(document.components.schemas)).toEqual(['Error', 'Event'])
+  expect(text.length).toBeLessThan(60_000)
   expect(text).not.toContain('$schema')
 })

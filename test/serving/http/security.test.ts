@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 
-import { describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 import { isLoopback, isLoopbackHost } from '../../../src/serving/http/api-keys.ts'
 import type { ApiKey, Scope } from '../../../src/serving/http/settings.ts'
 import { openHttp } from '../../support/http-service.ts'
+import type { HttpUnderTest } from '../../support/http-service.ts'
 
 const apiKey = (name: string, scopes: Scope[], more: Partial<ApiKey> = {}): ApiKey => ({
   name,
@@ -18,6 +19,14 @@ const bearer = (name: string) => ({ authorization: `Bearer secret-of-${name}` })
 const keys = [apiKey('reader', ['read']), apiKey('writer', ['write']), apiKey('boss', ['admin'])]
 
 describe('with keys', () => {
+  let http: HttpUnderTest
+
+  beforeAll(async () => {
+    http = await openHttp({ apiKeys: keys })
+  })
+
+  afterAll(() => http[Symbol.asyncDispose]())
+
   test.each([
     ['reader', 'GET', '/v1/recommendations/u', 200],
     ['reader', 'GET', '/metrics', 200],
@@ -29,15 +38,13 @@ describe('with keys', () => {
     ['boss', 'GET', '/v1/admin/jobs', 200],
     ['boss', 'GET', '/v1/items', 403],
   ] as const)('%s may or may not %s %s: %i', async (name, method, url, status) => {
-    await using http = await openHttp({ apiKeys: keys })
     const body = method === 'POST' ? [] : {}
     const answer = await http.call(method, url, method === 'GET' ? undefined : body, bearer(name))
     expect(answer.status).toBe(status)
     expect(answer.text.includes('SCOPE_MISSING')).toBe(status === 403)
   })
 
-  test('without a key, or with a wrong one, nothing is answered but what is open to all', async () => {
-    await using http = await openHttp({ apiKeys: keys })
+  test('without a key, or with a wrong one, only what is open to all is answered', async () => {
     const none = await http.call('GET', '/v1/items')
     expect([none.status, none.body.error.code]).toEqual([401, 'KEY_REQUIRED'])
     expect(none.headers['www-authenticate']).toContain('Bearer')
@@ -57,25 +64,22 @@ describe('with keys', () => {
   })
 
   test('a key may come in X-API-Key', async () => {
-    await using http = await openHttp({ apiKeys: keys })
     const header = { 'x-api-key': 'secret-of-reader' }
     expect((await http.call('GET', '/v1/items', undefined, header)).status).toBe(200)
   })
 
   test('a key is asked for before the body is looked at', async () => {
-    await using http = await openHttp({ apiKeys: keys })
     expect((await http.call('POST', '/v1/events', 'nonsense')).status).toBe(401)
   })
 
   test('any host name is answered', async () => {
-    await using http = await openHttp({ apiKeys: keys })
     const headers = { ...bearer('reader'), host: 'shop.example.com' }
     expect((await http.call('GET', '/v1/items', undefined, headers)).status).toBe(200)
   })
 })
 
 describe('without keys', () => {
-  test('only loopback host names are answered, so that no web page can rebind its own', async () => {
+  test('only loopback host names are answered: no web page can rebind its own', async () => {
     await using http = await openHttp()
     const answer = await http.call('GET', '/health/live', undefined, { host: 'evil.example.com' })
     expect([answer.status, answer.body.error.code]).toEqual([403, 'HOST_FORBIDDEN'])

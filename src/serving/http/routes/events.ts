@@ -125,6 +125,8 @@ function checkCount(received: number, { maxEventsPerRequest }: HttpSettings): vo
   throw new ServiceError('REQUEST_INVALID', { path: 'body', reason: `more than ${limit} lines` })
 }
 
+const event = { $ref: 'Event#' }
+
 /** Judged event by event, not as a whole. */
 const eventsBody: Part<unknown> = {
   parse: (value) => {
@@ -132,5 +134,8 @@ const eventsBody: Part<unknown> = {
     const reason = 'an event, an array of events, or NDJSON is expected'
     throw new ServiceError('REQUEST_INVALID', { path: 'body', in: 'body', reason })
   },
-  schema: { description: 'see the event types' },
+  schema: {
+    description: 'an event, or an array of them; without a kind it is an interaction',
+    anyOf: [event, { type: 'array', items: event }],
+  },
 }
