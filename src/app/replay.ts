@@ -125,11 +125,12 @@ const evaluationJson = ({ progressive, baselines, cohorts }: EvaluationReport): 
 
 function describe({ learner }: Trainer): string {
   const { progressive, baselines } = learner.evaluation()
-  const percent = (share: number): string => `${(100 * share).toFixed(2)} %`
   const found = `HR@10 ${percent(progressive.hr10)}, MRR@10 ${percent(progressive.mrr10)}`
   const popular = percent(baselines.recentlyPopular.hr10)
   return `${learner.facts.events} events, ${found}, recently popular ${popular}`
 }
+
+const percent = (share: number): string => `${(100 * share).toFixed(2)} %`
 
 function tell({ level, code, message }: TrainerReport, progress: (line: string) => void): void {
   if (level !== 'info' || code === 'restored') progress(`${level}: ${message}`)

@@ -94,8 +94,9 @@ const common = {
 export function resolveColumns(
   first: readonly string[],
   mapping: ColumnMapping | undefined,
+  contextFields: readonly string[] = [],
 ): ResolvedColumns {
-  if (mapping === undefined) return guessColumns(first)
+  if (mapping === undefined) return withContext(guessColumns(first), first, contextFields)
   const place = (column: string | undefined): number => {
     if (column === undefined) return -1
     const named = first.indexOf(column)
@@ -122,7 +123,22 @@ export function resolveColumns(
     mapping.context === '*'
       ? rest.map(({ name, column }) => ({ name: hasHeader ? name : `column${column + 1}`, column }))
       : (mapping.context ?? []).map((name) => ({ name, column: place(name) }))
-  return { hasHeader, ...places, timeUnit: mapping.timeUnit ?? 'auto', context }
+  const columns = { hasHeader, ...places, timeUnit: mapping.timeUnit ?? 'auto', context }
+  return mapping.context === undefined ? withContext(columns, first, contextFields) : columns
+}
+
+/** With those of the wanted fields that the header names, which is as much as nobody asked for. */
+function withContext(
+  columns: ResolvedColumns,
+  first: readonly string[],
+  fields: readonly string[],
+): ResolvedColumns {
+  if (!columns.hasHeader) return columns
+  const context = fields.flatMap((name) => {
+    const column = first.indexOf(name)
+    return column < 0 ? [] : { name, column }
+  })
+  return { ...columns, context }
 }
 
 /** By common names; without any, user, item and (last) time as in the MovieLens files. */

@@ -23,6 +23,11 @@ export interface RecordedLogOptions {
   readonly format?: 'rows' | 'sequences'
   /** Absent: guessed from the names of the columns, or their order. See recorded-columns.ts. */
   readonly columns?: ColumnMapping | string
+  /**
+   * Context fields that the reader has a use for: where `columns` speaks of no context, those of them that
+   * the header names are read.
+   */
+  readonly contextFields?: readonly string[]
   /** Absent: guessed from the first line of each file. */
   readonly separator?: Separator
   /** Interaction type where there is no column for it. Default `click`. */
@@ -223,6 +228,7 @@ class RecordSource {
     const columns = resolveColumns(
       fields.map((field) => field ?? ''),
       this.#mapping,
+      this.#options.contextFields,
     )
     if (!columns.hasHeader) rows.repeat()
     return new InteractionParser(splitter, columns, type)

@@ -56,7 +56,7 @@ export class Checkpoints {
    */
   async restore(learner: Learner, log: EventLogReader): Promise<Place | undefined> {
     await this.#store.clean()
-    const end = await log.end()
+    const end = this.#store.sequences().length === 0 ? {} : await log.end()
     const isReached = ({ position }: CheckpointHeader): boolean =>
       Object.entries(position).every(
         ([partition, offset]) => log.compare(offset, end[Number(partition)] ?? '') <= 0,

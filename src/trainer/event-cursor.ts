@@ -19,6 +19,7 @@ export class EventCursor {
   #batches: LogBatch[] = []
   /** The next event of the first of `#batches`. */
   #at = 0
+  #offsets: readonly string[] | undefined
 
   constructor(reader: EventLogReader, from: Position, maxEvents: number) {
     this.#reader = reader
@@ -30,7 +31,9 @@ export class EventCursor {
   get position(): Position {
     const batch = this.#batches.at(0)
     if (batch === undefined || this.#at === 0) return this.#base
-    return { ...this.#base, [batch.partition]: batch.offsets[this.#at] ?? batch.next }
+    // Asked for once per batch: a log may have to make them.
+    this.#offsets ??= batch.offsets
+    return { ...this.#base, [batch.partition]: this.#offsets[this.#at] ?? batch.next }
   }
 
   /** Makes sure that `next` has an event to give; false when none came in time. */
@@ -51,6 +54,7 @@ export class EventCursor {
     if (this.#at === batch.events.length) {
       this.#base = { ...this.#base, [batch.partition]: batch.next }
       this.#batches.shift()
+      this.#offsets = undefined
       this.#at = 0
     }
     return event

@@ -143,7 +143,7 @@ export class Trainer {
       await this.#unlessDiskFull(() => this.#takeSlice(limitEvents))
       await this.#afterSlice()
     }
-    await this.#finish(untilEnd)
+    await this.#finish(untilEnd && !signal.aborted)
   }
 
   /** Resolves when the command has been executed, between two batches. Throws what it throws. */
@@ -413,9 +413,9 @@ export class Trainer {
     void this.#writeCheckpoint().catch(() => undefined)
   }
 
-  async #finish(untilEnd: boolean): Promise<void> {
+  async #finish(isOver: boolean): Promise<void> {
     // The last batch of a replay is as long as it is.
-    if (untilEnd && this.#events > 0) this.#cut()
+    if (isOver && this.#events > 0) this.#cut()
     const isBoundary = this.#reachBoundary()
     await this.#executeCommands()
     if (this.#changed && isBoundary) await this.#publish()
