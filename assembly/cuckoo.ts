@@ -104,7 +104,7 @@ export function hash32(key: u64): u32 {
 /** [0, 2^32) to [0, count) without a division (Lemire 2019). */
 // @ts-ignore: decorator
 @inline
-function scaled(hash: u32, count: u32): u32 {
+export function scaled(hash: u32, count: u32): u32 {
   return u32((u64(hash) * u64(count)) >> 32)
 }
 

@@ -47,6 +47,8 @@ export class Table {
 }
 
 export const STAMP: usize = 16
+/** The version of a free row, so that a scan of stamps need not read keys. No row in use has it. */
+export const FREE: u32 = 0xffff_ffff
 
 // @ts-ignore: decorator
 @inline
@@ -94,7 +96,7 @@ export function freeRow(table: Table, row: u32): void {
   const stamp = stampAddress(table, row)
   store<u64>(keyAddress(table, row), 0)
   store<u32>(stamp, table.free)
-  store<u32>(stamp, 0, 4)
+  store<u32>(stamp, FREE, 4)
   store<f64>(stamp, 0, 8)
   table.free = row + 1
   const word = usize(table.changed) + (usize(row >> 5) << 2)

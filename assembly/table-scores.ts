@@ -1,91 +1,117 @@
 /**
- * Which rows have the lowest scores, without sorting them: a score is three numbers compared one
- * after the other, and the caller narrows a window around the boundary, component by component,
- * with one pass over the rows and a histogram each time (radix selection from the top).
+ * Which rows have the lowest scores, without sorting them. A score is three numbers compared one
+ * after the other: count, time last seen, key. The caller fixes them in that order: with a few
+ * passes over the rows and a histogram each it narrows the range in which the boundary lies until
+ * one value is left, and goes on to the next number among the rows that have that value (radix
+ * selection from the top).
+ *
+ * A pass is cut into calls over the rows from..to, which add to what the output holds.
  */
-import { keyAddress, stampAddress, Table } from './table-layout'
+import { hash32, scaled } from './cuckoo'
+import { FREE, keyAddress, stampAddress, Table } from './table-layout'
 
-/** Components, each as a u64 that grows with it. */
+/** Components of a score, each as a u64 that grows with it. */
 const COUNT: u32 = 0
 const LAST_SEEN: u32 = 1
 
-/** Bins of a histogram; the last takes everything above, too. */
-const BINS: u64 = 8192
-
-/** The rows still in question: low and high of each component, both included. */
-@unmanaged
-class Window {
-  countLow: u64
-  countHigh: u64
-  lastSeenLow: u64
-  lastSeenHigh: u64
-  keyLow: u64
-  keyHigh: u64
-}
+/** Bins of a histogram. */
+const BINS: u64 = 65536
 
 // @ts-ignore: decorator
 @inline
 function valueOf(table: Table, row: u32, component: u32): u64 {
   if (component == COUNT) return load<u32>(stampAddress(table, row))
-  if (component == LAST_SEEN) {
-    return u64(i64(load<f64>(stampAddress(table, row), 8))) ^ 0x8000_0000_0000_0000
-  }
+  if (component == LAST_SEEN) return ordered(load<f64>(stampAddress(table, row), 8))
   return load<u64>(keyAddress(table, row))
+}
+
+/**
+ * Lowers ranges[2 c] and raises ranges[2 c + 1] (u64) to the counts (c = 0) and the times (c = 1) of
+ * the rows in use.
+ */
+export function tableScoreRanges(address: usize, ranges: usize, from: u32, to: u32): void {
+  const table = changetype<Table>(address)
+  // Whole stamps: the count is the first of four u32, the time the second of two f64.
+  let fewest = i32x4.splat(-1)
+  let most = i32x4.splat(0)
+  let oldest = f64x2.splat(Infinity)
+  let newest = f64x2.splat(-Infinity)
+  for (let row = from; row < to; row += 1) {
+    if (isFree(table, row)) continue
+    const stamp = v128.load(stampAddress(table, row))
+    fewest = i32x4.min_u(fewest, stamp)
+    most = i32x4.max_u(most, stamp)
+    oldest = f64x2.pmin(oldest, stamp)
+    newest = f64x2.pmax(newest, stamp)
+  }
+  extend(ranges, u32(i32x4.extract_lane(fewest, 0)), u32(i32x4.extract_lane(most, 0)))
+  if (f64x2.extract_lane(oldest, 1) == Infinity) return
+  const first = ordered(f64x2.extract_lane(oldest, 1))
+  extend(ranges + 16, first, ordered(f64x2.extract_lane(newest, 1)))
+}
+
+function extend(range: usize, low: u64, high: u64): void {
+  store<u64>(range, min<u64>(load<u64>(range), low))
+  store<u64>(range, max<u64>(load<u64>(range, 8), high), 8)
+}
+
+/** Whole milliseconds as a u64 that grows with them, also below zero. */
+// @ts-ignore: decorator
+@inline
+function ordered(time: f64): u64 {
+  return u64(i64(time)) ^ 0x8000_0000_0000_0000
 }
 
 // @ts-ignore: decorator
 @inline
-function isWithin(table: Table, row: u32, window: Window): bool {
-  const count = valueOf(table, row, COUNT)
-  if (count < window.countLow || count > window.countHigh) return false
-  const lastSeen = valueOf(table, row, LAST_SEEN)
-  if (lastSeen < window.lastSeenLow || lastSeen > window.lastSeenHigh) return false
-  const key = load<u64>(keyAddress(table, row))
-  return key != 0 && key >= window.keyLow && key <= window.keyHigh
+function isFree(table: Table, row: u32): bool {
+  return load<u32>(stampAddress(table, row), 4) == FREE
 }
 
-/** out (2 u64) <- least and greatest value of a component among the rows of the window. */
-export function tableScoreRange(address: usize, window: usize, component: u32, out: usize): void {
-  const table = changetype<Table>(address)
-  let least: u64 = u64.MAX_VALUE
-  let greatest: u64 = 0
-  for (let row: u32 = 0; row < table.used; row += 1) {
-    if (!isWithin(table, row, changetype<Window>(window))) continue
-    const value = valueOf(table, row, component)
-    least = min<u64>(least, value)
-    greatest = max<u64>(greatest, value)
-  }
-  store<u64>(out, least)
-  store<u64>(out, greatest, 8)
-}
-
-/** bins (u32) <- how many rows of the window have (value - low) >> bits = b, low the window's. */
+/**
+ * bins (u32): how many rows have (value - low) >> bits = bin, where value is the component and low
+ * the lower end of its range. Rows are counted whose earlier components, from `first` on, are the
+ * lower ends of their ranges.
+ */
 export function tableScoreHistogram(
   address: usize,
-  window: usize,
+  ranges: usize,
+  first: u32,
   component: u32,
   bits: u32,
   bins: usize,
+  from: u32,
+  to: u32,
 ): void {
   const table = changetype<Table>(address)
-  memory.fill(bins, 0, usize(BINS) << 2)
-  const low = load<u64>(window + (usize(component) << 4))
-  for (let row: u32 = 0; row < table.used; row += 1) {
-    if (!isWithin(table, row, changetype<Window>(window))) continue
+  const low = load<u64>(ranges + (usize(component) << 4))
+  const count = load<u64>(ranges)
+  const lastSeen = load<u64>(ranges, 16)
+  const fixesCount = first == COUNT && component > COUNT
+  const fixesLastSeen = component > LAST_SEEN
+  for (let row = from; row < to; row += 1) {
+    if (fixesCount && valueOf(table, row, COUNT) != count) continue
+    if (fixesLastSeen && valueOf(table, row, LAST_SEEN) != lastSeen) continue
     const bin = (valueOf(table, row, component) - low) >> bits
-    const at = bins + (usize(min<u64>(bin, BINS - 1)) << 2)
+    if (bin >= BINS || isFree(table, row)) continue
+    const at = bins + (usize(bin) << 2)
     store<u32>(at, load<u32>(at) + 1)
   }
 }
 
 /**
- * The keys of the next rows, at most `max`, whose score is not above the boundary: 3 u64, compared
- * from component `first` (0 or 1) on. Returns how many; goes on from `table.cursor`.
+ * The keys of the next rows, at most `max`, that leave: whose score is not above the boundary (3
+ * u64, compared from component `first` on), which did not change after `version`, and which belong
+ * to the share `share` of `shares` by the hash of their key. Returns how many; goes on from
+ * `table.cursor`.
  */
 export function tableScoresBelow(
   address: usize,
   boundary: usize,
   first: u32,
+  version: u32,
+  share: u32,
+  shares: u32,
   max: i32,
   keys: usize,
 ): i32 {
@@ -93,8 +119,11 @@ export function tableScoresBelow(
   let count = 0
   let row = table.cursor
   for (; row < table.used && count < max; row += 1) {
+    // The version of a free row is above any.
+    if (load<u32>(stampAddress(table, row), 4) > version) continue
+    if (isAbove(table, row, boundary, first)) continue
     const key = load<u64>(keyAddress(table, row))
-    if (key == 0 || isAbove(table, row, boundary, first)) continue
+    if (scaled(hash32(key), shares) != share) continue
     store<u64>(keys + (usize(count) << 3), key)
     count += 1
   }

@@ -79,6 +79,14 @@ export interface EmbeddingTable {
   restrict(request: RestrictRequest): Awaitable<Keys>
 
   /**
+   * As `restrict`, with pauses of some milliseconds however large the table is: to be called
+   * between batches until it returns no keys and `size` is not above `trigger`. A large table finds
+   * the rows that must leave at the first call and removes them over the next ones, but for those
+   * that learn something in the meantime.
+   */
+  restrictSome(request: RestrictRequest): Awaitable<Keys>
+
+  /**
    * The changes of several writers added up: each found the vectors `oldVectors` of n keys
    * (exists[i] 1, or 0 for a key it did not find) and made `newVectors` of them. Present and found:
    * new - old is added; absent and not found: inserted; else dropped, since somebody removed or

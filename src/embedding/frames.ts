@@ -1,6 +1,6 @@
 /**
- * A sequence of checksummed frames: u32 length | u32 CRC-32 of the payload | payload, little-
- * endian. A reader takes the bytes in pieces of any size.
+ * A sequence of checksummed frames, little-endian: u32 length | u32 CRC-32 of the payload |
+ * payload. A reader takes the bytes in pieces of any size.
  */
 import { crc32 } from 'node:zlib'
 

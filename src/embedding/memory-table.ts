@@ -22,7 +22,9 @@ import type {
 import { KeyList } from './key-list.ts'
 import { optimizerOf, stateless } from './optimizers.ts'
 import { RemovedKeys } from './removed-keys.ts'
-import { lowestRows, rowsToRemove, writeBoundary } from './restrict.ts'
+import type { Restriction } from './restrict.ts'
+import { planRestriction, removeShare, rowsToRemove, wholeRows } from './restrict.ts'
+import type { SnapshotParts } from './table-snapshot.ts'
 import { readSnapshot, writeSnapshot } from './table-snapshot.ts'
 import type { TableSpec } from './table-spec.ts'
 import { bucketsFor, TableStorage } from './table-storage.ts'
@@ -52,6 +54,10 @@ export class MemoryTable implements EmbeddingTable {
   readonly #removed: RemovedKeys
   /** Goes up with every change: iterations that need a still table check it. */
   #changes = 0
+  /** The latest version of any stamp. */
+  #version = 0
+  /** What is left of a restrict in shares. */
+  #restriction: Restriction | undefined
   #admitted = 0
   #refused = 0
   #evicted = 0
@@ -83,7 +89,7 @@ export class MemoryTable implements EmbeddingTable {
 
   findOrInsert(keys: Keys, vectors: Float32Array, stamp: Stamp): void {
     this.#checkFloats(keys, vectors)
-    this.#changing()
+    this.#changing(stamp)
     this.#inGroups(keys, (n, at) => {
       this.#lookUpOrInsert(n, stamp)
       this.#gather(n, vectors, at)
@@ -93,7 +99,7 @@ export class MemoryTable implements EmbeddingTable {
   assign(keys: Keys, vectors: Float32Array, stamp: Stamp): void {
     const { kernels, table, rows, vectors: staged } = this.#storage
     this.#checkFloats(keys, vectors)
-    this.#changing()
+    this.#changing(stamp)
     this.#inGroups(keys, (n, at) => {
       this.#lookUpOrInsert(n, stamp)
       this.#stageFloats(staged.view, vectors, [at, n])
@@ -106,7 +112,7 @@ export class MemoryTable implements EmbeddingTable {
     const { vectors: newVectors, otherVectors: oldVectors } = this.#storage
     this.#checkFloats(keys, change.newVectors)
     this.#checkFloats(keys, change.oldVectors)
-    this.#changing()
+    this.#changing(stamp)
     const before = this.size
     this.#inGroups(keys, (n, at) => {
       this.#stageFloats(newVectors.view, change.newVectors, [at, n])
@@ -134,7 +140,7 @@ export class MemoryTable implements EmbeddingTable {
     const { table, rows, vectors: staged, occurrences: counts } = this.#storage
     this.#checkFloats(keys, gradients)
     assert(occurrences.length >= keyCount(keys), 'one count of occurrences for each key')
-    this.#changing()
+    this.#changing(stamp)
     this.#inGroups(keys, (n, at) => {
       this.#lookUp(n)
       this.#stageFloats(staged.view, gradients, [at, n])
@@ -155,26 +161,19 @@ export class MemoryTable implements EmbeddingTable {
 
   restrict(request: RestrictRequest): Keys {
     const wanted = rowsToRemove(request, this.size)
-    const removed = new KeyList()
-    if (wanted === 0) return removed.sorted()
-    this.#changing()
-    const { kernels, table, keys, batch, operands } = this.#storage
-    const boundary = lowestRows(this.#storage, request.policy, wanted)
-    writeBoundary(this.#storage, boundary)
-    this.#scan(() => {
-      const n = kernels.tableScoresBelow(
-        table,
-        operands.address,
-        boundary.first,
-        batch,
-        keys.address,
-      )
-      removed.push(this.#eraseStaged(n))
-      return n
-    })
-    assert(removed.size === wanted, 'restrict removes as many rows as it must')
-    this.#evicted += wanted
-    return removed.sorted()
+    this.#restriction = undefined
+    if (wanted > 0) this.#restriction = this.#plan(request, wanted, true)
+    return this.#continueRestrict()
+  }
+
+  restrictSome(request: RestrictRequest): Keys {
+    if (this.#restriction !== undefined || this.size <= wholeRows) {
+      return this.#restriction === undefined ? this.restrict(request) : this.#continueRestrict()
+    }
+    // Finding the boundary is enough for one pause.
+    const wanted = rowsToRemove(request, this.size)
+    if (wanted > 0) this.#restriction = this.#plan(request, wanted, false)
+    return new Uint32Array(0)
   }
 
   takeChanges(): TableChanges {
@@ -216,8 +215,8 @@ export class MemoryTable implements EmbeddingTable {
   /** The whole table as bytes, piece by piece. It must not be changed before the last piece. */
   *snapshot(): Generator<Uint8Array<ArrayBuffer>> {
     const changes = this.#changes
-    const parts = { spec: this.spec, storage: this.#storage, removed: this.#removed }
-    for (const piece of writeSnapshot(parts)) {
+    const progress = { version: this.#version, restriction: this.#restriction }
+    for (const piece of writeSnapshot(this.#parts, progress)) {
       assert(this.#changes === changes, 'a table stands still while its snapshot is taken')
       yield piece
     }
@@ -230,7 +229,9 @@ export class MemoryTable implements EmbeddingTable {
   load(pieces: Iterable<Uint8Array>): void {
     this.clear()
     try {
-      readSnapshot({ spec: this.spec, storage: this.#storage, removed: this.#removed }, pieces)
+      const { version, restriction } = readSnapshot(this.#parts, pieces)
+      this.#version = version
+      this.#restriction = restriction
     } catch (error) {
       this.clear()
       throw error
@@ -260,6 +261,28 @@ export class MemoryTable implements EmbeddingTable {
     this.#changing()
     this.#storage.clear()
     this.#removed.clear()
+    this.#version = 0
+    this.#restriction = undefined
+  }
+
+  get #parts(): SnapshotParts {
+    return { spec: this.spec, storage: this.#storage, removed: this.#removed }
+  }
+
+  #plan({ policy }: RestrictRequest, wanted: number, whole: boolean): Restriction {
+    return planRestriction(this.#storage, { policy, wanted, version: this.#version, whole })
+  }
+
+  /** Removes the next share of a restriction; the keys, ascending. */
+  #continueRestrict(): Keys {
+    const removed = new KeyList()
+    if (this.#restriction === undefined) return removed.sorted()
+    this.#changing()
+    this.#restriction = removeShare(this.#storage, this.#restriction, (n) => {
+      removed.push(this.#eraseStaged(n))
+    })
+    this.#evicted += removed.size
+    return removed.sorted()
   }
 
   /** Stages the keys, a group at a time: `visit(n, at)` finds keys at .. at + n in the staging. */
@@ -330,8 +353,9 @@ export class MemoryTable implements EmbeddingTable {
     staged.set(values.subarray(at * dim, (at + n) * dim))
   }
 
-  #changing(): void {
+  #changing(stamp?: Stamp): void {
     this.#changes += 1
+    if (stamp !== undefined) this.#version = Math.max(this.#version, stamp.version)
   }
 
   #checkFloats(keys: Keys, vectors: Float32Array): void {

@@ -9,6 +9,7 @@ import { ServiceError } from '../base/errors.ts'
 import { tableField } from '../kernels/table-kernels.ts'
 import { frame, FrameDamage, readFrames } from './frames.ts'
 import type { RemovedKeys } from './removed-keys.ts'
+import type { Restriction } from './restrict.ts'
 import type { TableSpec } from './table-spec.ts'
 import type { TableStorage } from './table-storage.ts'
 
@@ -18,15 +19,24 @@ const version = 1
 const kinds = { rows: 1, removed: 2, end: 3 } as const
 const frameKeys = 65_536
 
-/** What a snapshot holds. */
+/** What a snapshot holds: these, */
 export interface SnapshotParts {
   readonly spec: TableSpec
   readonly storage: TableStorage
   readonly removed: RemovedKeys
 }
 
+/** and how far the table has come. */
+export interface TableProgress {
+  readonly version: number
+  readonly restriction: Restriction | undefined
+}
+
 /** Frames of a table that does not change while they are made. */
-export function* writeSnapshot(parts: SnapshotParts): Generator<Uint8Array<ArrayBuffer>> {
+export function* writeSnapshot(
+  parts: SnapshotParts,
+  progress: TableProgress,
+): Generator<Uint8Array<ArrayBuffer>> {
   const { storage, removed } = parts
   yield frame(header(parts))
   let cursor = 0
@@ -43,10 +53,40 @@ export function* writeSnapshot(parts: SnapshotParts): Generator<Uint8Array<Array
     const keys = pending.subarray(at, at + 2 * frameKeys)
     yield frame(new ByteWriter(keys.byteLength + 16).uint8(kinds.removed).array(keys).peek())
   }
-  const overflowed = removed.overflowed ? 1 : 0
-  const end = new ByteWriter().uint8(kinds.end).varint(storage.get(tableField.size))
-  yield frame(end.uint8(overflowed).finish())
+  yield frame(ending(parts, progress))
 }
+
+function ending({ storage, removed }: SnapshotParts, progress: TableProgress): Uint8Array {
+  const { version: tableVersion, restriction } = progress
+  const writer = new ByteWriter().uint8(kinds.end).varint(storage.get(tableField.size))
+  writer.uint8(removed.overflowed ? 1 : 0).uint32(tableVersion)
+  writer.uint8(restriction === undefined ? 0 : 1)
+  if (restriction !== undefined) {
+    const { first, boundary, share, shares } = restriction
+    writer.varint(first).array(BigUint64Array.from(boundary)).uint32(restriction.version)
+    writer.varint(share).varint(shares)
+  }
+  return writer.finish()
+}
+
+/** Reads what `ending` wrote, after its kind. */
+function readEnding({ storage, removed }: SnapshotParts, reader: ByteReader): TableProgress {
+  const rows = reader.varint()
+  const found = storage.get(tableField.size)
+  if (rows !== found) throw new FrameDamage(`${found} rows instead of ${rows}`)
+  if (reader.uint8() === 1) removed.overflow()
+  const tableVersion = reader.uint32()
+  const restriction = reader.uint8() === 1 ? readRestriction(reader) : undefined
+  return { version: tableVersion, restriction }
+}
+
+const readRestriction = (reader: ByteReader): Restriction => ({
+  first: reader.varint(),
+  boundary: [...new BigUint64Array(reader.array())],
+  version: reader.uint32(),
+  share: reader.varint(),
+  shares: reader.varint(),
+})
 
 const header = ({ spec, storage }: SnapshotParts): Uint8Array => {
   const writer = new ByteWriter().uint32(magic).uint32(version).varint(storage.recordBytes)
@@ -73,18 +113,19 @@ const describe = (
  * Fills an empty table. Throws `SNAPSHOT_DAMAGED` or `SNAPSHOT_INCOMPATIBLE`, and then the table
  * holds whatever came before the fault: the caller clears it.
  */
-export function readSnapshot(parts: SnapshotParts, pieces: Iterable<Uint8Array>): void {
+export function readSnapshot(parts: SnapshotParts, pieces: Iterable<Uint8Array>): TableProgress {
   try {
     const frames = readFrames(pieces)
     const first = frames.next()
     if (first.done === true) throw new FrameDamage('it is empty')
     checkHeader(parts, new ByteReader(first.value))
-    let ended = false
+    let end: TableProgress | undefined
     for (const payload of frames) {
-      if (ended) throw new FrameDamage('it goes on after its end')
-      ended = readPart(parts, payload)
+      if (end !== undefined) throw new FrameDamage('it goes on after its end')
+      end = readPart(parts, payload)
     }
-    if (!ended) throw new FrameDamage('its end is missing')
+    if (end === undefined) throw new FrameDamage('its end is missing')
+    return end
   } catch (cause) {
     if (!(cause instanceof FrameDamage || cause instanceof RangeError)) throw cause
     const details = { table: parts.spec.name, reason: cause.message }
@@ -111,24 +152,15 @@ function checkHeader({ spec, storage }: SnapshotParts, reader: ByteReader): void
 const incompatible = ({ name }: TableSpec, details: ErrorDetails): ServiceError =>
   new ServiceError('SNAPSHOT_INCOMPATIBLE', { table: name, ...details })
 
-/** Takes in one part; true if it is the last. */
-function readPart({ spec, storage, removed }: SnapshotParts, payload: Uint8Array): boolean {
+/** Takes in one part; what the last one says. */
+function readPart(parts: SnapshotParts, payload: Uint8Array): TableProgress | undefined {
   const reader = new ByteReader(payload)
   const kind = reader.uint8()
-  if (kind === kinds.rows) {
-    readRows(spec, storage, payload.subarray(1))
-    return false
-  }
-  if (kind === kinds.removed) {
-    removed.add(new Uint32Array(reader.array()))
-    return false
-  }
-  if (kind !== kinds.end) throw new FrameDamage(`a part of kind ${kind}`)
-  const rows = reader.varint()
-  const found = storage.get(tableField.size)
-  if (rows !== found) throw new FrameDamage(`${found} rows instead of ${rows}`)
-  if (reader.uint8() === 1) removed.overflow()
-  return true
+  if (kind === kinds.end) return readEnding(parts, reader)
+  if (kind === kinds.rows) readRows(parts.spec, parts.storage, payload.subarray(1))
+  else if (kind === kinds.removed) parts.removed.add(new Uint32Array(reader.array()))
+  else throw new FrameDamage(`a part of kind ${kind}`)
+  return undefined
 }
 
 function readRows(spec: TableSpec, storage: TableStorage, records: Uint8Array): void {

@@ -3,6 +3,9 @@ import type { Address } from './operands.ts'
 import { CuckooIndex } from './reference-cuckoo.ts'
 import { absentPayload, tableField } from './table-kernels.ts'
 
+/** The version of a free row: see `FREE` in `assembly/table-layout.ts`. */
+const freeVersion = 0xffff_ffff
+
 type Field = (typeof tableField)[keyof typeof tableField]
 
 /** Addresses are given and used as element indices: `floats[table.vector(row)]`. */
@@ -120,7 +123,7 @@ export class TableMemory {
   freeRow(row: number): void {
     this.setKey(row, 0, 0)
     this.words[this.stamp(row)] = this.word(tableField.free)
-    this.words[this.stamp(row) + 1] = 0
+    this.words[this.stamp(row) + 1] = freeVersion
     this.doubles[(this.stamp(row) + 2) >>> 1] = 0
     this.set(tableField.free, row + 1)
     this.setChanged(row, false)

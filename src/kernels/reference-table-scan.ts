@@ -1,12 +1,10 @@
-/** Twins of `assembly/table-scan.ts` and `assembly/table-scores.ts`: passes over all rows. */
+/** Twins of `assembly/table-scan.ts`: passes over all rows. */
 import type { Address } from './operands.ts'
 import { xxh64 } from './reference-hash.ts'
 import { TableMemory } from './reference-table-memory.ts'
 import { Word64 } from './reference-u64.ts'
-import type { TableScanKernels, TableScoreKernels } from './table-kernels.ts'
-import { absentPayload, histogramBins, scoreComponent, tableField } from './table-kernels.ts'
-
-const { floor, min } = Math
+import type { TableScanKernels } from './table-kernels.ts'
+import { absentPayload, tableField } from './table-kernels.ts'
 
 export function referenceTableScanKernels(memory: WebAssembly.Memory): TableScanKernels {
   const open = (table: Address): TableMemory => new TableMemory(memory, table)
@@ -52,7 +50,7 @@ export function referenceTableScanKernels(memory: WebAssembly.Memory): TableScan
 /**
  * Rows in use from the cursor on, until `take` has said yes `max` times. Returns how often it did.
  */
-function scan(
+export function scan(
   table: TableMemory,
   max: number,
   take: (row: number, count: number) => boolean,
@@ -67,7 +65,7 @@ function scan(
   return count
 }
 
-function writeKey(table: TableMemory, row: number, keys: Address, i: number): void {
+export function writeKey(table: TableMemory, row: number, keys: Address, i: number): void {
   table.words.set(table.keyOf(row), (keys >>> 2) + 2 * i)
 }
 
@@ -108,85 +106,4 @@ function unpack(table: TableMemory, from: number): boolean {
   words.copyWithin(table.state(row), from + 8 + dim, from + 8 + dim + table.stateFloats)
   table.add(tableField.size, 1)
   return true
-}
-
-export function referenceTableScoreKernels(memory: WebAssembly.Memory): TableScoreKernels {
-  const open = (table: Address): TableMemory => new TableMemory(memory, table)
-  return {
-    tableScoreRange: (address, window, component, out) => {
-      const table = open(address)
-      const [least, greatest] = [new Word64().set(-1, -1), new Word64()]
-      eachWithin(table, window, (row) => {
-        const value = valueOf(table, row, component)
-        if (value.compare(least) < 0) least.copy(value)
-        if (value.compare(greatest) > 0) greatest.copy(value)
-      })
-      table.words.set([least.low, least.high, greatest.low, greatest.high], out >>> 2)
-    },
-    tableScoreHistogram: (...[address, window, component, bits, bins]) => {
-      const table = open(address)
-      const counts = table.words.subarray(bins >>> 2, (bins >>> 2) + histogramBins).fill(0)
-      const low = read(table, window, 2 * component)
-      eachWithin(table, window, (row) => {
-        const bin = valueOf(table, row, component).subtract(low).shiftRight(bits)
-        counts[bin.high === 0 ? min(bin.low, histogramBins - 1) : histogramBins - 1] += 1
-      })
-    },
-    tableScoresBelow: (...[address, boundary, first, max, keys]) => {
-      const table = open(address)
-      const limits = [0, 1, 2].map((component) => read(table, boundary, component))
-      return scan(table, max, (row, count) => {
-        if (isAbove(table, row, limits, first)) return false
-        writeKey(table, row, keys, count)
-        return true
-      })
-    },
-  }
-}
-
-/** The i-th u64 from an address on. */
-const read = ({ words }: TableMemory, address: Address, i: number): Word64 =>
-  new Word64().set(words[(address >>> 2) + 2 * i + 1], words[(address >>> 2) + 2 * i])
-
-const value64 = new Word64()
-
-/** A component of the row's score; valid until the next call. */
-function valueOf(table: TableMemory, row: number, component: number): Word64 {
-  if (component === scoreComponent.count) return value64.set(0, table.words[table.stamp(row)])
-  if (component === scoreComponent.lastSeen) {
-    const time = table.lastSeen(row)
-    // Two's complement with the sign turned round, so that unsigned order is the order of times.
-    const high = floor(time / 2 ** 32)
-    return value64.set(high ^ 0x8000_0000, time - high * 2 ** 32)
-  }
-  const [low, high] = table.keyOf(row)
-  return value64.set(high, low)
-}
-
-function eachWithin(table: TableMemory, window: Address, visit: (row: number) => void): void {
-  const bounds = Array.from({ length: 6 }, (_, i) => read(table, window, i))
-  for (let row = 0; row < table.word(tableField.used); row += 1) {
-    if (!table.isFree(row) && isWithin(table, row, bounds)) visit(row)
-  }
-}
-
-const isWithin = (table: TableMemory, row: number, bounds: readonly Word64[]): boolean =>
-  [0, 1, 2].every((component) => {
-    const value = valueOf(table, row, component)
-    return (
-      value.compare(bounds[2 * component]) >= 0 && value.compare(bounds[2 * component + 1]) <= 0
-    )
-  })
-
-function isAbove(
-  table: TableMemory,
-  row: number,
-  limits: readonly Word64[],
-  first: number,
-): boolean {
-  for (let component = first; component < limits.length; component += 1) {
-    const order = valueOf(table, row, component).compare(limits[component])
-    if (order !== 0) return order > 0
-  }
-  return false
 }

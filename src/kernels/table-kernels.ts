@@ -12,8 +12,8 @@ export const absentPayload = 0xffff_ffff
 /** Bytes of one bucket of an index: four keys, four payloads. */
 export const bucketBytes = 64
 
-/** Bins of a score histogram; the last takes everything above, too. */
-export const histogramBins = 8192
+/** Bins of a score histogram. */
+export const histogramBins = 65_536
 
 /**
  * The u32 (or, where marked, f32) words of a table's record; `assembly/table-layout.ts` explains.
@@ -150,15 +150,35 @@ export interface TableScanKernels {
   tableUnpack: Whole<[table: Address, n: number, records: Address], number>
 }
 
-/** `window`: 3 x (low, high) u64; a component's numbers as `scoreComponent` has them. */
+/** `ranges`: 3 x (low, high) u64, one for each component of a score. */
 export interface TableScoreKernels {
-  tableScoreRange: Whole<[table: Address, window: Address, component: number, out: Address]>
+  /** Extends the ranges of counts and times by the rows from..to. */
+  tableScoreRanges: Whole<[table: Address, ranges: Address, from: number, to: number]>
+  /** Adds the rows from..to, those whose earlier components are the low ends of their ranges. */
   tableScoreHistogram: Whole<
-    [table: Address, window: Address, component: number, bits: number, bins: Address]
+    [
+      table: Address,
+      ranges: Address,
+      first: number,
+      component: number,
+      bits: number,
+      bins: Address,
+      from: number,
+      to: number,
+    ]
   >
-  /** `boundary`: 3 u64, compared from component `first` on. */
+  /** `boundary`: 3 u64, compared from component `first` on. Returns how many keys it found. */
   tableScoresBelow: Whole<
-    [table: Address, boundary: Address, first: number, max: number, keys: Address],
+    [
+      table: Address,
+      boundary: Address,
+      first: number,
+      version: number,
+      share: number,
+      shares: number,
+      max: number,
+      keys: Address,
+    ],
     number
   >
 }

@@ -217,6 +217,15 @@ function testRestrict(open: OpenTable): void {
     expect(await restricted([[3, 9, 1]], request)).toEqual([3, 9])
   })
 
+  test('restrictSome ends where restrict does', async () => {
+    const request = { numReserved: 3, trigger: 3, policy: 'frequency' } as const
+    const table = await open(tableSpec())
+    for (const [i, ids] of second.entries()) await train(table, ids, i + 1)
+    for (let calls = 0; table.size > 3 && calls < 9; calls += 1) await table.restrictSome(request)
+    expect(await idsIn(table)).toEqual([3, 4, 5])
+    expect(await table.restrictSome(request)).toHaveLength(0)
+  })
+
   test('everything can leave', async () => {
     const request = { numReserved: 0, trigger: 0, policy: 'frequency' } as const
     expect(await restricted(first, request)).toEqual([])

@@ -1,0 +1,105 @@
+/** Twins of `assembly/table-scores.ts`: scores as 64-bit numbers, their ranges and histograms. */
+import type { Address } from './operands.ts'
+import { firstHash } from './reference-cuckoo.ts'
+import { TableMemory } from './reference-table-memory.ts'
+import { scan, writeKey } from './reference-table-scan.ts'
+import { highWord, Word64 } from './reference-u64.ts'
+import type { TableScoreKernels } from './table-kernels.ts'
+import { histogramBins, scoreComponent } from './table-kernels.ts'
+
+const components = [scoreComponent.count, scoreComponent.lastSeen, scoreComponent.key] as const
+
+export function referenceTableScoreKernels(memory: WebAssembly.Memory): TableScoreKernels {
+  const open = (table: Address): TableMemory => new TableMemory(memory, table)
+  return {
+    tableScoreRanges: (address, ranges, from, to) => {
+      extendRanges(open(address), ranges, from, to)
+    },
+    tableScoreHistogram: (...[address, ranges, first, component, bits, bins, from, to]) => {
+      countRows(open(address), { ranges, first, component, bits, bins, from, to })
+    },
+    tableScoresBelow: (...[address, boundary, first, version, share, shares, max, keys]) => {
+      const table = open(address)
+      const limits = components.map((component) => read(table, boundary, component))
+      return scan(table, max, (row, count) => {
+        if (table.words[table.stamp(row) + 1] > version) return false
+        if (isAbove(table, row, limits, first)) return false
+        const [low, high] = table.keyOf(row)
+        if (highWord(firstHash(low, high), shares) !== share) return false
+        writeKey(table, row, keys, count)
+        return true
+      })
+    },
+  }
+}
+
+function extendRanges(table: TableMemory, ranges: Address, from: number, to: number): void {
+  for (const component of [scoreComponent.count, scoreComponent.lastSeen]) {
+    const least = read(table, ranges, 2 * component)
+    const greatest = read(table, ranges, 2 * component + 1)
+    for (let row = from; row < to; row += 1) {
+      if (table.isFree(row)) continue
+      const value = valueOf(table, row, component)
+      if (value.compare(least) < 0) least.copy(value)
+      if (value.compare(greatest) > 0) greatest.copy(value)
+    }
+    const words = [least.low, least.high, greatest.low, greatest.high]
+    table.words.set(words, (ranges >>> 2) + 4 * component)
+  }
+}
+
+interface Counting {
+  readonly ranges: Address
+  readonly first: number
+  readonly component: number
+  readonly bits: number
+  readonly bins: Address
+  readonly from: number
+  readonly to: number
+}
+
+function countRows(table: TableMemory, counting: Counting): void {
+  const { ranges, first, component, bits, bins, from, to } = counting
+  const lows = components.map((c) => read(table, ranges, 2 * c))
+  const fixed = components.filter((c) => c >= first && c < component)
+  for (let row = from; row < to; row += 1) {
+    if (table.isFree(row)) continue
+    if (fixed.some((c) => valueOf(table, row, c).compare(lows[c]) !== 0)) continue
+    const bin = valueOf(table, row, component).subtract(lows[component]).shiftRight(bits)
+    if (bin.high !== 0 || bin.low >= histogramBins) continue
+    table.words[(bins >>> 2) + bin.low] += 1
+  }
+}
+
+/** The i-th u64 from an address on. */
+const read = ({ words }: TableMemory, address: Address, i: number): Word64 =>
+  new Word64().set(words[(address >>> 2) + 2 * i + 1], words[(address >>> 2) + 2 * i])
+
+const value64 = new Word64()
+
+/** A component of the row's score; valid until the next call. */
+function valueOf(table: TableMemory, row: number, component: number): Word64 {
+  if (component === scoreComponent.count) return value64.set(0, table.words[table.stamp(row)])
+  if (component === scoreComponent.lastSeen) {
+    const time = table.lastSeen(row)
+    // Two's complement with the sign turned round, so that unsigned order is the order of times.
+    const high = Math.floor(time / 2 ** 32)
+    return value64.set(high ^ 0x8000_0000, time - high * 2 ** 32)
+  }
+  const [low, high] = table.keyOf(row)
+  return value64.set(high, low)
+}
+
+function isAbove(
+  table: TableMemory,
+  row: number,
+  limits: readonly Word64[],
+  first: number,
+): boolean {
+  for (const component of components) {
+    if (component < first) continue
+    const order = valueOf(table, row, component).compare(limits[component])
+    if (order !== 0) return order > 0
+  }
+  return false
+}
