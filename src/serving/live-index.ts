@@ -32,6 +32,8 @@ export interface LiveIndexStats {
     readonly new: number
     /** Items whose vector is older than the model. */
     readonly sweep: number
+    /** Clicked items whose popularity is to be written. */
+    readonly clicked: number
   }
   readonly versions: VersionSpread
   /** Vectors embedded since start. */
@@ -149,7 +151,9 @@ export class LiveIndex {
     left -= this.#drain(touched, () => this.#touched.shift())
     left -= this.#drain(left - reserved, () => this.#new.shift())
     left -= this.#drain(left, this.#sweeper())
+    // What one has left over is another's.
     left -= this.#drain(left, () => this.#touched.shift())
+    left -= this.#drain(left, () => this.#new.shift())
     return items - left
   }
 
@@ -177,14 +181,17 @@ export class LiveIndex {
   stats(): LiveIndexStats {
     const { handleLimit } = this.#replica.facts.catalogue
     const current = this.#replica.state.version
-    const ages: number[] = []
-    for (let handle = 0; handle < handleLimit; handle += 1) {
-      if (this.#index.has(handle)) ages.push(current - this.#versions[handle])
-    }
-    const versions = versionSpread(ages)
+    const versions = versionSpread(handleLimit, (handle) =>
+      this.#index.has(handle) ? current - this.#versions[handle] : -1,
+    )
     return {
       index: this.#index.stats(),
-      queues: { touched: this.#touched.size, new: this.#new.size, sweep: versions.behind },
+      queues: {
+        touched: this.#touched.size,
+        new: this.#new.size,
+        sweep: versions.behind,
+        clicked: this.#clicked.size,
+      },
       versions,
       embedded: this.#embedded,
     }

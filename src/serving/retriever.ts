@@ -33,6 +33,9 @@ export interface RetrieverOptions {
   readonly effort: number
 }
 
+/** Requests that may wait: some hundred milliseconds' worth. */
+const maxQueued = 1_000
+
 /** A request that waits for its turn. */
 interface Pending {
   readonly request: RecommendRequest | SimilarRequest
@@ -63,7 +66,10 @@ export class Retriever {
     this.#options = options
   }
 
-  /** Throws `REQUEST_INVALID` and, before the first parameters have come, `SERVING_NOT_READY`. */
+  /**
+   * Rejects with `REQUEST_INVALID`, with `SERVING_NOT_READY` before the first parameters have come, and
+   * with `OVERLOADED` when too many wait.
+   */
   recommend(request: RecommendRequest): Promise<Recommendations> {
     return this.#enqueue(request, () => checkRequest(request))
   }
@@ -87,6 +93,9 @@ export class Retriever {
       check()
       if (this.#options.replica.state.sequence === 0) {
         throw new ServiceError('SERVING_NOT_READY', { missing: 'parameters' })
+      }
+      if (this.#queue.length >= maxQueued) {
+        throw new ServiceError('OVERLOADED', { reason: `${maxQueued} requests are waiting` })
       }
       this.#queue.push({ request, resolve, reject })
       this.#schedule()

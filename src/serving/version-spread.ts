@@ -11,16 +11,21 @@ export interface VersionSpread {
 /** Percentiles of large indexes are those of so many vectors, evenly taken: sorting all takes long. */
 const sampleSize = 4096
 
-/** `ages`: versions that each vector is behind, 0 or more. */
-export function versionSpread(ages: readonly number[]): VersionSpread {
-  const step = Math.ceil(ages.length / sampleSize)
-  const sample = Float64Array.from(ages.filter((_, i) => i % step === 0)).toSorted()
-  const at = (q: number): number =>
-    sample.length === 0 ? 0 : sample[Math.min(sample.length - 1, Math.floor(q * sample.length))]
-  let [max, behind] = [0, 0]
-  for (const age of ages) {
+/** `ageOf` a handle below `handles`: versions that its vector is behind; -1: it has none. */
+export function versionSpread(handles: number, ageOf: (handle: number) => number): VersionSpread {
+  const step = Math.ceil(handles / sampleSize)
+  const sample: number[] = []
+  let [vectors, max, behind] = [0, 0, 0]
+  for (let handle = 0; handle < handles; handle += 1) {
+    const age = ageOf(handle)
+    if (age < 0) continue
     if (age > 0) behind += 1
     if (age > max) max = age
+    if (vectors % step === 0) sample.push(age)
+    vectors += 1
   }
+  sample.sort((a, b) => a - b)
+  const at = (q: number): number =>
+    sample[Math.min(sample.length - 1, Math.floor(q * sample.length))] ?? 0
   return { p50: at(0.5), p99: at(0.99), max, behind }
 }

@@ -189,7 +189,7 @@ export class Shop implements AsyncDisposable {
   readonly #deltas: DeltaSource
   #position: Position
   #acceptedAt = 0
-  #services: ServingService[] = []
+  readonly #services: ServingService[] = []
   readonly failures: unknown[] = []
 
   private constructor(parts: {
@@ -281,7 +281,7 @@ export class Shop implements AsyncDisposable {
         replica.position[0] === end[0] &&
         replica.isComplete &&
         replica.state.sequence === this.#deltas.sequence &&
-        queues.touched + queues.new + queues.sweep === 0
+        Object.values(queues).every((size) => size === 0)
       )
     })
   }
