@@ -41,8 +41,12 @@ export class ServiceClient {
     return accepted.parse(await this.#json('POST', '/v1/events', events))
   }
 
+  /** Creates or replaces; resolves when they can be recommended. Throws `REQUEST_FAILED`. */
   async sendItems(items: readonly object[]): Promise<void> {
-    await this.#json('POST', '/v1/items', items)
+    const path = '/v1/items'
+    const { rejected } = accepted.parse(await this.#json('POST', path, items))
+    if (rejected.length === 0) return
+    throw new ServiceError('REQUEST_FAILED', { path, reason: JSON.stringify(rejected[0]) })
   }
 
   async recommend(

@@ -87,7 +87,7 @@ export class LoadedService {
     const style = words[random.integer(words.length)]
     const thing = things[random.integer(things.length)]
     const title = `${style} ${thing} no. ${number}`
-    return { itemId: `item-${number}`, features: { title, categories: [thing, style] } }
+    return { id: `item-${number}`, features: { title, categories: [thing, style] } }
   }
 
   /** Waits until the trainer has learned everything and the index has every item. */

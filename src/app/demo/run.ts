@@ -29,15 +29,19 @@ const itemsPerRequest = 1_000
 /** Requests under way at most; beyond, the shop waits rather than piles up. */
 const maxUnderWay = 32
 
-const describe = ({ itemId, title, categories, price }: ShopItem): object => ({
-  itemId,
+/** As the catalogue takes it: `id` in a list of items, `itemId` in an event. */
+const describe = (
+  { itemId, title, categories, price }: ShopItem,
+  idName: 'id' | 'itemId',
+): object => ({
+  [idName]: itemId,
   features: { title, categories, price },
   attributes: { title, price },
 })
 
 const toEvent = (event: ShopEvent): object =>
   event.kind === 'item'
-    ? { kind: 'item', ...describe(event) }
+    ? Object.assign(describe(event, 'itemId'), { kind: 'item' })
     : {
         kind: 'interaction',
         userId: event.userId,
@@ -52,7 +56,8 @@ export async function runDemo(options: DemoOptions, signal: AbortSignal): Promis
   const { terminal } = options
   await client.waitUntilReady(30_000)
   for (let from = 0; from < shop.catalogue.length; from += itemsPerRequest) {
-    await client.sendItems(shop.catalogue.slice(from, from + itemsPerRequest).map(describe))
+    const items = shop.catalogue.slice(from, from + itemsPerRequest)
+    await client.sendItems(items.map((item) => describe(item, 'id')))
   }
   const catalogue = shop.catalogue.length.toLocaleString('en')
   terminal.print(`${catalogue} items are on the shelves, ${options.users} users come in.`)
