@@ -32,14 +32,16 @@ export function referenceTowerKernels(
 ): TowerKernels {
   const floats = new Float32Array(memory.buffer)
   const words = new Uint32Array(memory.buffer)
-  const transposeRows: TowerKernels['transposeRows'] = (out, stride, x, columns, from, to) => {
+  const transposeRows: TowerKernels['transposeRows'] = (...operands) => {
+    const [out, stride, x, columns, from, to] = operands
     for (let i = from; i < to; i += 1) {
       for (let j = 0; j < columns; j += 1) {
         floats[(out >>> 2) + j * stride + i] = floats[(x >>> 2) + i * columns + j]
       }
     }
   }
-  const sumParts: TowerKernels['sumParts'] = (out, parts, length, count, from, to) => {
+  const sumParts: TowerKernels['sumParts'] = (...operands) => {
+    const [out, parts, length, count, from, to] = operands
     for (let i = from; i < to; i += 1) {
       let sum = floats[(parts >>> 2) + i]
       for (let k = 1; k < count; k += 1) sum = fround(sum + floats[(parts >>> 2) + k * length + i])
@@ -200,7 +202,7 @@ function softmaxRow(
   }
 }
 
-const log2e = fround(1.44269504088896341)
+const log2e = fround(Math.LOG2E)
 /** Adding 1.5 x 2^23 rounds to an integer. */
 const rounder = 12_582_912
 const powerCoefficients = Float32Array.of(

@@ -2,6 +2,7 @@
  * From queries and items to keys: fills the bags of every feature of a side, and the columns of its
  * plain numbers. Feature by feature, so that a feature's entries are consecutive in its table's lookup.
  */
+import { unreachable } from '../base/assert.ts'
 import type { FeatureValue } from '../base/features.ts'
 import type { Keys } from '../base/keys.ts'
 import type { KeyHasher } from '../kernels/key-hasher.ts'
@@ -142,6 +143,8 @@ export class QueryEncoder {
       case 'sequence':
       case 'gap':
         return 0
+      default:
+        return unreachable(spec)
     }
   }
 

@@ -2,6 +2,7 @@
  * One feature of one side for a batch: which entries each example has (compressed sparse rows), what
  * each counts, and where its pooled vector goes.
  */
+import { unreachable } from '../base/assert.ts'
 import type { Block } from '../kernels/arena.ts'
 import { absent } from '../kernels/operands.ts'
 import type { Address } from '../kernels/operands.ts'
@@ -115,5 +116,7 @@ function poolingOf({ spec }: FeaturePlan): Pooling {
     case 'context':
     case 'gap':
       return 'sum'
+    default:
+      return unreachable(spec)
   }
 }

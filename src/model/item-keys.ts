@@ -3,9 +3,16 @@
  * is found by the item's handle and holds, as words, the number of keys of each candidate feature,
  * then the key of the item's own id, then the keys of each feature in turn.
  */
+import { unreachable } from '../base/assert.ts'
 import type { KeyHasher } from '../kernels/key-hasher.ts'
-import { categoriesOf, namespaceSeed, namespaces, numberOf, tokensOf } from './feature-keys.ts'
-import { bucketOf } from './feature-keys.ts'
+import {
+  bucketOf,
+  categoriesOf,
+  namespaceSeed,
+  namespaces,
+  numberOf,
+  tokensOf,
+} from './feature-keys.ts'
 import type { ItemInput } from './inputs.ts'
 import type { FeaturePlan, SidePlan } from './plan.ts'
 
@@ -141,6 +148,8 @@ function valuesOf({ spec }: FeaturePlan, item: ItemInput): readonly string[] {
     case 'context':
     case 'gap':
       return []
+    default:
+      return unreachable(spec)
   }
 }
 
@@ -162,5 +171,7 @@ export function namespaceOf({ spec }: FeaturePlan): string {
       return namespaces.bucket(spec.field)
     case 'gap':
       return namespaces.bucket(spec.name)
+    default:
+      return unreachable(spec)
   }
 }

@@ -2,6 +2,7 @@
  * A model's specification, checked and resolved once: which table and which columns of its side's
  * input every feature has. Sides: the two towers, and the learned offsets to the popularity weight.
  */
+import { unreachable } from '../base/assert.ts'
 import { ServiceError } from '../base/errors.ts'
 import type { FeatureSpec, LayerSpec, ModelSpec, ModelTableSpec, TowerSpec } from './spec.ts'
 
@@ -154,6 +155,8 @@ function maxKeysOf(feature: FeatureSpec): number {
     case 'context':
     case 'gap':
       return 1
+    default:
+      return unreachable(feature)
   }
 }
 

@@ -29,6 +29,21 @@ const context = (field: string, name = field, suffix = ''): FeatureSpec => ({
   table: `${field}${suffix}`,
 })
 
+const genres = (name: string, combine: 'sum' | 'mean' | 'sqrtn' | 'max'): FeatureSpec => ({
+  kind: 'categories',
+  name,
+  field: 'genres',
+  table: 'genres',
+  combine,
+})
+
+const idTower = (name: string): ModelSpec['query'] => ({
+  features: [{ kind: 'id', name, table: name }],
+  combine: 'concat',
+  layers: [],
+  normalize: false,
+})
+
 const gapBounds = [60_000, 300_000, 1_800_000]
 
 /** The recipe for streams: summed features, learned history, residual layer, cosine, popularity. */
@@ -93,13 +108,6 @@ export function mixedSpec(): ModelSpec {
     maxTokens: 4,
     ngrams: 2,
   }
-  const genres = (name: string, combine: 'sum' | 'mean' | 'sqrtn' | 'max'): FeatureSpec => ({
-    kind: 'categories',
-    name,
-    field: 'genres',
-    table: 'genres',
-    combine,
-  })
   return {
     seed: 11,
     dim: 6,
@@ -167,18 +175,12 @@ export function mixedSpec(): ModelSpec {
 
 /** Ids alone: a vector of `dim` for every user and every item, and nothing learned but these. */
 export function plainSpec(dim: number, loss: Partial<ModelSpec['loss']> = {}): ModelSpec {
-  const tower = (name: string): ModelSpec['query'] => ({
-    features: [{ kind: 'id', name, table: name }],
-    combine: 'concat',
-    layers: [],
-    normalize: false,
-  })
   return {
     seed: 1,
     dim,
     tables: [table('user', dim), table('item', dim)],
-    query: tower('user'),
-    candidate: tower('item'),
+    query: idTower('user'),
+    candidate: idTower('item'),
     score: { temperature: 1 },
     loss: { ...noLoss, ...loss },
     denseOptimizer: { kind: 'adam', rate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-7 },
@@ -196,14 +198,14 @@ const pick = <Value>(random: Random, values: readonly Value[]): Value =>
 export function someItems(count: number, seed = 1): ItemInput[] {
   const random = seededRandom(seed, 1)
   const words = ['red', 'green', 'blue', 'old', 'new', 'small']
-  const genres = ['a', 'b', 'c', 'd']
+  const kinds = ['a', 'b', 'c', 'd']
   return Array.from({ length: count }, (_, handle) => ({
     handle,
     id: `item ${handle}`,
     revision: 1,
     features: {
       title: Array.from({ length: random.integer(6) }, () => pick(random, words)).join(' '),
-      genres: genres.filter(() => random.next() < 0.5),
+      genres: kinds.filter(() => random.next() < 0.5),
       ...(random.next() < 0.7 ? { price: random.next() * 3 } : {}),
       ...(random.next() < 0.8 ? { year: 1980 + random.integer(30) } : {}),
     },

@@ -3,6 +3,7 @@
  * objective straight from the specification, one example at a time. Gradients of the real one are
  * held against central differences of this.
  */
+import { unreachable } from '../../src/base/assert.ts'
 import type { Keys } from '../../src/base/keys.ts'
 import { KeyHasher } from '../../src/kernels/key-hasher.ts'
 import { namespaceSeed } from '../../src/model/feature-keys.ts'
@@ -282,14 +283,14 @@ function named(
       return { namespace: `bucket ${feature.field}`, values }
     }
     case 'text': {
-      const words = String(fieldOf(example, feature.field) ?? '')
-        .split(' ')
-        .filter(Boolean)
+      const words = ((fieldOf(example, feature.field) ?? '') as string).split(' ').filter(Boolean)
       const read = words.slice(0, feature.maxTokens)
       const values = Array.from({ length: feature.ngrams }, (_, n) =>
         read.slice(n).map((_word, i) => read.slice(i, i + n + 1).join(' ')),
       ).flat()
       return { namespace: `field ${feature.field}`, values }
     }
+    default:
+      return unreachable(feature)
   }
 }

@@ -1,0 +1,223 @@
+import { assert, double, integer, property, record } from 'fast-check'
+import { expect, test } from 'vitest'
+
+import { seededRandom } from '../../src/base/random.ts'
+import { Arena } from '../../src/kernels/arena.ts'
+import { loadKernels, type Kernels } from '../../src/kernels/kernels.ts'
+import { operationCode, programWords, softmaxWord } from '../../src/kernels/tower-kernels.ts'
+
+const floatBytes = 4
+
+interface Side {
+  readonly arena: Arena
+  readonly kernels: Kernels
+}
+
+/** The kernels and their twins, each on a memory of its own that is filled alike. */
+const sides = (): readonly [Side, Side] => {
+  const side = (implementation: 'wasm' | 'reference'): Side => {
+    const arena = new Arena(1 << 20)
+    return { arena, kernels: loadKernels(arena, { implementation }) }
+  }
+  return [side('wasm'), side('reference')]
+}
+
+const randomFloats = (side: Side, length: number, seed: number, spread = 1) => {
+  const block = side.arena.floats(length)
+  const random = seededRandom(seed, length)
+  for (let i = 0; i < length; i += 1) block.view[i] = spread * random.normal()
+  return block
+}
+
+test('transposeRows and sumParts give the bits of their twins, however they are cut', () => {
+  const shape = record({
+    rows: integer({ min: 1, max: 23 }),
+    columns: integer({ min: 1, max: 19 }),
+    cut: integer({ min: 0, max: 23 }),
+  })
+  assert(
+    property(shape, ({ rows, columns, cut }) => {
+      const results = sides().map((side) => {
+        const x = randomFloats(side, rows * columns, 1)
+        const transposed = side.arena.floats(columns * 32)
+        const sum = side.arena.floats(columns)
+        const middle = Math.min(cut, rows)
+        const operands = [transposed.address, 32, x.address, columns] as const
+        side.kernels.transposeRows(...operands, 0, middle)
+        side.kernels.transposeRows(...operands, middle, rows)
+        side.kernels.sumParts(sum.address, x.address, columns, rows, 0, Math.min(cut, columns))
+        side.kernels.sumParts(
+          sum.address,
+          x.address,
+          columns,
+          rows,
+          Math.min(cut, columns),
+          columns,
+        )
+        return [Float32Array.from(transposed.view), Float32Array.from(sum.view)]
+      })
+      expect(results[0]).toEqual(results[1])
+    }),
+    { numRuns: 40 },
+  )
+})
+
+/** Two programs: y = relu(x W) over 3 rows, then z = 2 y copied and cleared behind, over 5. */
+function runTwoPrograms({ arena, kernels }: Side, cut: number): Float32Array {
+  const x = randomFloats({ arena, kernels }, 3 * 4, 1)
+  const w = randomFloats({ arena, kernels }, 4 * 6, 2)
+  const y = arena.floats(3 * 6)
+  const v = randomFloats({ arena, kernels }, 5 * 2, 3)
+  const z = arena.floats(5 * 2)
+  const code = operationCode
+  const real = (value: number): number => new Int32Array(Float32Array.of(value).buffer)[0]
+  const instructions = [
+    [code('matmul'), 1, y.address, x.address, w.address, 3, 6, 4, 0],
+    [code('biasActivation'), 1, y.address, y.address, 0, 6, 1],
+    [code('scale'), 2, z.address, v.address, real(2.5)],
+    [code('addScaled'), 2, z.address, v.address, real(-0.5)],
+  ]
+  const block = arena.ints(instructions.length * 16)
+  for (const [i, words] of instructions.entries()) block.view.set(words, i * 16)
+  const programs = arena.ints(2 * programWords)
+  programs.view.set([3, 2, 2, block.address, 5, 4, 2, block.address + 2 * 16 * floatBytes])
+  kernels.runPrograms(programs.address, 2, 0, cut)
+  kernels.runPrograms(programs.address, 2, cut, 8)
+  return Float32Array.from([...y.view, ...z.view])
+}
+
+test('programs run one behind the other, to the same bits however their rows are cut', () => {
+  const [expected] = sides().map((side) => runTwoPrograms(side, 0))
+  const v = randomFloats(sides()[0], 5 * 2, 3).view
+  const twice = (value: number): number =>
+    Math.fround(Math.fround(value * 2.5) - Math.fround(value * 0.5))
+  expect([...expected.subarray(18)]).toEqual(Array.from(v, twice))
+  for (let cut = 1; cut <= 8; cut += 1) {
+    for (const side of sides()) expect(runTwoPrograms(side, cut)).toEqual(expected)
+  }
+})
+
+interface SoftmaxShape {
+  readonly batch: number
+  readonly columns: number
+  readonly dim: number
+  readonly groupRows: number
+  readonly tileRows: number
+  readonly popular: boolean
+  readonly spread: number
+}
+
+const outputs = ['losses', 'queryGradients', 'popularityWeightGradients', 'parts'] as const
+
+function softmaxJob(side: Side, shape: SoftmaxShape) {
+  const { batch, columns, dim, groupRows, tileRows, popular, spread } = shape
+  const { arena } = side
+  const groups = Math.ceil(batch / groupRows)
+  const candidates = randomFloats(side, columns * dim, 1)
+  const transposed = randomFloats(side, (dim + 1) * columns, 2)
+  side.kernels.transposeRows(transposed.address, columns, candidates.address, dim, 0, columns)
+  const random = seededRandom(3)
+  const targets = arena.ints(batch)
+  for (let b = 0; b < batch; b += 1) targets.view[b] = random.integer(columns + 1) - 1
+  const weights = randomFloats(side, batch, 4)
+  weights.view[batch - 1] = 0
+  const corrections = randomFloats(side, columns, 5, spread)
+  corrections.view.fill(-Infinity, columns - 3)
+  const maskWords = Math.ceil(columns / 32)
+  const masks = arena.words(batch * maskWords)
+  for (const [b, target] of targets.view.entries()) {
+    const masked = random.integer(columns)
+    if (masked !== target) masks.view[b * maskWords + (masked >>> 5)] |= 1 << (masked & 31)
+  }
+  const blocks = {
+    queries: randomFloats(side, batch * dim, 6, spread),
+    targetCorrections: randomFloats(side, batch, 7),
+    popularityWeights: randomFloats(side, batch, 8),
+    losses: arena.floats(batch),
+    shares: arena.floats(batch),
+    queryGradients: arena.floats(batch * dim),
+    popularityWeightGradients: arena.floats(batch),
+    parts: arena.floats(groups * columns * dim),
+    tiles: arena.floats(groups * tileRows * (columns + dim + 1)),
+  }
+  const job = arena.ints(32)
+  const set = (word: keyof typeof softmaxWord, value: number): void => {
+    job.view[softmaxWord[word]] = value
+  }
+  for (const [word, value] of Object.entries({ batch, columns, dim, groupRows, tileRows })) {
+    set(word as keyof typeof softmaxWord, value)
+  }
+  for (const [word, { address }] of Object.entries({
+    ...{ ...blocks, candidates, transposed, targets, weights, corrections, masks },
+  })) {
+    set(word as keyof typeof softmaxWord, address)
+  }
+  set('maskWords', maskWords)
+  set('popularity', popular ? transposed.address + dim * columns * floatBytes : 0)
+  new Float32Array(job.view.buffer, job.address)[softmaxWord.perTemperature] = 2.5
+  return { job: job.address, result: () => outputs.map((name) => [...blocks[name].view]) }
+}
+
+const softmaxShape = record({
+  batch: integer({ min: 1, max: 13 }),
+  columns: integer({ min: 1, max: 4 }).map((sixteens) => 16 * sixteens),
+  dim: integer({ min: 1, max: 9 }),
+  groupRows: integer({ min: 1, max: 2 }).map((quads) => 4 * quads),
+  tileRows: integer({ min: 1, max: 4 }),
+  popular: integer({ min: 0, max: 1 }).map((bit) => bit === 1),
+  spread: double({ min: 0.1, max: 30, noNaN: true }),
+})
+
+test('the softmax gives the bits of its twin, whatever the tile and the split', () => {
+  assert(
+    property(softmaxShape, (shape) => {
+      const [wasm, reference] = sides()
+      const whole = softmaxJob(wasm, shape)
+      wasm.kernels.softmaxGroups(whole.job, 0, shape.batch)
+      const twin = softmaxJob(reference, shape)
+      reference.kernels.softmaxGroups(twin.job, 0, shape.batch)
+      expect(whole.result()).toEqual(twin.result())
+
+      const [other] = sides()
+      const split = softmaxJob(other, { ...shape, tileRows: shape.tileRows + 1 })
+      for (let row = shape.batch - 1; row >= 0; row -= 1) {
+        other.kernels.softmaxGroups(split.job, row, row + 1)
+      }
+      expect(split.result()).toEqual(whole.result())
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('a score that is no number makes the loss and the gradients none', () => {
+  const [side] = sides()
+  const shape = {
+    batch: 4,
+    columns: 16,
+    dim: 3,
+    groupRows: 4,
+    tileRows: 4,
+    popular: false,
+    spread: 1,
+  }
+  const { job, result } = softmaxJob(side, shape)
+  const queries = new Int32Array(side.arena.memory.buffer, job)[softmaxWord.queries]
+  const targets = new Int32Array(side.arena.memory.buffer, job)[softmaxWord.targets]
+  const weights = new Int32Array(side.arena.memory.buffer, job)[softmaxWord.weights]
+  new Int32Array(side.arena.memory.buffer, targets, 1)[0] = 2
+  new Float32Array(side.arena.memory.buffer, weights, 1)[0] = 1
+  new Float32Array(side.arena.memory.buffer, queries, 1)[0] = NaN
+  side.kernels.softmaxGroups(job, 0, 4)
+  const [losses, gradients] = result()
+  expect(losses[0]).toBeNaN()
+  expect(gradients.slice(0, 3)).toEqual([NaN, NaN, NaN])
+})
+
+test('clear writes zeros in its range alone', () => {
+  for (const { arena, kernels } of sides()) {
+    const x = arena.floats(6)
+    x.view.fill(7)
+    kernels.clear(x.address, 2, 5)
+    expect([...x.view]).toEqual([7, 7, 0, 0, 0, 7])
+  }
+})
