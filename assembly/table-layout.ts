@@ -4,7 +4,8 @@
  *     keys[row]    u64                                   0: the row is free
  *     stamps[row]  count u32 | version u32 | last seen f64 (whole ms)
  *     rows[row]    vector, dim f32, padded to 16 bytes | optimizer state, padded to 16 bytes
- *     changed      one bit
+ *     changed      one bit: a delta has yet to carry it
+ *     freed        one bit: it was taken and given back
  *
  * and the index gives the row of a key. All are taken, freed, moved and saved together. Keys and
  * stamps lie apart from the floats, so that a scan of all scores reads 24 bytes a row, in order.
@@ -29,8 +30,7 @@ export class Table {
   size: u32
   /** Rows from here on were never taken. */
   used: u32
-  /** The first of the freed rows plus one, each linked to the next by its count; 0: none. */
-  free: u32
+  freed: u32
   /** Where a scan in several calls goes on. */
   cursor: u32
   initializer: u32
@@ -44,6 +44,8 @@ export class Table {
   decay: f32
   /** Versions between two decays; 0: never. */
   decaySteps: u32
+  /** The word of `freed` in which the search for a row goes on. */
+  freedCursor: u32
 }
 
 export const STAMP: usize = 16
@@ -79,28 +81,39 @@ export function markChanged(table: Table, row: u32, time: f64, version: u32): vo
   store<u32>(word, load<u32>(word) | (1 << (row & 31)))
 }
 
-/** A free row, its stamp cleared, or NONE. */
+/**
+ * A free row, or NONE. Rows that were given back come first, in turn: after many have left together
+ * new ones lie side by side, and finding one waits for no chain of loads.
+ */
 export function takeRow(table: Table): u32 {
-  if (table.free != 0) {
-    const row = table.free - 1
-    table.free = load<u32>(stampAddress(table, row))
-    store<u32>(stampAddress(table, row), 0)
-    return row
+  if (table.used == table.size) {
+    if (table.used == table.capacity) return NONE
+    table.used += 1
+    return table.used - 1
   }
-  if (table.used == table.capacity) return NONE
-  table.used += 1
-  return table.used - 1
+  const words = (table.used + 31) >> 5
+  const freed = usize(table.freed)
+  let word = table.freedCursor
+  while (load<u32>(freed + (usize(word) << 2)) == 0) word = word + 1 < words ? word + 1 : 0
+  const bits = load<u32>(freed + (usize(word) << 2))
+  store<u32>(freed + (usize(word) << 2), bits & (bits - 1))
+  table.freedCursor = word
+  return (word << 5) + ctz(bits)
 }
 
+/** Gives a row back; `size` must go down with it. */
 export function freeRow(table: Table, row: u32): void {
   const stamp = stampAddress(table, row)
   store<u64>(keyAddress(table, row), 0)
-  store<u32>(stamp, table.free)
+  store<u32>(stamp, 0)
   store<u32>(stamp, FREE, 4)
   store<f64>(stamp, 0, 8)
-  table.free = row + 1
-  const word = usize(table.changed) + (usize(row >> 5) << 2)
-  store<u32>(word, load<u32>(word) & ~(1 << (row & 31)))
+  const offset = usize(row >> 5) << 2
+  const bit: u32 = 1 << (row & 31)
+  const changed = usize(table.changed) + offset
+  store<u32>(changed, load<u32>(changed) & ~bit)
+  const freed = usize(table.freed) + offset
+  store<u32>(freed, load<u32>(freed) | bit)
 }
 
 /** n floats, 4-byte aligned at least, from one place to another. */

@@ -182,8 +182,8 @@ function narrow(
 }
 
 /**
- * So many that the histogram covers the range; but counts are first looked for at its lower end, one
- * by one, since most are small even where a few are large.
+ * So many that the histogram covers the range; but counts are first looked for at its lower end,
+ * one by one, since most are small even where a few are large.
  */
 function bitsPerBin({ low, high }: Range, component: number): number {
   if (component === count && low < BigInt(histogramBins)) return 0

@@ -99,15 +99,14 @@ export class TableStorage {
 
   /** Forgets every row. */
   clear(): void {
-    const [buckets, keys, stamps, , changed] = this.#indexAndRows
-    for (const part of [buckets, keys, stamps, changed]) part.view.fill(0)
-    for (const field of [tableField.size, tableField.used, tableField.free, tableField.cursor]) {
-      this.set(field, 0)
-    }
+    const [buckets, keys, stamps, , changed, freed] = this.#indexAndRows
+    for (const part of [buckets, keys, stamps, changed, freed]) part.view.fill(0)
+    const { size, used, cursor, freedCursor } = tableField
+    for (const field of [size, used, cursor, freedCursor]) this.set(field, 0)
   }
 
   #writeRecord(spec: TableSpec, optimizer: Optimizer): void {
-    const [buckets, keys, stamps, rows, changed] = this.#indexAndRows
+    const [buckets, keys, stamps, rows, changed, freed] = this.#indexAndRows
     const { code, a, b } = initializerOf(spec.initializer)
     const { settings, stateFloats } = optimizer
     const words: readonly (readonly [Field, number])[] = [
@@ -117,6 +116,7 @@ export class TableStorage {
       [tableField.stamps, stamps.address],
       [tableField.rows, rows.address],
       [tableField.changed, changed.address],
+      [tableField.freed, freed.address],
       [tableField.stride, rowBytes(spec.dim, stateFloats)],
       [tableField.stateOffset, roundUp(spec.dim * 4, 16)],
       [tableField.dim, spec.dim],
@@ -140,13 +140,14 @@ export class TableStorage {
 const rowBytes = (dim: number, stateFloats: number): number =>
   roundUp(dim * 4, 16) + roundUp(stateFloats * 4, 16)
 
-/** Buckets, keys, stamps, rows, changed bits. */
+/** Buckets, keys, stamps, rows, changed bits, freed bits. */
 function partBytes(capacity: number, dim: number, stateFloats: number): readonly number[] {
   return [
     bucketsFor(capacity) * bucketBytes,
     capacity * keyBytes,
     capacity * stampBytes,
     capacity * rowBytes(dim, stateFloats),
+    roundUp(capacity, 32) / 8,
     roundUp(capacity, 32) / 8,
   ].map((bytes) => roundUp(bytes, 64))
 }

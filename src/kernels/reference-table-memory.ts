@@ -108,25 +108,28 @@ export class TableMemory {
   }
 
   takeRow(): number {
-    const free = this.word(tableField.free)
     const used = this.word(tableField.used)
-    if (free !== 0) {
-      this.set(tableField.free, this.words[this.stamp(free - 1)])
-      this.words[this.stamp(free - 1)] = 0
-      return free - 1
+    if (used === this.word(tableField.size)) {
+      if (used === this.word(tableField.capacity)) return absentPayload
+      this.set(tableField.used, used + 1)
+      return used
     }
-    if (used === this.word(tableField.capacity)) return absentPayload
-    this.set(tableField.used, used + 1)
-    return used
+    const freed = this.word(tableField.freed) >>> 2
+    let word = this.word(tableField.freedCursor)
+    while (this.words[freed + word] === 0) word = (word + 1) % ((used + 31) >>> 5)
+    const bits = this.words[freed + word]
+    this.words[freed + word] = bits & (bits - 1)
+    this.set(tableField.freedCursor, word)
+    return word * 32 + (31 - Math.clz32(bits & -bits))
   }
 
   freeRow(row: number): void {
     this.setKey(row, 0, 0)
-    this.words[this.stamp(row)] = this.word(tableField.free)
+    this.words[this.stamp(row)] = 0
     this.words[this.stamp(row) + 1] = freeVersion
     this.doubles[(this.stamp(row) + 2) >>> 1] = 0
-    this.set(tableField.free, row + 1)
     this.setChanged(row, false)
+    this.words[(this.word(tableField.freed) >>> 2) + (row >>> 5)] |= 1 << (row & 31)
   }
 
   #changed(row: number): number {

@@ -32,11 +32,11 @@ export const tableField = {
   capacity: 10,
   size: 11,
   used: 12,
-  free: 13,
+  freed: 13,
   cursor: 14,
   initializer: 15,
   seed: 16,
-  /** From here on f32, but the last. */
+  /** From here on f32, but the last two. */
   initialA: 17,
   initialB: 18,
   initialState: 19,
@@ -44,7 +44,8 @@ export const tableField = {
   epsilon: 21,
   decay: 22,
   decaySteps: 23,
-  words: 24,
+  freedCursor: 24,
+  words: 25,
 } as const
 
 export const initializerCode = { constant: 0, uniform: 1, normal: 2, truncatedNormal: 3 } as const
