@@ -278,10 +278,12 @@ export class ItemStore implements Catalogue {
     this.#touched = doubles(reader)
     this.#interacted = doubles(reader)
     this.#counts = unsigned(reader)
-    this.#active = integers(reader)
-    this.#activeSize = this.#active.length
+    const active = integers(reader)
+    this.#activeSize = active.length
+    // Room for those that become active again without being created.
+    this.#active = grown(active, this.#births.length)
     this.#activeAt = new Int32Array(this.#handles.limit)
-    for (const [at, handle] of this.#active.entries()) this.#activeAt[handle] = at + 1
+    for (const [at, handle] of active.entries()) this.#activeAt[handle] = at + 1
     this.#touches.read(reader)
     this.#interactions.read(reader)
     this.#popularity.read(reader)

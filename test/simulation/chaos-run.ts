@@ -32,7 +32,7 @@ export interface RunResult {
  */
 const overrides = [
   'process.checkpoints.intervalMs=300',
-  'process.checkpoints.keep=100000',
+  'process.checkpoints.keep=1000',
   'process.logging.level=warn',
   'process.log.segmentBytes=65536',
   'model.tables.user.restrict.numReserved=30',
