@@ -59,7 +59,6 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     logger: false,
     bodyLimit: settings.bodyLimitBytes,
     requestTimeout: settings.requestTimeoutMs,
-    handlerTimeout: settings.requestTimeoutMs,
     connectionTimeout: 0,
     keepAliveTimeout: 72_000,
     genReqId: requestIds(),
@@ -77,6 +76,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   }
   // Inputs are parsed by their schemas where a route is handled: see `route.ts`.
   app.setValidatorCompiler(() => () => true)
+  app.decorate('handlerLimitMs', settings.requestTimeoutMs)
   app.setErrorHandler((error, request, reply) => sendFailure(error, request, reply))
   addBodyParsers(app, settings)
   addHooks(app, parts)

@@ -36,7 +36,10 @@ export function collect(stream: Readable, limitBytes: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let length = 0
-    const breakOff = (): void => reject(brokenOff())
+    // A stream closes after its end as well.
+    const breakOff = (): void => {
+      if (!stream.readableEnded) reject(brokenOff())
+    }
     const end = (): void => resolve(Buffer.concat(chunks, length))
     const keep = (chunk: Buffer): void => {
       length += chunk.length

@@ -30,7 +30,6 @@ const frameworkErrors: Record<string, (error: Error) => ServiceError> = {
   FST_ERR_BAD_URL: () => malformed('the path is not percent-encoded UTF-8'),
   FST_ERR_MAX_PARAM_LENGTH: () =>
     new ServiceError('REQUEST_INVALID', { path: 'path', reason: 'an id is longer than 256 bytes' }),
-  FST_ERR_HANDLER_TIMEOUT: () => new ServiceError('OVERLOADED', { reason: 'no answer in time' }),
 }
 
 export const mediaType = (type: string): ServiceError =>

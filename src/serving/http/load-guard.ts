@@ -1,7 +1,9 @@
 /**
  * Refuses work before latency grows: a bound on requests under way, on the bytes they bring, and on
- * how late the event loop is. The lateness is averaged (half of it is gone after some 40 ms), so
- * that one long garbage collection does not turn away what came in during it.
+ * how late the event loop is. That is seen in two ways. Within a turn of the loop, by the time since
+ * its first request: what is read later in the turn has waited at least that long. Over turns, by how
+ * late a timer is; averaged (half of it is gone after some 40 ms), so that one long garbage
+ * collection does not turn away what came in during it.
  */
 import type { Clock } from '../../base/clock.ts'
 
@@ -24,6 +26,8 @@ export class LoadGuard {
   #bytes = 0
   #delayMs = 0
   #longestDelayMs = 0
+  /** When the first request of this turn of the event loop was read. */
+  #turnBegan: number | undefined
 
   constructor(limits: LoadLimits, clock: Clock) {
     this.#limits = limits
@@ -54,8 +58,8 @@ export class LoadGuard {
     const limits = this.#limits
     if (this.#requests >= limits.maxConcurrent) return 'requests under way'
     if (this.#bytes + bytes > limits.maxConcurrentBytes) return 'bytes under way'
-    if (this.#delayMs > limits.maxEventLoopDelayMs) return 'event loop delay'
-    return undefined
+    const delayMs = Math.max(this.#delayMs, this.#turnMs())
+    return delayMs > limits.maxEventLoopDelayMs ? 'event loop delay' : undefined
   }
 
   enter(bytes: number): void {
@@ -66,6 +70,17 @@ export class LoadGuard {
   leave(bytes: number): void {
     this.#requests -= 1
     this.#bytes -= bytes
+  }
+
+  #turnMs(): number {
+    const now = this.#clock.monotonic()
+    if (this.#turnBegan === undefined) {
+      this.#turnBegan = now
+      setImmediate(() => {
+        this.#turnBegan = undefined
+      })
+    }
+    return now - this.#turnBegan
   }
 
   get requests(): number {

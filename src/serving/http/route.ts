@@ -6,6 +6,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import * as z from 'zod'
 
+import { ServiceError } from '../../base/errors.ts'
 import { eventSchema } from '../../stream/event-schema.ts'
 import { errorAnswer } from './error-answer.ts'
 import { jsonSchema, part } from './parts.ts'
@@ -13,6 +14,10 @@ import type { JsonSchema, Part } from './parts.ts'
 import type { Scope } from './settings.ts'
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** How long a handler may take. */
+    readonly handlerLimitMs: number
+  }
   interface FastifyContextConfig {
     /** Absent: everybody may. */
     scope?: Scope
@@ -90,12 +95,13 @@ export function addRoute<Path, Query, Body>(
       urgent: route.urgent === true || scope === undefined,
       ndjson: route.ndjson === true,
     },
-    handler: handlerOf(route),
+    handler: handlerOf(route, app.handlerLimitMs),
   })
 }
 
 function handlerOf<Path, Query, Body>(
   route: Route<Path, Query, Body>,
+  limitMs: number,
 ): (request: FastifyRequest, reply: FastifyReply) => unknown {
   const status = Number(Object.keys(route.answers ?? { 200: true })[0])
   return (request, reply) => {
@@ -107,8 +113,20 @@ function handlerOf<Path, Query, Body>(
     void reply.code(status)
     const answer = route.handle(inputs, callOf(request, reply))
     // A promise is awaited by the framework, a value is sent at once.
-    return answer instanceof Promise ? answer : reply.send(answer)
+    return answer instanceof Promise ? within(answer, limitMs) : reply.send(answer)
   }
+}
+
+/**
+ * Rejects with `OVERLOADED` when the answer takes longer. (The framework's own limit on handlers ends
+ * with the request's body, so it does not hold for what has one.)
+ */
+function within(answer: Promise<unknown>, limitMs: number): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const late = (): void => reject(new ServiceError('OVERLOADED', { reason: 'no answer in time' }))
+    const timer = setTimeout(late, limitMs)
+    answer.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
 }
 
 const callOf = (request: FastifyRequest, reply: FastifyReply): Call => ({

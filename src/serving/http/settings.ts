@@ -36,7 +36,7 @@ export interface HttpSettings {
   readonly maxConcurrent: number
   /** Sum of the bodies of requests under way. */
   readonly maxConcurrentBytes: number
-  /** Requests are shed while the event loop is later than this on average. */
+  /** Requests are turned away while the event loop is later than this. */
   readonly maxEventLoopDelayMs: number
   /** Until the whole request has come, and until its handler has answered. */
   readonly requestTimeoutMs: number

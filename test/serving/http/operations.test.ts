@@ -1,5 +1,8 @@
 import { expect, test } from 'vitest'
 
+import { ManualClock } from '../../../src/base/clock.ts'
+import { LoadGuard } from '../../../src/serving/http/load-guard.ts'
+import { defaultHttpSettings } from '../../../src/serving/http/settings.ts'
 import { openHttp } from '../../support/http-service.ts'
 
 test('a route that is not there is 404', async () => {
@@ -80,6 +83,18 @@ test('while the event loop is late, work is turned away; health is not', async (
   expect((await http.call('GET', '/health/ready')).status).toBe(200)
   for (let i = 0; i < 10; i += 1) http.load.observe(0)
   expect((await http.call('GET', '/v1/items')).status).toBe(200)
+})
+
+test('what is read late in a turn of the event loop has waited too long', async () => {
+  const clock = new ManualClock()
+  const load = new LoadGuard({ ...defaultHttpSettings, maxEventLoopDelayMs: 100 }, clock)
+  expect(load.overload(0)).toBeUndefined()
+  clock.advance(100)
+  expect(load.overload(0)).toBeUndefined()
+  clock.advance(1)
+  expect(load.overload(0)).toBe('event loop delay')
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(load.overload(0)).toBeUndefined()
 })
 
 test('a handler that does not answer in time is answered for', async () => {

@@ -100,6 +100,7 @@ describe('rates', () => {
     expect([refused.status, refused.body.error.code]).toEqual([429, 'RATE_LIMITED'])
     expect(refused.headers['retry-after']).toBe('2')
     expect((await get('reader')).status).toBe(200)
+    await new Promise((resolve) => setImmediate(resolve))
     http.clock.advance(2_000)
     expect((await get('slow')).status).toBe(200)
     expect((await get('slow')).status).toBe(429)

@@ -153,6 +153,13 @@ test('an id in raw UTF-8 is refused, saying what to do', async () => {
   expect(answer).toContain('must be percent-encoded')
 })
 
+test('a handler that does not answer in time is answered for, the body read or not', async () => {
+  await using subject = await startServer({ requestTimeoutMs: 50 })
+  subject.service.gate = new Promise(() => {})
+  const answer = await post(subject.server, click)
+  expect([answer.status, await codeOf(answer)]).toEqual([503, 'OVERLOADED'])
+})
+
 test('a stop answers what was begun, and then closes', async () => {
   await using subject = await startServer()
   const durable = Promise.withResolvers<void>()
