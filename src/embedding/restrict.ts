@@ -10,8 +10,8 @@
 import { ServiceError } from '../base/errors.ts'
 import type { Awaitable, Keys } from '../base/keys.ts'
 import { histogramBins, scoreComponent, tableField } from '../kernels/table-kernels.ts'
-import type { EmbeddingTable, RestrictRequest } from './embedding-table.ts'
-import type { RestrictPolicy } from './table-spec.ts'
+import type { RestrictRequest } from './embedding-table.ts'
+import type { RestrictPolicy, TableSpec } from './table-spec.ts'
 import type { TableStorage } from './table-storage.ts'
 
 const { count, lastSeen, key } = scoreComponent
@@ -33,8 +33,19 @@ const scanRows = 32_768
 const greatest = 2n ** 64n - 1n
 const noKeys: Keys = new Uint32Array(0)
 
-/** Restricts a table as its specification says, if it says so: to be called between batches. */
-export function restrictWhenFull(table: EmbeddingTable): Awaitable<Keys> {
+/** The part of a table that restricts it. */
+interface Restrictable<Result> {
+  readonly spec: TableSpec
+  restrictSome(request: RestrictRequest): Result
+}
+
+/**
+ * Restricts a table as its specification says, if it says so: to be called between any two batches,
+ * since a large table has more to do after the first call. Returns the keys removed now.
+ */
+export function restrictWhenFull(table: Restrictable<Keys>): Keys
+export function restrictWhenFull(table: Restrictable<Awaitable<Keys>>): Awaitable<Keys>
+export function restrictWhenFull(table: Restrictable<Awaitable<Keys>>): Awaitable<Keys> {
   return table.spec.restrict === undefined ? noKeys : table.restrictSome(table.spec.restrict)
 }
 
