@@ -13,14 +13,13 @@ interface Side {
   readonly kernels: Kernels
 }
 
-/** The kernels and their twins, each on a memory of its own that is filled alike. */
-const sides = (): readonly [Side, Side] => {
-  const side = (implementation: 'wasm' | 'reference'): Side => {
-    const arena = new Arena(1 << 20)
-    return { arena, kernels: loadKernels(arena, { implementation }) }
-  }
-  return [side('wasm'), side('reference')]
+function sideOf(implementation: 'wasm' | 'reference'): Side {
+  const arena = new Arena(1 << 20)
+  return { arena, kernels: loadKernels(arena, { implementation }) }
 }
+
+/** The kernels and their twins, each on a memory of its own that is filled alike. */
+const sides = (): readonly [Side, Side] => [sideOf('wasm'), sideOf('reference')]
 
 const randomFloats = (side: Side, length: number, seed: number, spread = 1) => {
   const block = side.arena.floats(length)
@@ -62,6 +61,9 @@ test('transposeRows and sumParts give the bits of their twins, however they are 
   )
 })
 
+/** The word that a float is. */
+const real = (value: number): number => new Int32Array(Float32Array.of(value).buffer)[0]
+
 /** Two programs: y = relu(x W) over 3 rows, then z = 2 y copied and cleared behind, over 5. */
 function runTwoPrograms({ arena, kernels }: Side, cut: number): Float32Array {
   const x = randomFloats({ arena, kernels }, 3 * 4, 1)
@@ -70,7 +72,6 @@ function runTwoPrograms({ arena, kernels }: Side, cut: number): Float32Array {
   const v = randomFloats({ arena, kernels }, 5 * 2, 3)
   const z = arena.floats(5 * 2)
   const code = operationCode
-  const real = (value: number): number => new Int32Array(Float32Array.of(value).buffer)[0]
   const instructions = [
     [code('matmul'), 1, y.address, x.address, w.address, 3, 6, 4, 0],
     [code('biasActivation'), 1, y.address, y.address, 0, 6, 1],
@@ -86,11 +87,12 @@ function runTwoPrograms({ arena, kernels }: Side, cut: number): Float32Array {
   return Float32Array.from([...y.view, ...z.view])
 }
 
+/** 2.5 x - 0.5 x, rounded as the programs do. */
+const twice = (x: number): number => Math.fround(Math.fround(x * 2.5) - Math.fround(x * 0.5))
+
 test('programs run one behind the other, to the same bits however their rows are cut', () => {
   const [expected] = sides().map((side) => runTwoPrograms(side, 0))
   const v = randomFloats(sides()[0], 5 * 2, 3).view
-  const twice = (value: number): number =>
-    Math.fround(Math.fround(value * 2.5) - Math.fround(value * 0.5))
   expect([...expected.subarray(18)]).toEqual(Array.from(v, twice))
   for (let cut = 1; cut <= 8; cut += 1) {
     for (const side of sides()) expect(runTwoPrograms(side, cut)).toEqual(expected)
@@ -147,15 +149,14 @@ function softmaxJob(side: Side, shape: SoftmaxShape) {
   for (const [word, value] of Object.entries({ batch, columns, dim, groupRows, tileRows })) {
     set(word as keyof typeof softmaxWord, value)
   }
-  for (const [word, { address }] of Object.entries({
-    ...{ ...blocks, candidates, transposed, targets, weights, corrections, masks },
-  })) {
+  const others = { candidates, transposed, targets, weights, corrections, masks }
+  for (const [word, { address }] of Object.entries({ ...blocks, ...others })) {
     set(word as keyof typeof softmaxWord, address)
   }
   set('maskWords', maskWords)
   set('popularity', popular ? transposed.address + dim * columns * floatBytes : 0)
   new Float32Array(job.view.buffer, job.address)[softmaxWord.perTemperature] = 2.5
-  return { job: job.address, result: () => outputs.map((name) => [...blocks[name].view]) }
+  return { job: job.address, result: () => outputs.map((name) => Array.from(blocks[name].view)) }
 }
 
 const softmaxShape = record({

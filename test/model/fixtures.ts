@@ -100,14 +100,14 @@ export function streamSpec(dim = 8): ModelSpec {
 
 /** Every other kind of feature, combiner and layer; a table that both towers share. */
 export function mixedSpec(): ModelSpec {
-  const words: FeatureSpec = {
+  const words = {
     kind: 'text',
     name: 'title',
     field: 'title',
     table: 'words',
     maxTokens: 4,
     ngrams: 2,
-  }
+  } as const
   return {
     seed: 11,
     dim: 6,
@@ -125,6 +125,17 @@ export function mixedSpec(): ModelSpec {
         },
         genres('tastes', 'sqrtn'),
         { kind: 'numeric', name: 'age', field: 'age', transform: 'log1p', offset: 3, scale: 0.5 },
+        { ...words, name: 'search', field: 'search' },
+        {
+          kind: 'numeric',
+          name: 'generation',
+          field: 'age',
+          transform: 'linear',
+          offset: 0,
+          scale: 1,
+          table: 'users',
+          boundaries: [30, 50],
+        },
       ],
       combine: 'concat',
       layers: [
@@ -233,6 +244,7 @@ export function someQueries(count: number, items: readonly ItemInput[], seed = 1
       context: {
         device: pick(random, ['phone', 'desk']),
         ...(random.next() < 0.8 ? { region: pick(random, ['n', 's', 'w']) } : {}),
+        ...(random.next() < 0.5 ? { search: pick(random, ['red', 'old blue', 'so so']) } : {}),
       },
       timestamp,
     }
