@@ -16,14 +16,14 @@ export interface TrainerCommands {
   checkpoint(): Promise<CheckpointReport>
 }
 
-export interface RestrictReport {
+interface RestrictReport {
   /** Rows evicted. */
   readonly removed: number
   /** Rows left. */
   readonly rows: number
 }
 
-export interface CheckpointReport {
+interface CheckpointReport {
   /** Name of the checkpoint, as `inspect` takes it. */
   readonly name: string
   /** Steps taken by the model in it. */
@@ -32,11 +32,11 @@ export interface CheckpointReport {
 }
 
 /** Compares the live index with exact search under the current parameters. */
-export interface RecallAudit {
+interface RecallAudit {
   audit(signal: AbortSignal): Promise<RecallReport>
 }
 
-export interface RecallReport {
+interface RecallReport {
   readonly recall10: number
   readonly recall100: number
   /** Queries asked, of how many indexed items. */

@@ -13,7 +13,7 @@ export interface JobContext {
 
 export type JobHandler = (payload: JobPayload, context: JobContext) => Promise<JobPayload>
 
-export type JobState = 'running' | 'done' | 'failed'
+type JobState = 'running' | 'done' | 'failed'
 
 export interface JobRun {
   readonly id: string

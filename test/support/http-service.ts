@@ -24,14 +24,14 @@ import { ManualTimers } from './manual-timers.ts'
 
 export const noon = Date.UTC(2026, 0, 1, 12)
 
-export interface LogLine {
+interface LogLine {
   readonly level: string
   readonly object: object
   readonly message: string
 }
 
 /** Keeps events and folds them, at once or when told to. */
-export class MemoryService {
+class MemoryService {
   readonly events: Event[] = []
   readonly facts = new Facts({ examples: false })
   readonly lines: LogLine[] = []
@@ -129,7 +129,7 @@ export function memoryDependencies(clock: Clock = new ManualClock(noon)): Depend
   return { service, dependencies, scheduler, clock }
 }
 
-export interface Answered {
+interface Answered {
   readonly status: number
   readonly headers: Readonly<Record<string, unknown>>
   readonly text: string

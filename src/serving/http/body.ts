@@ -10,7 +10,7 @@ import { assert } from '../../base/assert.ts'
 import { ServiceError } from '../../base/errors.ts'
 
 /** Arrays and objects within each other. */
-export const maxDepth = 32
+const maxDepth = 32
 
 /** A refused body is read on for so many times its limit. */
 const patience = 16

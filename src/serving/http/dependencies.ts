@@ -25,7 +25,7 @@ export interface ItemView {
   readonly lastTouchedAt: number
 }
 
-export interface ItemPage {
+interface ItemPage {
   readonly items: readonly ItemView[]
   /** Where the next page starts; absent on the last. Opaque to clients. */
   readonly next?: string | undefined
@@ -40,7 +40,7 @@ export interface CatalogueReader {
   list(cursor: string | undefined, limit: number): ItemPage
 }
 
-export interface UserView {
+interface UserView {
   readonly id: string
   readonly features: Features
   /** Newest first, distinct items, bounded by the facts' `historyLength`. */
@@ -49,7 +49,7 @@ export interface UserView {
   readonly seen: number
 }
 
-export interface HistoryView {
+interface HistoryView {
   readonly itemId: string
   readonly type: string
   readonly timestamp: number
@@ -60,14 +60,14 @@ export interface UsersReader {
 }
 
 /** The part of the `Retriever` that the server uses. */
-export interface Recommender {
+interface Recommender {
   recommend(request: RecommendRequest): Promise<Recommendations>
   /** Throws `ITEM_UNKNOWN`. */
   similar(request: SimilarRequest): Promise<Recommendations>
 }
 
 /** How far the facts that this process answers from have come. */
-export interface Visibility {
+interface Visibility {
   /**
    * Resolves true once events up to and including `offset` are folded, false when `timeoutMs` has
    * passed before. An offset that no append has returned counts as not reached.
@@ -75,7 +75,7 @@ export interface Visibility {
   waitFor(offset: string, timeoutMs: number): boolean | Promise<boolean>
 }
 
-export interface ReadinessCheck {
+interface ReadinessCheck {
   /** facts, parameters, index, log, trainer, ... */
   readonly name: string
   readonly ready: boolean
@@ -83,7 +83,7 @@ export interface ReadinessCheck {
   readonly detail?: string | undefined
 }
 
-export interface HealthSource {
+interface HealthSource {
   checks(): readonly ReadinessCheck[]
 }
 

@@ -11,7 +11,7 @@ import type { Call } from './route.ts'
 import type { Written } from './schemas.ts'
 import type { HttpSettings } from './settings.ts'
 
-export interface Rejection extends EventRejection {
+interface Rejection extends EventRejection {
   /** Place in the request, from 0; of NDJSON, blank lines are not counted. */
   readonly index: number
 }

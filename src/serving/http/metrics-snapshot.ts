@@ -4,14 +4,14 @@
  */
 import type { Family, HistogramFamily, HistogramView, Sample } from './exposition.ts'
 
-export interface RankingView {
+interface RankingView {
   readonly hr10: number
   readonly ndcg10: number
   readonly mrr10: number
   readonly evaluated: number
 }
 
-export interface TableView {
+interface TableView {
   readonly name: string
   readonly rows: number
   readonly capacityRows: number

@@ -39,7 +39,7 @@ export interface Call {
   type(mediaType: string): void
 }
 
-export interface Inputs<Path, Query, Body> {
+interface Inputs<Path, Query, Body> {
   readonly path: Path
   readonly query: Query
   readonly body: Body

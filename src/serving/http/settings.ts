@@ -2,10 +2,9 @@
  * What the HTTP server can be told, with defaults and units. The configuration file's
  * `process.http` has the same names; a test or an embedding program may set any of them.
  */
-export const scopes = ['read', 'write', 'admin'] as const
 
 /** read: recommendations, catalogue, users, metrics. write: events, items, users. admin: jobs. */
-export type Scope = (typeof scopes)[number]
+export type Scope = 'read' | 'write' | 'admin'
 
 export interface ApiKey {
   /** Shown in logs and errors, never the key itself. */
