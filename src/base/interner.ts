@@ -13,7 +13,7 @@ export class StringInterner {
 
   /** `slots`: a power of two. */
   constructor(slots = 1 << 15) {
-    this.#strings = Array.from({ length: slots }, () => '')
+    this.#strings = Array<string>(slots).fill('')
   }
 
   /** The string of `bytes[at .. at + length)`. Throws `TypeError` for what is no UTF-8. */
@@ -24,14 +24,17 @@ export class StringInterner {
     const slot = (hash ^ (hash >>> 15)) & (this.#strings.length - 1)
     const known = this.#strings[slot]
     if (known.length === length && isText(known, bytes, at)) return known
-    const text = asciiText(bytes, at, length)
-    if (text === undefined) return decoder.decode(bytes.subarray(at, at + length))
-    this.#strings[slot] = text
-    return text
+    const text = length < maxFlat ? asciiText(bytes, at, length) : undefined
+    const decoded = text ?? decoder.decode(bytes.subarray(at, at + length))
+    if (decoded.length === length) this.#strings[slot] = decoded
+    return decoded
   }
 }
 
-/** Whether ASCII text and bytes are the same: other text has no unit equal to a byte of its UTF-8. */
+/** From this length on, V8 makes concatenations trees that keep their parts alive. */
+const maxFlat = 13
+
+/** Whether text is that of the bytes: text as long as its UTF-8 is ASCII. */
 function isText(text: string, bytes: Uint8Array, at: number): boolean {
   for (let i = 0; i < text.length; i += 1) if (text.charCodeAt(i) !== bytes[at + i]) return false
   return true

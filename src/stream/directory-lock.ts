@@ -8,21 +8,17 @@ import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 
-import { z } from 'zod'
-
 import { ServiceError } from '../base/errors.ts'
 import { isCode } from './log-files.ts'
 
 /** Who holds a lock. `start` and `boot` tell a process from a later one with its pid, where known. */
-const ownerSchema = z.object({
-  token: z.string(),
-  pid: z.int().min(1),
-  host: z.string(),
-  start: z.string().exactOptional(),
-  boot: z.string().exactOptional(),
-})
-
-type Owner = z.infer<typeof ownerSchema>
+interface Owner {
+  readonly token: string
+  readonly pid: number
+  readonly host: string
+  readonly start: string | undefined
+  readonly boot: string | undefined
+}
 
 export interface DirectoryLock {
   /** Idempotent. */
@@ -79,11 +75,26 @@ const writeOwner = (path: string, owner: Owner): void =>
 /** Undefined when there is no such file, or none that this program wrote. */
 function readOwner(path: string): Owner | undefined {
   try {
-    return ownerSchema.safeParse(JSON.parse(readFileSync(path, 'utf8'))).data
+    return parseOwner(JSON.parse(readFileSync(path, 'utf8')))
   } catch (error) {
     if (isCode(error, 'ENOENT') || error instanceof SyntaxError) return undefined
     throw error
   }
+}
+
+function parseOwner(value: unknown): Owner | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const fields = new Map<string, unknown>(Object.entries(value))
+  const text = (name: string): string | undefined => {
+    const field = fields.get(name)
+    return typeof field === 'string' ? field : undefined
+  }
+  const pid = fields.get('pid')
+  const [token, host] = [text('token'), text('host')]
+  if (typeof pid !== 'number' || !(pid >= 1) || token === undefined || host === undefined) {
+    return undefined
+  }
+  return { token, pid, host, start: text('start'), boot: text('boot') }
 }
 
 function locked(path: string, owner: Owner | undefined): ServiceError {
@@ -91,17 +102,13 @@ function locked(path: string, owner: Owner | undefined): ServiceError {
   return new ServiceError('LOG_LOCKED', { path, pid, host })
 }
 
-function thisProcess(): Owner {
-  const start = processStart(process.pid)
-  const boot = bootId()
-  return {
-    token: randomUUID(),
-    pid: process.pid,
-    host: hostname(),
-    ...(start === undefined ? {} : { start }),
-    ...(boot === undefined ? {} : { boot }),
-  }
-}
+const thisProcess = (): Owner => ({
+  token: randomUUID(),
+  pid: process.pid,
+  host: hostname(),
+  start: processStart(process.pid),
+  boot: bootId(),
+})
 
 /** Of another machine nothing is known: its locks are never taken over. */
 function isGone(owner: Owner): boolean {

@@ -135,14 +135,14 @@ export class EventEncoder {
 
   #head(event: Event, own: number): void {
     const { timestamp, acceptedAt, eventId } = event
-    const same = acceptedAt === this.#acceptedAt
+    const same = Object.is(acceptedAt, this.#acceptedAt)
     const delay = acceptedAt - timestamp
-    // Only integers come back exactly from a difference.
+    // Only positive integers come back exactly from a difference.
     const short =
       delay >= 0 &&
+      timestamp > 0 &&
       Number.isSafeInteger(timestamp) &&
-      Number.isSafeInteger(acceptedAt) &&
-      !Object.is(timestamp, -0)
+      Number.isSafeInteger(acceptedAt)
     this.#writer.uint8(
       kindCodes[event.kind] |
         (eventId === undefined ? 0 : head.eventId) |

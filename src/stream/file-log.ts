@@ -288,7 +288,8 @@ export class FileLog implements EventLog {
 
   async #write(bytes: Uint8Array, end: number): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure
-    if (this.#bytes >= this.#options.segmentBytes) await this.#startSegment()
+    const isFull = this.#bytes >= this.#options.segmentBytes
+    if (isFull && this.#bytes > segmentHeaderBytes) await this.#startSegment()
     const file = this.#open()
     const start = this.#bytes
     try {
@@ -369,11 +370,10 @@ export class FileLog implements EventLog {
 
   #asServiceError(error: unknown, bytes: number): ServiceError {
     const { directory } = this.#options
+    if (this.#failure !== undefined) return this.#failure
     if (error instanceof ServiceError) return error
-    if (isDiskFull(error)) {
-      return new ServiceError('LOG_DISK_FULL', { bytes, directory }, { cause: error })
-    }
-    return this.#failure ?? unreadable(directory, error)
+    if (!isDiskFull(error)) return unreadable(directory, error)
+    return new ServiceError('LOG_DISK_FULL', { bytes, directory }, { cause: error })
   }
 }
 

@@ -6,7 +6,7 @@
  * returns, and survives a killed process; `sync` makes it survive a power cut.
  *
  *     file  = magic u64 | version u32 | first sequence f64 | crc u32 | entry*
- *     entry = crc u32 | length u32 | sequence f64 | JSON in UTF-8
+ *     entry = crc u32 | length u32 | sequence f64 | kind u8 | what it says
  */
 import {
   closeSync,
@@ -22,13 +22,13 @@ import {
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
 
-import { z } from 'zod'
-
 import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { ServiceError } from '../base/errors.ts'
 import type { Position } from './event-log.ts'
+import type { Json } from './event.ts'
 import { isCode, isDiskFull } from './log-files.ts'
 import { unreadable } from './segment-reader.ts'
+import { readFields, writeFields } from './value-codec.ts'
 
 export type JournalEntry =
   /** A batch: all the examples among `events` events from `from` up to `to`. */
@@ -42,19 +42,8 @@ export type JournalEntry =
   | {
       readonly kind: 'command'
       readonly name: string
-      readonly payload: Readonly<Record<string, string | number | boolean>>
+      readonly payload: Readonly<Record<string, Json>>
     }
-
-const position = z.record(z.string(), z.string())
-
-const entrySchema = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('batch'), from: position, to: position, events: z.int().min(0) }),
-  z.object({
-    kind: z.literal('command'),
-    name: z.string(),
-    payload: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
-  }),
-])
 
 export interface NumberedEntry {
   readonly sequence: number
@@ -71,7 +60,6 @@ const magic = [0x68737266, 0x6c6e726a] as const // "frshjrnl"
 const formatVersion = 1
 const fileHeaderBytes = 24
 const entryHeaderBytes = 16
-/** An entry is a line or two of JSON. */
 const maxEntryBytes = 1 << 20
 
 export class BatchJournal {
@@ -221,11 +209,40 @@ function syncDirectory(path: string): void {
   closeSync(directory)
 }
 
+const kinds = { batch: 0, command: 1 } as const
+
 function encode(writer: ByteWriter, { sequence, entry }: NumberedEntry): void {
   const at = writer.length
-  const text = new TextEncoder().encode(JSON.stringify(entry))
-  writer.uint32(0).uint32(text.length).float64(sequence).bytes(text)
+  writer.uint32(0).uint32(0).float64(sequence).uint8(kinds[entry.kind])
+  if (entry.kind === 'batch') {
+    writeFields(writer, entry.from)
+    writeFields(writer, entry.to)
+    writer.varint(entry.events)
+  } else {
+    writer.string(entry.name)
+    writeFields(writer, entry.payload)
+  }
+  writer.setUint32(at + 4, writer.length - at - entryHeaderBytes)
   writer.setUint32(at, crc32(writer.peek().subarray(at + 4)))
+}
+
+function decode(reader: ByteReader): JournalEntry {
+  const kind = reader.uint8()
+  if (kind === kinds.batch) {
+    const from = readPosition(reader)
+    return { kind: 'batch', from, to: readPosition(reader), events: reader.varint() }
+  }
+  if (kind !== kinds.command) throw damaged(`an entry of kind ${kind} is unknown`)
+  return { kind: 'command', name: reader.string(), payload: readFields(reader) }
+}
+
+function readPosition(reader: ByteReader): Position {
+  const position: Record<string, string> = {}
+  for (const [partition, offset] of Object.entries(readFields(reader))) {
+    if (typeof offset !== 'string') throw damaged('an offset is no text')
+    position[partition] = offset
+  }
+  return position
 }
 
 interface JournalScan {
@@ -253,16 +270,11 @@ function scan(bytes: Uint8Array, visit: (entry: NumberedEntry) => void): Journal
     if (!fits || crc !== crc32(bytes.subarray(at + 4, end))) return { first, next, end: at }
     const sequence = reader.float64()
     if (sequence !== next) throw damaged(`entry ${next} is missing`)
-    visit({ sequence, entry: parseEntry(reader.bytes(length)) })
+    visit({ sequence, entry: decode(reader) })
+    if (reader.position !== end) throw damaged(`entry ${sequence} has another length`)
     next += 1
   }
   return { first, next, end: reader.position }
-}
-
-function parseEntry(bytes: Uint8Array): JournalEntry {
-  const parsed = entrySchema.safeParse(JSON.parse(new TextDecoder().decode(bytes)))
-  if (parsed.success) return parsed.data
-  throw damaged(parsed.error.issues[0]?.message ?? 'not an entry')
 }
 
 const damaged = (reason: string): ServiceError => new ServiceError('JOURNAL_DAMAGED', { reason })

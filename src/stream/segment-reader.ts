@@ -92,6 +92,7 @@ export class SegmentReader implements EventLogReader {
   readonly #end: EndSignal
   /** By the ordinal they stand at; longest idle first. */
   readonly #idle = new Map<number, Cursor>()
+  readonly #decoder = new EventDecoder()
   readonly #closed = new AbortController()
   readonly #reading = new Set<Promise<unknown>>()
 
@@ -149,7 +150,7 @@ export class SegmentReader implements EventLogReader {
   }
 
   async #readEvents(first: number, maxEvents: number): Promise<Event[]> {
-    const cursor = this.#idle.get(first) ?? (await Cursor.at(this.#directory, first))
+    const cursor = this.#idle.get(first) ?? (await Cursor.at(this.#directory, first, this.#decoder))
     this.#idle.delete(first)
     try {
       const events = await cursor.read(maxEvents, this.#end)
@@ -203,7 +204,7 @@ const initialBufferBytes = 1 << 20
  */
 class Cursor {
   readonly #directory: string
-  readonly #decoder = new EventDecoder()
+  readonly #decoder: EventDecoder
   #segment: number
   #file: FileHandle
   #buffer = Buffer.allocUnsafe(initialBufferBytes)
@@ -217,21 +218,28 @@ class Cursor {
   /** Events decoded and not yet given out. */
   #pending: readonly Event[] = []
 
-  private constructor(directory: string, segment: number, file: FileHandle) {
-    this.#directory = directory
-    this.#segment = segment
-    this.#record = segment
-    this.#file = file
+  private constructor(place: {
+    readonly directory: string
+    readonly segment: number
+    readonly file: FileHandle
+    readonly decoder: EventDecoder
+  }) {
+    this.#directory = place.directory
+    this.#segment = place.segment
+    this.#record = place.segment
+    this.#file = place.file
+    this.#decoder = place.decoder
   }
 
   /** A cursor that stands before the event `ordinal`. */
-  static async at(directory: string, ordinal: number): Promise<Cursor> {
+  static async at(directory: string, ordinal: number, decoder: EventDecoder): Promise<Cursor> {
     const firsts = await listSegments(directory)
     const segment = firsts.findLast((first) => first <= ordinal)
     if (segment === undefined) {
       throw new ServiceError('LOG_OFFSET_EXPIRED', { offset: ordinal, start: firsts[0] ?? 0 })
     }
-    const cursor = new Cursor(directory, segment, await openSegment(directory, segment))
+    const file = await openSegment(directory, segment)
+    const cursor = new Cursor({ directory, segment, file, decoder })
     try {
       await cursor.#skipTo(ordinal)
       return cursor
