@@ -16,20 +16,26 @@ export class FrameDamage extends Error {
   }
 }
 
-export function frame(payload: Uint8Array): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(headerBytes + payload.length)
+/** A frame whose payload is these parts, one after the other. */
+export function frame(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const length = parts.reduce((sum, part) => sum + part.length, 0)
+  const bytes = new Uint8Array(headerBytes + length)
+  let at = headerBytes
+  for (const part of parts) {
+    bytes.set(part, at)
+    at += part.length
+  }
   const view = new DataView(bytes.buffer)
-  view.setUint32(0, payload.length, true)
-  view.setUint32(4, crc32(payload), true)
-  bytes.set(payload, headerBytes)
+  view.setUint32(0, length, true)
+  view.setUint32(4, crc32(bytes.subarray(headerBytes)), true)
   return bytes
 }
 
 /** The payloads, each valid until the next is asked for. Throws `FrameDamage`. */
 export function* readFrames(pieces: Iterable<Uint8Array>): Generator<Uint8Array, void, undefined> {
-  let rest = new Uint8Array(0)
+  let rest: Uint8Array = new Uint8Array(0)
   for (const piece of pieces) {
-    rest = joined(rest, piece)
+    rest = rest.length === 0 ? piece : joined(rest, piece)
     let at = 0
     for (;;) {
       const payload = firstFrame(rest.subarray(at))

@@ -36,6 +36,9 @@ export interface MemoryTableOptions extends KernelOptions {
   readonly stateless?: boolean
 }
 
+/** Marks free rows, so no stamp may have it. */
+const maximumVersion = 2 ** 32 - 1
+
 /** Some rows of a table: n keys and n x dim floats. */
 export interface TableRows {
   readonly keys: Keys
@@ -366,5 +369,6 @@ export class MemoryTable implements EmbeddingTable {
 /** Time in whole milliseconds, which scores compare exactly. */
 function stampOperands({ time, version }: Stamp): readonly [time: number, version: number] {
   assert(Number.isFinite(time), 'the time of a stamp is a number')
+  assert(version >= 0 && version < maximumVersion, 'versions are u32, the last one reserved')
   return [Math.trunc(time), version]
 }

@@ -46,7 +46,7 @@ export function* writeSnapshot(
     cursor = storage.get(tableField.cursor)
     if (n === 0) break
     const records = storage.records.view.subarray(0, n * storage.recordBytes)
-    yield frame(new ByteWriter(records.length + 5).uint8(kinds.rows).bytes(records).peek())
+    yield frame(Uint8Array.of(kinds.rows), records)
   }
   const pending = removed.pending()
   for (let at = 0; at < pending.length; at += 2 * frameKeys) {
