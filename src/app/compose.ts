@@ -58,7 +58,8 @@ export async function startFreshet(
   const { logger, signal, clock } = options
   prepareDataDirectory(process.dataDirectory)
   const startedAt = clock.monotonic()
-  const log = await openLog(config, logger)
+  const metrics = new Metrics()
+  const log = await openLog(config, { logger, metrics, clock })
   const ended = new AbortController()
   const fail = (error: unknown): void => {
     logger.error({ error: String(error) }, 'a part of the service has failed')
@@ -66,7 +67,7 @@ export async function startFreshet(
   }
   const services: Service[] = [{ name: 'log', ...idle, stop: () => log.close() }]
   try {
-    const parts = await composeParts(config, log, { ...options, fail })
+    const parts = await composeParts(config, log, { ...options, metrics, fail })
     services.push(...parts.services)
     await startAll(services, signal)
     const { address } = parts.http
@@ -91,7 +92,10 @@ const idle = {
   drain: () => Promise.resolve(),
 }
 
-function openLog({ process }: Config, logger: Logger): Promise<FileLog> {
+function openLog(
+  { process }: Config,
+  { logger, metrics, clock }: { logger: Logger; metrics: Metrics; clock: Clock },
+): Promise<FileLog> {
   const { fsync, fsyncIntervalMs, segmentBytes, maxPendingEvents } = process.log
   return FileLog.open({
     directory: dataPaths(process.dataDirectory).log,
@@ -99,11 +103,13 @@ function openLog({ process }: Config, logger: Logger): Promise<FileLog> {
     fsyncIntervalMs,
     segmentBytes,
     maxPendingEvents,
+    files: timedFiles(nodeLogFiles, clock, (ms) => metrics.observeFsync(ms / 1000)),
     onTornTail: (tail) => logger.warn(tail, 'cut off an append that a crash had left unfinished'),
   })
 }
 
 interface PartOptions extends ComposeOptions {
+  readonly metrics: Metrics
   readonly fail: (error: unknown) => void
 }
 
@@ -112,7 +118,7 @@ async function composeParts(
   log: FileLog,
   options: PartOptions,
 ): Promise<Parts & { readonly services: readonly Service[] }> {
-  const { clock, logger, fail } = options
+  const { clock, logger, metrics, fail } = options
   const { model, process } = config
   const { port1, port2 } = new MessageChannel()
   const view = new TrainerView(log)
@@ -138,7 +144,6 @@ async function composeParts(
     ...(start && { start }),
     onFailure: fail,
   })
-  const metrics = new Metrics()
   const jobs = composeJobs({ config, log, trainer, serving, view, metrics, clock, logger })
   const http = new HttpServer(
     {

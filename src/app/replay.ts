@@ -132,6 +132,6 @@ function describe({ learner }: Trainer): string {
 
 const percent = (share: number): string => `${(100 * share).toFixed(2)} %`
 
-function tell({ level, code, message, details }: TrainerReport, progress: (line: string) => void): void {
-  if (level !== 'info' || code === 'restored' || code === 'checkpointWritten') progress(`${level}: ${message} ${JSON.stringify(details)}`)
+function tell({ level, code, message }: TrainerReport, progress: (line: string) => void): void {
+  if (level !== 'info' || code === 'restored') progress(`${level}: ${message}`)
 }

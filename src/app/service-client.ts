@@ -61,7 +61,7 @@ export class ServiceClient {
 
   /** Resolves when the run has ended, well or not. */
   async runJob(name: string): Promise<unknown> {
-    return this.#json('POST', `/v1/admin/jobs/${name}`, {})
+    return this.#json('POST', '/v1/admin/jobs', { name })
   }
 
   async metrics(): Promise<Metrics> {

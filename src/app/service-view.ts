@@ -55,7 +55,7 @@ export function metricsSnapshot({ serving, view }: Parts): MetricsSnapshot {
     alignment: serving.alignment.last,
     ...servingPart(serving, view),
     ...(status && trainerPart(status, view)),
-    log: { bytes: view.logBytes, pendingEvents: 0, fsyncs: 0 },
+    log: { bytes: view.logBytes },
   }
 }
 
@@ -72,7 +72,7 @@ function servingPart(serving: ServingService, view: TrainerView): MetricsSnapsho
       lagEvents: view.eventsAfter(position[0]),
     },
     index: { ...index, queued, versionSpread: versions.max },
-    sync: { ...sync, bytes: 0 },
+    sync,
   }
 }
 
@@ -83,10 +83,8 @@ function trainerPart(status: TrainerStatus, view: TrainerView): MetricsSnapshot 
       steps: status.step,
       events: status.events,
       examples: status.examples,
-      duplicates: 0,
       loss: status.meanLoss,
       guardTrips: status.guardTrips,
-      quarantined: status.guardTrips,
       lagEvents: view.eventsAfter(status.position[0]),
       watermarkAt: status.acceptedAt,
     },

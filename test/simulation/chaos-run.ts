@@ -47,26 +47,45 @@ export const chaosConfig = (): Config =>
 const flags = overrides.flatMap((override) => ['--set', override])
 const settleLimitMs = 60_000
 
-export async function chaosRun(
-  seed: number,
-  { kills, onLog }: { kills: number; onLog: (line: string) => void },
-): Promise<RunResult> {
+export interface RunOptions {
+  readonly kills: number
+  readonly onLog: (line: string) => void
+  /** Leaves the data directory of a failed run for a look at it. */
+  readonly keepFailed: boolean
+}
+
+export async function chaosRun(seed: number, options: RunOptions): Promise<RunResult> {
   const dataDirectory = mkdtempSync(join(tmpdir(), 'freshet-chaos-'))
   try {
-    return await runIn(dataDirectory, seed, { kills, onLog })
-  } finally {
+    const result = await runIn(dataDirectory, seed, options)
+    if (faultsOf(result) > 0 && options.keepFailed) {
+      options.onLog(`seed ${seed}: kept in ${dataDirectory}`)
+      return result
+    }
     rmSync(dataDirectory, { recursive: true, force: true })
+    return result
+  } catch (error) {
+    if (!options.keepFailed) rmSync(dataDirectory, { recursive: true, force: true })
+    throw error
   }
 }
+
+/** A request without an answer is no fault: it is sent again. */
+export const faultsOf = (result: RunResult): number =>
+  result.lost + result.doubled + result.digestMismatches + result.rowDifferences + result.ghosts
 
 async function runIn(
   dataDirectory: string,
   seed: number,
-  { kills, onLog }: { kills: number; onLog: (line: string) => void },
+  { kills, onLog }: RunOptions,
 ): Promise<RunResult> {
   const random = seededRandom(seed, 0xdead)
   const feed = new ChaosFeed(seed)
   const start = () => new ChaosService({ dataDirectory, flags, onLog })
+  // A checkpoint of nothing: the oldest that is kept, so the journal is kept from its first entry.
+  const first = start()
+  await first.address()
+  await first.end('SIGTERM')
   let unanswered = 0
   for (let kill = 0; kill < kills; kill += 1) {
     const service = start()
@@ -138,12 +157,15 @@ async function feedLoop(
       feed.answered(batch)
     } catch (error) {
       feed.unanswered(batch)
-      if (!killed.aborted) failures += 1
       if (String(error).includes('rejected')) throw error
+      if (!killed.aborted && !isRefusal(error)) failures += 1
     }
   }
   return failures
 }
+
+/** The service said no, and that the same may be tried again: nothing was appended. */
+const isRefusal = (error: unknown): boolean => String(error).includes(' 503 ')
 
 /** The last life: everything in doubt again, some more, then all learned; what is recommended. */
 async function feedToTheEnd(service: ChaosService, feed: ChaosFeed): Promise<ReadonlySet<string>> {
@@ -152,8 +174,14 @@ async function feedToTheEnd(service: ChaosService, feed: ChaosFeed): Promise<Rea
   const client = new ServiceClient(address)
   for (let request = 0; request < 40 || feed.inDoubt > 0; request += 1) {
     const batch = feed.next()
-    await client.sendEvents(batch)
-    feed.answered(batch)
+    try {
+      await client.sendEvents(batch)
+      feed.answered(batch)
+    } catch (error) {
+      if (!isRefusal(error)) throw error
+      feed.unanswered(batch)
+      await wait(50)
+    }
   }
   await settled(client)
   const recommended = new Set<string>()

@@ -6,13 +6,14 @@ import { Command } from 'commander'
 
 import { oneOf, wholeNumber } from '../../src/app/flags.ts'
 import { machine, sourceCommit } from '../../src/app/machine.ts'
-import { chaosConfig, chaosRun, type RunResult } from './chaos-run.ts'
+import { chaosConfig, chaosRun, faultsOf, type RunResult } from './chaos-run.ts'
 
 interface Flags {
   readonly runs: number
   readonly seed: number
   readonly kills: number
   readonly verbose?: true
+  readonly keep?: true
 }
 
 const flags = new Command('chaos')
@@ -21,6 +22,7 @@ const flags = new Command('chaos')
   .option('--seed <number>', 'of the first run', wholeNumber(0), 1)
   .option('--kills <number>', 'kills in each run', wholeNumber(0, 1_000), 3)
   .option('--verbose', 'show the log of the service')
+  .option('--keep', 'keep the data directories of failed runs')
   .option('--json', 'accepted for symmetry: the output is JSON anyway')
   .parse()
   .opts<Flags>()
@@ -32,19 +34,18 @@ const failed: { seed: number; reason: string }[] = []
 for (let seed = flags.seed; seed < flags.seed + flags.runs; seed += 1) {
   try {
     const onLog = flags.verbose ? say : () => undefined
-    const result = await chaosRun(seed, { kills: flags.kills, onLog })
+    const result = await chaosRun(seed, {
+      kills: flags.kills,
+      onLog,
+      keepFailed: flags.keep === true,
+    })
     results.push(result)
-    if (problems(result) > 0) failed.push({ seed, reason: JSON.stringify(result) })
+    if (faultsOf(result) > 0) failed.push({ seed, reason: JSON.stringify(result) })
     say(`seed ${seed}: ${JSON.stringify(result)}`)
   } catch (error) {
     failed.push({ seed, reason: String(error) })
     say(`seed ${seed}: ${error instanceof Error ? (error.stack ?? '') : String(error)}`)
   }
-}
-
-/** A request without an answer is no fault while others are asked to be durable; the rest is. */
-function problems({ lost, doubled, digestMismatches, rowDifferences, ghosts }: RunResult): number {
-  return lost + doubled + digestMismatches + rowDifferences + ghosts
 }
 
 const total = (name: keyof RunResult): number =>
