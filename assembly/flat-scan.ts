@@ -62,10 +62,20 @@ export function flatScanCodes(index: usize, queries: usize, count: i32, blocks: 
   for (let block = 0; block < blocks; block += 1) {
     const present = load<u32>(layout.present + (usize(block) << 2))
     if (present == 0) continue
-    for (let i = 0; i < count; i += 1) {
-      const query = changetype<ScanQuery>(queries + usize(i) * offsetof<ScanQuery>())
-      const allowed = allowedIn(query, block, present)
-      if (allowed != 0) scanBlockCodes(layout, query, block, allowed)
+    // Two at a time share the widening of codes to 16 bits: a sixth less work.
+    for (let i = 0; i < count; i += 2) {
+      const a = changetype<ScanQuery>(queries + usize(i) * offsetof<ScanQuery>())
+      const allowedA = allowedIn(a, block, present)
+      if (i + 1 == count) {
+        if (allowedA != 0) scanBlockCodes(layout, a, block, allowedA)
+        continue
+      }
+      const b = changetype<ScanQuery>(queries + usize(i + 1) * offsetof<ScanQuery>())
+      const allowedB = allowedIn(b, block, present)
+      if ((allowedA | allowedB) == 0) continue
+      const some = scanBlockCodesOfTwo(layout, a, b, block)
+      if ((some & 1) != 0) offerBlock(a, block, allowedA, scratch)
+      if ((some & 2) != 0) offerBlock(b, block, allowedB, scratch + 128)
     }
   }
 }
@@ -114,17 +124,81 @@ function scanBlockCodes(layout: FlatLayout, query: ScanQuery, block: i32, allowe
     at += 64
     pair += 4
   }
-  // Behind the codes lie the scales, and behind those the tails.
+  const some = v128.or(
+    scoreGroups(layout, query, at, scratch, s0, s1, s2, s3),
+    scoreGroups(layout, query, at + 64, scratch + 64, s4, s5, s6, s7),
+  )
+  if (v128.any_true(some)) offerBlock(query, block, allowed, scratch)
+}
+
+/**
+ * Scores of two queries into `scratch`, the second's 128 bytes on; half a block at a time, to fit the
+ * registers. Bit 0 and 1 of the result: whether any of the first's or second's is good enough.
+ */
+function scanBlockCodesOfTwo(layout: FlatLayout, a: ScanQuery, b: ScanQuery, block: i32): i32 {
+  const codes = layout.blocks + usize(block) * usize(layout.blockBytes)
+  const scales = codes + (usize(layout.pairs) << 6)
+  let someA = i32x4.splat(0)
+  let someB = i32x4.splat(0)
+  for (let half: usize = 0; half < 2; half += 1) {
+    let a0 = i32x4.splat(0)
+    let a1 = i32x4.splat(0)
+    let a2 = i32x4.splat(0)
+    let a3 = i32x4.splat(0)
+    let b0 = i32x4.splat(0)
+    let b1 = i32x4.splat(0)
+    let b2 = i32x4.splat(0)
+    let b3 = i32x4.splat(0)
+    let pairA = a.codes
+    let pairB = b.codes
+    for (let at = codes + (half << 5); at < scales; at += 64) {
+      const qa = v128.load_splat<u32>(pairA)
+      const qb = v128.load_splat<u32>(pairB)
+      const c0 = v128.load_ext<i8>(at)
+      a0 = i32x4.add(a0, i32x4.dot_i16x8_s(qa, c0))
+      b0 = i32x4.add(b0, i32x4.dot_i16x8_s(qb, c0))
+      const c1 = v128.load_ext<i8>(at, 8)
+      a1 = i32x4.add(a1, i32x4.dot_i16x8_s(qa, c1))
+      b1 = i32x4.add(b1, i32x4.dot_i16x8_s(qb, c1))
+      const c2 = v128.load_ext<i8>(at, 16)
+      a2 = i32x4.add(a2, i32x4.dot_i16x8_s(qa, c2))
+      b2 = i32x4.add(b2, i32x4.dot_i16x8_s(qb, c2))
+      const c3 = v128.load_ext<i8>(at, 24)
+      a3 = i32x4.add(a3, i32x4.dot_i16x8_s(qa, c3))
+      b3 = i32x4.add(b3, i32x4.dot_i16x8_s(qb, c3))
+      pairA += 4
+      pairB += 4
+    }
+    const from = scales + (half << 6)
+    const to = scratch + (half << 6)
+    someA = v128.or(someA, scoreGroups(layout, a, from, to, a0, a1, a2, a3))
+    someB = v128.or(someB, scoreGroups(layout, b, from, to + 128, b0, b1, b2, b3))
+  }
+  return i32(v128.any_true(someA)) | (i32(v128.any_true(someB)) << 1)
+}
+
+/**
+ * Scores of sixteen ids from the sums of their products, stored at `to`; `scales` is where their scales
+ * lie, with the tails 128 bytes on. Lanes of the result are set where a score is good enough.
+ */
+// @ts-ignore: decorator
+@inline
+function scoreGroups(
+  layout: FlatLayout,
+  query: ScanQuery,
+  scales: usize,
+  to: usize,
+  s0: v128,
+  s1: v128,
+  s2: v128,
+  s3: v128,
+): v128 {
   const unit = f32x4.splat(query.scale)
-  s0 = scaled(s0, at, unit)
-  s1 = scaled(s1, at + 16, unit)
-  s2 = scaled(s2, at + 32, unit)
-  s3 = scaled(s3, at + 48, unit)
-  s4 = scaled(s4, at + 64, unit)
-  s5 = scaled(s5, at + 80, unit)
-  s6 = scaled(s6, at + 96, unit)
-  s7 = scaled(s7, at + 112, unit)
-  let tail = at + 128
+  s0 = f32x4.mul(f32x4.mul(f32x4.convert_i32x4_s(s0), v128.load(scales)), unit)
+  s1 = f32x4.mul(f32x4.mul(f32x4.convert_i32x4_s(s1), v128.load(scales, 16)), unit)
+  s2 = f32x4.mul(f32x4.mul(f32x4.convert_i32x4_s(s2), v128.load(scales, 32)), unit)
+  s3 = f32x4.mul(f32x4.mul(f32x4.convert_i32x4_s(s3), v128.load(scales, 48)), unit)
+  let tail = scales + 128
   let weight = query.vector + (usize(layout.dim - layout.tailDims) << 2)
   for (let i = 0; i < layout.tailDims; i += 1) {
     const w = v128.load_splat<u32>(weight)
@@ -132,33 +206,18 @@ function scanBlockCodes(layout: FlatLayout, query: ScanQuery, block: i32, allowe
     s1 = f32x4.add(s1, f32x4.mul(w, v128.load(tail, 16)))
     s2 = f32x4.add(s2, f32x4.mul(w, v128.load(tail, 32)))
     s3 = f32x4.add(s3, f32x4.mul(w, v128.load(tail, 48)))
-    s4 = f32x4.add(s4, f32x4.mul(w, v128.load(tail, 64)))
-    s5 = f32x4.add(s5, f32x4.mul(w, v128.load(tail, 80)))
-    s6 = f32x4.add(s6, f32x4.mul(w, v128.load(tail, 96)))
-    s7 = f32x4.add(s7, f32x4.mul(w, v128.load(tail, 112)))
     tail += 128
     weight += 4
   }
+  v128.store(to, s0)
+  v128.store(to, s1, 16)
+  v128.store(to, s2, 32)
+  v128.store(to, s3, 48)
   const least = f32x4.splat(threshold(query))
-  const some01 = v128.or(f32x4.gt(s0, least), f32x4.gt(s1, least))
-  const some23 = v128.or(f32x4.gt(s2, least), f32x4.gt(s3, least))
-  const some45 = v128.or(f32x4.gt(s4, least), f32x4.gt(s5, least))
-  const some67 = v128.or(f32x4.gt(s6, least), f32x4.gt(s7, least))
-  if (!v128.any_true(v128.or(v128.or(some01, some23), v128.or(some45, some67)))) return
-  v128.store(scratch, s0)
-  v128.store(scratch, s1, 16)
-  v128.store(scratch, s2, 32)
-  v128.store(scratch, s3, 48)
-  v128.store(scratch, s4, 64)
-  v128.store(scratch, s5, 80)
-  v128.store(scratch, s6, 96)
-  v128.store(scratch, s7, 112)
-  offerBlock(query, block, allowed, scratch)
-}
-
-@inline
-function scaled(sums: v128, scales: usize, unit: v128): v128 {
-  return f32x4.mul(f32x4.mul(f32x4.convert_i32x4_s(sums), v128.load(scales)), unit)
+  return v128.or(
+    v128.or(f32x4.gt(s0, least), f32x4.gt(s1, least)),
+    v128.or(f32x4.gt(s2, least), f32x4.gt(s3, least)),
+  )
 }
 
 function scanBlockRows(layout: FlatLayout, query: ScanQuery, block: i32, allowed: u32): void {
