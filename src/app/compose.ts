@@ -12,6 +12,7 @@ import { Metrics } from '../serving/http/metrics.ts'
 import { HttpServer } from '../serving/http/server.ts'
 import { ServingService } from '../serving/serving-service.ts'
 import { FileLog } from '../stream/file-log.ts'
+import { nodeLogFiles } from '../stream/log-files.ts'
 import { LocalSubscriber } from '../sync/local-sync.ts'
 import { TrainerService } from '../trainer/trainer-service.ts'
 import type { JsonObject } from './command.ts'
@@ -29,6 +30,7 @@ import {
 } from './options.ts'
 import { finalReport, metricsSnapshot, type Parts, TrainerView } from './service-view.ts'
 import type { Logger } from './telemetry.ts'
+import { timedFiles } from './timed-files.ts'
 
 export interface ComposeOptions {
   readonly clock: Clock

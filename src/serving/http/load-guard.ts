@@ -1,9 +1,9 @@
 /**
- * Refuses work before latency grows: a bound on requests under way, on the bytes they bring, and on
- * how late the event loop is. That is seen in two ways. Within a turn of the loop, by the time since
- * its first request: what is read later in the turn has waited at least that long. Over turns, by how
- * late a timer is; averaged (half of it is gone after some 40 ms), so that one long garbage
- * collection does not turn away what came in during it.
+ * Refuses work before latency grows: a bound on requests under way, on the bytes they bring, and
+ * on how late the event loop is. That is seen in two ways. Within a turn of the loop, by the time
+ * since its first request: what is read later in the turn has waited at least that long. Over
+ * turns, by how late a timer is; averaged (half of it is gone after some 40 ms), so that one long
+ * garbage collection does not turn away what came in during it.
  */
 import type { Clock } from '../../base/clock.ts'
 

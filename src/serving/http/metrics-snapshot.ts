@@ -32,10 +32,8 @@ export interface MetricsSnapshot {
     readonly steps: number
     readonly events: number
     readonly examples: number
-    readonly duplicates: number
     readonly loss: number
     readonly guardTrips: number
-    readonly quarantined: number
     /** Events in the log that are not yet trained on. */
     readonly lagEvents: number
     /** Acceptance of the newest event trained on; 0: none. */
@@ -62,16 +60,9 @@ export interface MetricsSnapshot {
   readonly sync?: {
     readonly sequence: number
     readonly deltas: number
-    readonly bytes: number
     readonly resyncs: number
   }
-  readonly log?: {
-    readonly bytes: number
-    readonly pendingEvents: number
-    readonly fsyncs: number
-    /** In milliseconds. */
-    readonly fsyncDuration?: HistogramView
-  }
+  readonly log?: { readonly bytes: number }
   readonly checkpoints?: {
     readonly written: number
     readonly lastAt: number
@@ -92,21 +83,11 @@ const scalars: readonly Scalar[] = [
   ['freshet_trainer_steps_total', 'Batches trained', (s) => s.trainer?.steps],
   ['freshet_trainer_events_total', 'Events folded by the trainer', (s) => s.trainer?.events],
   ['freshet_trainer_examples_total', 'Examples trained on', (s) => s.trainer?.examples],
-  [
-    'freshet_trainer_duplicate_events_total',
-    'Events whose id was seen before',
-    (s) => s.trainer?.duplicates,
-  ],
   ['freshet_trainer_loss_nats', 'Loss of the last batches, smoothed', (s) => s.trainer?.loss],
   [
     'freshet_trainer_guard_trips_total',
     'Batches that the guard refused',
     (s) => s.trainer?.guardTrips,
-  ],
-  [
-    'freshet_trainer_quarantined_batches_total',
-    'Refused batches written aside',
-    (s) => s.trainer?.quarantined,
   ],
   ['freshet_trainer_lag_events', 'Events not yet trained on', (s) => s.trainer?.lagEvents],
   [
@@ -129,15 +110,8 @@ const scalars: readonly Scalar[] = [
   ],
   ['freshet_sync_sequence_deltas', 'Sequence of the last delta applied', (s) => s.sync?.sequence],
   ['freshet_sync_applied_deltas_total', 'Deltas applied', (s) => s.sync?.deltas],
-  ['freshet_sync_applied_bytes_total', 'Bytes of deltas applied', (s) => s.sync?.bytes],
   ['freshet_sync_resyncs_total', 'Times that everything was sent again', (s) => s.sync?.resyncs],
   ['freshet_log_size_bytes', 'Bytes that the log keeps', (s) => s.log?.bytes],
-  [
-    'freshet_log_pending_events',
-    'Events appended and not yet durable',
-    (s) => s.log?.pendingEvents,
-  ],
-  ['freshet_log_fsyncs_total', 'Syncs of the log to disk', (s) => s.log?.fsyncs],
   ['freshet_checkpoint_written_total', 'Checkpoints written', (s) => s.checkpoints?.written],
   [
     'freshet_checkpoint_last_timestamp_seconds',
@@ -246,20 +220,13 @@ export const familiesOf = (snapshot: MetricsSnapshot): readonly Family[] => [
   ...labelled.map(([name, help, labels, read]) => family(name, help, labels, read(snapshot))),
 ]
 
-export const histogramsOf = ({ freshness, log }: MetricsSnapshot): readonly HistogramFamily[] => [
+export const histogramsOf = ({ freshness }: MetricsSnapshot): readonly HistogramFamily[] => [
   {
     name: 'freshet_freshness_duration_seconds',
     help: 'From the acceptance of an event to its effect on queries, by stage',
     labelName: 'stage',
     scale: 0.001,
     series: Object.entries(freshness ?? {}),
-  },
-  {
-    name: 'freshet_log_fsync_duration_seconds',
-    help: 'Syncs of the log to disk',
-    labelName: 'log',
-    scale: 0.001,
-    series: log?.fsyncDuration === undefined ? [] : [['events', log.fsyncDuration]],
   },
 ]
 

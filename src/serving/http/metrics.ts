@@ -58,6 +58,12 @@ export class Metrics {
     buckets: appendBounds,
     registers: [this.#registry],
   })
+  readonly #fsync = new Histogram({
+    name: 'freshet_log_fsync_duration_seconds',
+    help: 'Syncs of the log to disk',
+    buckets: appendBounds,
+    registers: [this.#registry],
+  })
   readonly #answered = new Counter({
     name: 'freshet_recommendations_answered_total',
     help: 'Recommendations, by what stood in for the user: none, when the user is known',
@@ -110,6 +116,11 @@ export class Metrics {
 
   observeAppend(seconds: number): void {
     this.#append.observe(seconds)
+  }
+
+  /** Of the log's files; told by whoever opens them. */
+  observeFsync(seconds: number): void {
+    this.#fsync.observe(seconds)
   }
 
   countRecommendation(fallback: string | undefined): void {

@@ -118,8 +118,8 @@ function handlerOf<Path, Query, Body>(
 }
 
 /**
- * Rejects with `OVERLOADED` when the answer takes longer. (The framework's own limit on handlers ends
- * with the request's body, so it does not hold for what has one.)
+ * Rejects with `OVERLOADED` when the answer takes longer. (The framework's own limit on handlers
+ * ends with the request's body, so it does not hold for what has one.)
  */
 function within(answer: Promise<unknown>, limitMs: number): Promise<unknown> {
   return new Promise((resolve, reject) => {
