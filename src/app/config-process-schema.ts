@@ -95,8 +95,11 @@ const serving = z
   .strictObject({
     listLimit: count.max(1_000).default(1_000).describe('largest n of a recommendation'),
     embedPerSecond: count.default(50_000).describe('items embedded again, at most'),
+    sweepPerSecond: count
+      .default(10_000)
+      .describe('of these, items whose own rows have not changed, at most'),
     popularitiesPerSecond: count
-      .default(100_000)
+      .default(10_000)
       .describe('popularities written to the index in turn'),
     sliceIntervalMs: milliseconds.default(8).describe('between two slices of index work'),
     sliceMs: milliseconds

@@ -23,6 +23,10 @@ export class HandleQueue {
     return this.#shifted
   }
 
+  has(handle: number): boolean {
+    return ((this.#members[handle >> 5] >>> (handle & 31)) & 1) === 1
+  }
+
   /** At the end, unless it is queued already. */
   push(handle: number): void {
     const word = handle >> 5

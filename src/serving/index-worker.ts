@@ -13,13 +13,14 @@ const learning = 0.2
 /** A slice is never planned larger or smaller than this. */
 const [fewest, most] = [16, 4096]
 
-/** Invariant: `#allowance` is what the rates have granted and slices have not yet used, at most a second's. */
+/** Invariant: allowances are what the rates have granted and slices have not yet used, at most a second's. */
 export class IndexWorker {
   readonly #liveIndex: LiveIndex
   readonly #clock: Clock
   readonly #settings: ServingSettings
   #lastAt: number
   #allowance = 0
+  #sweepAllowance = 0
   #itemsPerMs: number
 
   constructor(liveIndex: LiveIndex, clock: Clock, settings: ServingSettings) {
@@ -32,18 +33,21 @@ export class IndexWorker {
 
   /** One slice. `hurry` ignores the rate: nobody is being served yet. Returns vectors embedded. */
   slice({ hurry }: { readonly hurry: boolean }): number {
-    const { embedPerSecond, popularitiesPerSecond, sliceMs } = this.#settings
+    const { embedPerSecond, sweepPerSecond, popularitiesPerSecond, sliceMs } = this.#settings
     const begin = this.#clock.monotonic()
     const seconds = Math.min(1, (begin - this.#lastAt) / 1000)
     this.#lastAt = begin
     this.#allowance = Math.min(embedPerSecond, this.#allowance + seconds * embedPerSecond)
+    this.#sweepAllowance = Math.min(sweepPerSecond, this.#sweepAllowance + seconds * sweepPerSecond)
     const fitting = Math.min(most, Math.max(fewest, Math.floor(this.#itemsPerMs * sliceMs)))
     const items = hurry ? fitting : Math.min(fitting, Math.floor(this.#allowance))
     const popularities = Math.ceil(seconds * popularitiesPerSecond)
-    const done = this.#liveIndex.work({ items, popularities })
-    this.#allowance = Math.max(0, this.#allowance - done)
-    this.#learn(done, this.#clock.monotonic() - begin)
-    return done
+    const swept = Math.floor(this.#sweepAllowance)
+    const done = this.#liveIndex.work({ items, swept, popularities })
+    this.#allowance = Math.max(0, this.#allowance - done.items)
+    this.#sweepAllowance -= done.swept
+    this.#learn(done.items, this.#clock.monotonic() - begin)
+    return done.items
   }
 
   #learn(items: number, ms: number): void {

@@ -3,7 +3,7 @@
  * queues say what to embed again: *touched* (the item's own rows or facts changed), *new*, and a *sweep*
  * over all items. A slice of work drains them in that order, except that each of the later two is
  * sure of a part, so that no flood of touched items keeps a new one out of sight or lets an old
- * vector age for ever: with N items and B embedded a second, none is older than 4 N / B seconds.
+ * vector age for ever: with N items and S swept a second, none is older than N / S seconds.
  *
  * Popularity moves with every click and needs no tower: it is one float of the vector and is written
  * alone, clicked items first, then all items in turn.
@@ -21,6 +21,8 @@ import { type VersionSpread, versionSpread } from './version-spread.ts'
 export interface WorkBudget {
   /** Vectors embedded, at most. */
   readonly items: number
+  /** Of these by the sweep, at most. */
+  readonly swept: number
   /** Popularities written in turn, at most; those of clicked items come on top. */
   readonly popularities: number
 }
@@ -142,19 +144,22 @@ export class LiveIndex {
     }
   }
 
-  /** One slice of work; returns how many vectors were embedded. */
-  work({ items, popularities }: WorkBudget): number {
+  /** One slice of work; returns how many vectors were embedded, and how many of them by the sweep. */
+  work({ items, swept, popularities }: WorkBudget): { items: number; swept: number } {
     this.#writePopularities(popularities)
     const reserved = Math.floor(items * reservedShare)
-    const touched = items - reserved - Math.min(reserved, this.#new.size)
+    const forNew = Math.min(reserved, this.#new.size)
+    const mostSwept = this.#replica.needsSweep ? swept : 0
+    const forSweep = Math.min(reserved, mostSwept)
     let left = items
-    left -= this.#drain(touched, () => this.#touched.shift())
-    left -= this.#drain(left - reserved, () => this.#new.shift())
-    left -= this.#drain(left, this.#sweeper())
+    left -= this.#drain(left - forNew - forSweep, () => this.#touched.shift())
+    left -= this.#drain(left - forSweep, () => this.#new.shift())
+    const bySweep = this.#drain(Math.min(left, mostSwept), this.#sweeper())
+    left -= bySweep
     // What one has left over is another's.
     left -= this.#drain(left, () => this.#touched.shift())
     left -= this.#drain(left, () => this.#new.shift())
-    return items - left
+    return { items: items - left, swept: bySweep }
   }
 
   search(queries: Float32Array, k: number, options: SearchOptions): SearchResult {
@@ -182,7 +187,7 @@ export class LiveIndex {
     const { handleLimit } = this.#replica.facts.catalogue
     const current = this.#replica.state.version
     const versions = versionSpread(handleLimit, (handle) =>
-      this.#index.has(handle) ? current - this.#versions[handle] : -1,
+      this.#index.has(handle) ? this.#ageOf(handle, current) : -1,
     )
     return {
       index: this.#index.stats(),
@@ -195,6 +200,12 @@ export class LiveIndex {
       versions,
       embedded: this.#embedded,
     }
+  }
+
+  /** Versions that a vector is behind: none if nothing that it is made of has changed. */
+  #ageOf(handle: number, current: number): number {
+    const isBehind = this.#replica.needsSweep || this.#touched.has(handle)
+    return isBehind ? current - this.#versions[handle] : 0
   }
 
   #add(item: Item, now: number): void {

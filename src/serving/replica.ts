@@ -59,6 +59,7 @@ export class Replica {
   readonly indexDim: number
   readonly #model: TwoTower
   readonly #smoothing: number
+  readonly #needsSweep: boolean
   readonly #tables: ReadonlyMap<string, ReplicaTable>
   readonly #payloads = new Uint32Array(rowsPerPiece)
   #position: Position
@@ -73,6 +74,10 @@ export class Replica {
     this.indexDim = options.model.dim + 1
     this.#model = model
     this.#smoothing = options.model.score.popularity?.smoothing ?? 1
+    const shared = options.model.candidate.features.some(
+      (feature) => feature.kind !== 'id' && 'table' in feature && feature.table !== undefined,
+    )
+    this.#needsSweep = shared || !model.candidateIsStatic
     this.#position = start?.position ?? position
     this.#tables = tablesOf(options, this.facts.catalogue.handleCapacity)
     for (const item of this.facts.catalogue.items()) this.#own(item)
@@ -97,6 +102,14 @@ export class Replica {
   /** The parameters that answers are made with now. */
   get state(): ModelState {
     return this.#state
+  }
+
+  /**
+   * Whether an item's vector may change without a change in the item's own rows: by dense weights of its
+   * tower, or by rows that it shares with others.
+   */
+  get needsSweep(): boolean {
+    return this.#needsSweep
   }
 
   /** Whether parameters have come whole: false before the first delta, and during a resync. */

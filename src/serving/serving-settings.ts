@@ -2,6 +2,8 @@
 export interface ServingSettings {
   /** Vectors embedded again per second, at most. */
   readonly embedPerSecond: number
+  /** Of these, vectors whose own rows have not changed, at most: each comes up every items / this seconds. */
+  readonly sweepPerSecond: number
   /** Popularities written in turn per second: each item's at least every items / this seconds. */
   readonly popularitiesPerSecond: number
   /** Between two slices of index work, milliseconds. */
@@ -21,7 +23,8 @@ export interface ServingSettings {
 
 export const defaultServingSettings: ServingSettings = {
   embedPerSecond: 50_000,
-  popularitiesPerSecond: 100_000,
+  sweepPerSecond: 10_000,
+  popularitiesPerSecond: 10_000,
   sliceIntervalMs: 8,
   sliceMs: 2,
   foldEvents: 256,

@@ -58,24 +58,24 @@ class Bench implements AsyncDisposable {
   }
 }
 
-const everything = { items: 10_000, popularities: 0 }
+const everything = { items: 10_000, swept: 10_000, popularities: 0 }
 
 test('touched items are embedded first, then the sweep goes on where it was', async () => {
   await using bench = await Bench.open()
   bench.happen(...catalogue(20))
   expect(bench.live.isCaughtUp).toBe(false)
-  expect(bench.live.work(everything)).toBe(20)
+  expect(bench.live.work(everything).items).toBe(20)
   expect(bench.live.isCaughtUp).toBe(true)
 
   bench.version(7)
   bench.live.touch(Int32Array.of(bench.handle('i9'), bench.handle('i4'), bench.handle('i9')))
-  expect(bench.live.work({ items: 2, popularities: 0 })).toBe(2)
+  expect(bench.live.work({ items: 2, swept: 1000, popularities: 0 }).items).toBe(2)
   expect(bench.versions('i9', 'i4', 'i0')).toEqual([7, 7, 0])
   expect(bench.live.drainedMark).toBe(2)
-  expect(bench.live.work({ items: 3, popularities: 0 })).toBe(3)
+  expect(bench.live.work({ items: 3, swept: 1000, popularities: 0 }).items).toBe(3)
   expect(bench.versions('i0', 'i1', 'i2', 'i3')).toEqual([7, 7, 7, 0])
   bench.version(8)
-  expect(bench.live.work({ items: 2, popularities: 0 })).toBe(2)
+  expect(bench.live.work({ items: 2, swept: 1000, popularities: 0 }).items).toBe(2)
   expect(bench.versions('i0', 'i3', 'i4')).toEqual([7, 8, 8])
   expect(bench.live.stats().versions).toMatchObject({ max: 8, behind: 18 })
 })
@@ -87,7 +87,7 @@ test('a flood of touched items holds up neither new ones nor the sweep', async (
   bench.version(2)
   bench.live.touch(Int32Array.from({ length: 300 }, (_, i) => i))
   bench.happen(...Array.from({ length: 50 }, (_, i) => item(`new${i}`)))
-  bench.live.work({ items: 40, popularities: 0 })
+  bench.live.work({ items: 40, swept: 1000, popularities: 0 })
   const { queues } = bench.live.stats()
   expect(queues.new).toBe(40)
   expect(queues.touched).toBe(280)
@@ -101,12 +101,12 @@ test('a click moves the popularity of its item alone, and the others follow in t
   const popularity = (id: string): number => bench.live.vector(bench.handle(id))?.at(-1) ?? 0
   const before = popularity('i3')
   bench.happen(click('u', 'i3'), click('v', 'i3'))
-  bench.live.work({ items: 0, popularities: 0 })
+  bench.live.work({ items: 0, swept: 1000, popularities: 0 })
   expect(popularity('i3')).toBeCloseTo(Math.log(2.2), 2)
   expect(popularity('i3')).toBeGreaterThan(before)
   // Ten hours later nothing is left of it.
   bench.happen(click('w', 'i4', { timestamp: now + 36_000_000 }))
-  bench.live.work({ items: 0, popularities: 10 })
+  bench.live.work({ items: 0, swept: 1000, popularities: 10 })
   expect(popularity('i3')).toBeCloseTo(Math.log(0.2), 1)
 })
 
