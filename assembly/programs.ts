@@ -1,7 +1,7 @@
 /**
- * Row kernels in sequence: a program is a list of instructions, each a kernel over the same rows, so
- * that a whole tower runs over a stretch of rows in one call and a pool of threads meets once per
- * program instead of once per layer. See src/kernels/tower-kernels.ts.
+ * Row kernels in sequence: a program is a list of instructions, each a kernel over the same rows,
+ * so that a whole tower runs over a stretch of rows in one call and a pool of threads meets once
+ * per program instead of once per layer. See src/kernels/tower-kernels.ts.
  */
 import { addScaled, scale } from './elements'
 import {

@@ -1,7 +1,8 @@
 /**
- * Sampled softmax over all columns, forward and backward, without the matrix of scores: rows are taken
- * in tiles that stay in the second-level cache, as in Dao et al., "FlashAttention" (2022), but whole in the
- * columns, since these are few. See src/kernels/tower-kernels.ts for the job's words and formulas.
+ * Sampled softmax over all columns, forward and backward, without the matrix of scores: rows are
+ * taken in tiles that stay in the second-level cache, as in Dao et al., "FlashAttention" (2022),
+ * but whole in the columns, since these are few. See src/kernels/tower-kernels.ts for the job's
+ * words and formulas.
  *
  * A group is a fixed number of rows whose part of the candidates' gradient is summed on its own, so
  * that threads share nothing and the sum of the parts does not depend on who computed which.
@@ -170,8 +171,8 @@ function largestLogit(line: usize, columns: i32, corrections: usize): f32 {
 }
 
 /**
- * line <- exp(line + corrections - most), four vectors abreast to hide latencies; their sum, of each
- * block of 16 first its columns 4 apart. NaN stays NaN.
+ * line <- exp(line + corrections - most), four vectors abreast to hide latencies; their sum, of
+ * each block of 16 first its columns 4 apart. NaN stays NaN.
  */
 function exponentials(line: usize, columns: i32, corrections: usize, most: f32): f32 {
   const end = line + (usize(columns) << 2)

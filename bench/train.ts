@@ -1,8 +1,9 @@
 /**
- * `freshet bench train`: the whole training step on synthetic interactions of the size of MovieLens-1M
- * (6,040 users, 3,706 items, popularity by a power law, planted tastes): two towers on ids, in-batch
- * softmax with logQ, accidental hits masked by making columns distinct, Adagrad everywhere. Everything
- * is in it: hashing, distinct keys, gather from the tables, the step, the tables' update.
+ * `freshet bench train`: the whole training step on synthetic interactions of the size of
+ * MovieLens-1M (6,040 users, 3,706 items, popularity by a power law, planted tastes): two towers on
+ * ids, in-batch softmax with logQ, accidental hits masked by making columns distinct, Adagrad
+ * everywhere. Everything is in it: hashing, distinct keys, gather from the tables, the step, the
+ * tables' update.
  */
 import { seededRandom, type Random } from '../src/base/random.ts'
 import { MemoryTable } from '../src/embedding/memory-table.ts'

@@ -1,6 +1,6 @@
 /**
- * The kernels of the towers: sequences of row kernels in one call, and the sampled softmax in tiles.
- * What they are told stands in words of memory (i32, addresses too; f32 where it says so).
+ * The kernels of the towers: sequences of row kernels in one call, and the sampled softmax in
+ * tiles. What they are told stands in words of memory (i32, addresses too; f32 where it says so).
  */
 import type { Address, Split } from './operands.ts'
 
@@ -89,15 +89,15 @@ export interface TowerKernels {
   /** out[i] = parts[i] + parts[length + i] + ..., `count` of them. Range: elements. */
   sumParts: Split<[out: Address, parts: Address, length: number, count: number]>
   /**
-   * Softmax cross-entropy and its gradients for the job at this address. With q = query / temperature,
-   * t the row's target and w its weight:
+   * Softmax cross-entropy and its gradients for the job at this address. With q = query /
+   * temperature, t the row's target and w its weight:
    *
    *     logit[j] = q . c[j] + (j == t ? targetCorrections[b] : corrections[j])
    *              + popularityWeights[b] popularity[j],         -Infinity where masked
    *     losses[b] = w (log(sum exp logit) - logit[t])
    *
-   * and gradients of the sum of losses. A row without target (-1) or weight gives zeros. A row's own
-   * target must not be masked. Range: rows; a share does the groups whose first row is in it.
+   * and gradients of the sum of losses. A row without target (-1) or weight gives zeros. A row's
+   * own target must not be masked. Range: rows; a share does the groups whose first row is in it.
    */
   softmaxGroups: Split<[job: Address]>
 }

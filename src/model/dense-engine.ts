@@ -1,16 +1,18 @@
 /**
- * Two towers and their loss, on matrices: it knows no keys, no tables, no users. `wasm-engine` is built in
- * and gives the same bits on every machine and for every number of threads.
+ * Two towers and their loss, on matrices: it knows no keys, no tables, no users. `wasm-engine` is
+ * built in and gives the same bits on every machine and for every number of threads.
  *
- * Shapes: B queries, C candidate columns, Q and P floats of tower input, d floats of tower output; all
- * matrices row-major f32. Arrays may be longer than their shape needs.
+ * Shapes: B queries, C candidate columns, Q and P floats of tower input, d floats of tower output;
+ * all matrices row-major f32. Arrays may be longer than their shape needs.
  */
 
 /** One batch to learn from. Columns are distinct items. */
 export interface StepInput {
   readonly batch: number
   readonly columns: number
-  /** B x Q and C x P: the pooled features. An engine may work in them where they are its own memory. */
+  /**
+   * B x Q and C x P: the pooled features. An engine may work in them where they are its own memory.
+   */
   readonly queries: Float32Array
   readonly candidates: Float32Array
   /** The column of each query's positive; -1: no loss, only pulls (below). */
@@ -21,10 +23,14 @@ export interface StepInput {
   readonly corrections: Float32Array
   /** Added instead where the column is the query's own positive (B). */
   readonly targetCorrections: Float32Array
-  /** Log popularity of each column, and its learned weight in each query; empty without popularity. */
+  /**
+   * Log popularity of each column, and its learned weight in each query; empty without popularity.
+   */
   readonly popularity: Float32Array
   readonly popularityWeights: Float32Array
-  /** (query, column) pairs that are no negatives: accidental hits and seen items. Flat, 2 per pair. */
+  /**
+   * (query, column) pairs that are no negatives: accidental hits and seen items. Flat, 2 per pair.
+   */
   readonly masked: Int32Array
   /** (query, column) pairs whose item alone is pulled towards the query, by `pull`. */
   readonly pulls: Int32Array
@@ -38,8 +44,8 @@ export interface StepInput {
  *
  *     sum of weight (cross-entropy + l2 (|q|^2 + |c|^2)) - pull (sum of pulled pairs' scores)
  *
- * with c the query's positive, and a pulled pair's query taken as constant; divided by `divisor` they
- * are those of its mean, which is what the dense weights are updated with.
+ * with c the query's positive, and a pulled pair's query taken as constant; divided by `divisor`
+ * they are those of its mean, which is what the dense weights are updated with.
  */
 export interface StepOutput {
   /** Weighted mean of the cross-entropy; 0 where nothing has weight. */
@@ -65,7 +71,9 @@ export interface DenseEngine {
   /** One update of the dense weights with the gradients of the last step. */
   update(): void
 
-  /** n x Q -> n x d, and n x P -> n x d; views into the engine's memory, valid until its next call. */
+  /**
+   * n x Q -> n x d, and n x P -> n x d; views into the engine's memory, valid until its next call.
+   */
   embedQueries(inputs: Float32Array, n: number): Float32Array
   embedCandidates(inputs: Float32Array, n: number): Float32Array
 

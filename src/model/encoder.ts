@@ -1,6 +1,7 @@
 /**
  * From queries and items to keys: fills the bags of every feature of a side, and the columns of its
- * plain numbers. Feature by feature, so that a feature's entries are consecutive in its table's lookup.
+ * plain numbers. Feature by feature, so that a feature's entries are consecutive in its table's
+ * lookup.
  */
 import { unreachable } from '../base/assert.ts'
 import type { FeatureValue } from '../base/features.ts'

@@ -1,6 +1,6 @@
 /**
- * One feature of one side for a batch: which entries each example has (compressed sparse rows), what
- * each counts, and where its pooled vector goes.
+ * One feature of one side for a batch: which entries each example has (compressed sparse rows),
+ * what each counts, and where its pooled vector goes.
  */
 import { unreachable } from '../base/assert.ts'
 import type { Block } from '../kernels/arena.ts'
@@ -24,8 +24,8 @@ export interface FeatureOfSide {
 }
 
 /**
- * Invariants: bag b holds the entries `offsets[b]` to `offsets[b + 1]`, counted from `start`, the first
- * entry of this feature in its table's lookup. `weights` of them are set unless all are 1.
+ * Invariants: bag b holds the entries `offsets[b]` to `offsets[b + 1]`, counted from `start`, the
+ * first entry of this feature in its table's lookup. `weights` of them are set unless all are 1.
  */
 export class FeatureBags {
   readonly plan: FeaturePlan

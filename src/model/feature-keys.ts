@@ -1,8 +1,8 @@
 /**
  * From feature values to the strings that are hashed to keys. What a key means is its namespace and
  * its value, never its table: item ids are one namespace wherever they occur, user ids another, and
- * any other feature has its field's name, so that features that share a table share rows exactly where
- * they mean the same.
+ * any other feature has its field's name, so that features that share a table share rows exactly
+ * where they mean the same.
  */
 import type { FeatureValue } from '../base/features.ts'
 import { ln } from '../base/math.ts'
@@ -39,7 +39,9 @@ export function numberOf(value: FeatureValue | undefined): number | undefined {
   return typeof value === 'number' && Number.isFinite(value) ? value : undefined
 }
 
-/** Lower-cased words without punctuation, and runs of up to `ngrams` of them: shorter runs first. */
+/**
+ * Lower-cased words without punctuation, and runs of up to `ngrams` of them: shorter runs first.
+ */
 export function tokensOf(
   value: FeatureValue | undefined,
   { maxTokens, ngrams }: { readonly maxTokens: number; readonly ngrams: number },

@@ -1,7 +1,7 @@
 /**
- * The keys of items, hashed once per revision: most items of a batch were in an earlier one. An entry
- * is found by the item's handle and holds, as words, the number of keys of each candidate feature,
- * then the key of the item's own id, then the keys of each feature in turn.
+ * The keys of items, hashed once per revision: most items of a batch were in an earlier one. An
+ * entry is found by the item's handle and holds, as words, the number of keys of each candidate
+ * feature, then the key of the item's own id, then the keys of each feature in turn.
  */
 import { unreachable } from '../base/assert.ts'
 import type { KeyHasher } from '../kernels/key-hasher.ts'
@@ -22,8 +22,8 @@ const defaultMaxWords = 1 << 24
 const noEntry = -1
 
 /**
- * Invariants: `starts[handle]` is the first word of the entry of revision `revisions[handle]`, or -1;
- * entries lie below `#used`; those from `#pending` on have no keys yet, until `finish`.
+ * Invariants: `starts[handle]` is the first word of the entry of revision `revisions[handle]`, or
+ * -1; entries lie below `#used`; those from `#pending` on have no keys yet, until `finish`.
  */
 export class ItemKeys {
   readonly #features: readonly FeaturePlan[]
@@ -63,7 +63,9 @@ export class ItemKeys {
     return this.#features.length
   }
 
-  /** To be called before entries for `items` items are located; earlier positions may become void. */
+  /**
+   * To be called before entries for `items` items are located; earlier positions may become void.
+   */
   begin(items: number): void {
     if (this.#used + items * this.#entryWords <= this.#maxWords) return
     this.#used = 0

@@ -6,7 +6,12 @@ import type { Block } from '../kernels/arena.ts'
 import type { Address } from '../kernels/operands.ts'
 import { DenseParameters, type Allocator } from './dense-parameters.ts'
 import type { FeaturePlan, ModelPlan, SidePlan } from './plan.ts'
-import { PooledSide, poolingLayout } from './pooled-side.ts'
+import {
+  PooledSide,
+  poolingLayout,
+  type PooledSideOptions,
+  type PoolingLayout,
+} from './pooled-side.ts'
 import { TableLookup } from './table-lookup.ts'
 import { layOutEngine, type EngineLimits, type EngineMemory } from './wasm-engine.ts'
 
@@ -40,27 +45,33 @@ export function layOutModel(
   const layouts = poolingLayouts(plan)
   const pooling = new DenseParameters(allocator, layouts.end, plan.spec.denseOptimizer)
   const popularityWeights = allocator.floats(popular * maxQueries)
-  const side = (
-    sidePlan: SidePlan,
-    layout: PooledSideLayout,
-    input: Block<Float32Array>,
-    maxExamples: number,
-  ): PooledSide => {
-    const { address, view } = input
-    const inputs: { address: Address; view: Float32Array } = { address, view }
-    const options = { plan: sidePlan, layout, lookups, inputs, maxExamples }
-    return new PooledSide(allocator, pooling, options)
-  }
+  const side = (options: Omit<PooledSideOptions, 'lookups'>): PooledSide =>
+    new PooledSide(allocator, pooling, { ...options, lookups })
+  const { query, candidate, popularity } = plan
   return {
     engine,
     pooling,
     lookups,
-    query: side(plan.query, layouts.query, engine.query.input, maxQueries),
-    candidate: side(plan.candidate, layouts.candidate, engine.candidate.input, maxItems),
+    query: side({
+      plan: query,
+      layout: layouts.query,
+      inputs: engine.query.input,
+      maxExamples: maxQueries,
+    }),
+    candidate: side({
+      plan: candidate,
+      layout: layouts.candidate,
+      inputs: engine.candidate.input,
+      maxExamples: maxItems,
+    }),
     popularity:
-      plan.popularity === undefined
-        ? undefined
-        : side(plan.popularity, layouts.popularity, popularityWeights, maxQueries),
+      popularity &&
+      side({
+        plan: popularity,
+        layout: layouts.popularity,
+        inputs: popularityWeights,
+        maxExamples: maxQueries,
+      }),
     popularityWeights,
     popularityWeightGradients: allocator.floats(popular * maxQueries),
     queryVectors: allocator.floats(maxQueries * outputDim),
@@ -68,18 +79,20 @@ export function layOutModel(
   }
 }
 
-type PooledSideLayout = ReturnType<typeof poolingLayout>
-
-function poolingLayouts({ query, candidate, popularity }: ModelPlan): {
-  readonly query: PooledSideLayout
-  readonly candidate: PooledSideLayout
-  readonly popularity: PooledSideLayout
+interface PoolingLayouts {
+  readonly query: PoolingLayout
+  readonly candidate: PoolingLayout
+  readonly popularity: PoolingLayout
   readonly end: number
-} {
+}
+
+const noFeatures: SidePlan = { features: [], combine: 'concat', width: 0 }
+
+/** The sides' pooling weights, one behind the other. */
+function poolingLayouts({ query, candidate, popularity }: ModelPlan): PoolingLayouts {
   const first = poolingLayout(query, 0)
   const second = poolingLayout(candidate, first.end)
-  const nothing: SidePlan = { features: [], combine: 'concat', width: 0 }
-  const third = poolingLayout(popularity ?? nothing, second.end)
+  const third = poolingLayout(popularity ?? noFeatures, second.end)
   return { query: first, candidate: second, popularity: third, end: third.end }
 }
 
@@ -94,10 +107,11 @@ function layOutLookup(
   const ofQuery = keys([...plan.query.features, ...(plan.popularity?.features ?? [])])
   const ofCandidate = keys(plan.candidate.features)
   const oneSide = ofCandidate === 0 ? 'query' : 'candidate'
-  const usedBy = ofQuery > 0 && ofCandidate > 0 ? 'both' : oneSide
-  const spec = plan.tables[table]
-  const entries = ofQuery * maxQueries + ofCandidate * maxItems
-  return new TableLookup(allocator, spec, usedBy, entries)
+  return new TableLookup(allocator, {
+    spec: plan.tables[table],
+    usedBy: ofQuery > 0 && ofCandidate > 0 ? 'both' : oneSide,
+    maxEntries: ofQuery * maxQueries + ofCandidate * maxItems,
+  })
 }
 
 /** Counts what an arena would have to hold; its blocks have addresses but no room. */

@@ -1,8 +1,8 @@
 /**
- * One side's features as rows of numbers: the rows of each feature's keys pooled into its columns, and
- * the way back, from the gradients of these numbers to those of the rows and of the pooling's own
- * weights. Those are a learned bias where features are summed (for the popularity weight: what it is
- * before any offset) and the weights of `learned` sequences, by gap and position.
+ * One side's features as rows of numbers: the rows of each feature's keys pooled into its columns,
+ * and the way back, from the gradients of these numbers to those of the rows and of the pooling's
+ * own weights. Those are a learned bias where features are summed (for the popularity weight: what
+ * it is before any offset) and the weights of `learned` sequences, by gap and position.
  */
 import type { Random } from '../base/random.ts'
 import { activationCode } from '../kernels/dense-kernels.ts'

@@ -19,7 +19,9 @@ export interface Instruction {
   /** Elements of the operation's range per row of the program. */
   readonly unit: number
   readonly operands: readonly number[]
-  /** The operand that is the number of examples, in an operation that ranges over something else. */
+  /**
+   * The operand that is the number of examples, in an operation that ranges over something else.
+   */
   readonly examples?: number
 }
 

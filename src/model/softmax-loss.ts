@@ -1,8 +1,8 @@
 /**
- * The loss of a batch on tower outputs, in the order of the sampled softmax: scores over temperature,
- * popularity, corrections, masks, weighted cross-entropy. Scores exist a tile of rows at a time; the
- * candidates' gradients are summed over fixed groups of rows and these in their order, so threads
- * leave no trace.
+ * The loss of a batch on tower outputs, in the order of the sampled softmax: scores over
+ * temperature, popularity, corrections, masks, weighted cross-entropy. Scores exist a tile of rows
+ * at a time; the candidates' gradients are summed over fixed groups of rows and these in their
+ * order, so threads leave no trace.
  */
 import { assert } from '../base/assert.ts'
 import type { Block } from '../kernels/arena.ts'

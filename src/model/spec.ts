@@ -3,7 +3,7 @@
  * is part of the model and must be equal in every process.
  */
 /** How the vectors of one feature's keys become one: see Embedding lookups in docs. */
-export type Combiner = 'sum' | 'mean' | 'sqrtn' | 'max'
+type Combiner = 'sum' | 'mean' | 'sqrtn' | 'max'
 
 export type FeatureSpec =
   /** One key: the user's or item's own id. */
@@ -66,7 +66,7 @@ export type FeatureSpec =
       readonly boundariesMs: readonly number[]
     }
 
-export type Activation = 'linear' | 'relu' | 'gelu'
+type Activation = 'linear' | 'relu' | 'gelu'
 
 export type LayerSpec =
   /** y = activation(x W + b). */
@@ -84,7 +84,7 @@ export interface TowerSpec {
 }
 
 /** score = q . c / temperature + w(context) log(popularity), see docs/architecture.md. */
-export interface ScoreSpec {
+interface ScoreSpec {
   readonly temperature: number
   readonly popularity?: {
     readonly halfLifeMs: number

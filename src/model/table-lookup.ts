@@ -1,6 +1,6 @@
 /**
- * What one batch needs of one table: keys are staged feature by feature, made distinct, and given a row
- * each. An entry is one use of a key by one example; `inverse` leads from an entry to its row.
+ * What one batch needs of one table: keys are staged feature by feature, made distinct, and given a
+ * row each. An entry is one use of a key by one example; `inverse` leads from an entry to its row.
  */
 import { assert } from '../base/assert.ts'
 import type { Keys } from '../base/keys.ts'
@@ -29,6 +29,14 @@ export interface Lookup {
   readonly gradients: Float32Array
 }
 
+/** How a model uses a table. */
+export interface TableUse {
+  readonly spec: ModelTableSpec
+  readonly usedBy: Lookup['usedBy']
+  /** Most uses of keys in one batch. */
+  readonly maxEntries: number
+}
+
 const nothing = new Float32Array(0)
 
 export class TableLookup {
@@ -45,12 +53,7 @@ export class TableLookup {
   #entries = 0
   #distinct = 0
 
-  constructor(
-    allocator: Allocator,
-    spec: ModelTableSpec,
-    usedBy: Lookup['usedBy'],
-    maxEntries: number,
-  ) {
+  constructor(allocator: Allocator, { spec, usedBy, maxEntries }: TableUse) {
     this.spec = spec
     this.usedBy = usedBy
     this.maxEntries = maxEntries

@@ -31,7 +31,7 @@ interface WeightShape {
   readonly spread: number
 }
 
-export function weightShapes({ layers, width }: TowerShape): readonly WeightShape[] {
+function weightShapes({ layers, width }: TowerShape): readonly WeightShape[] {
   const shapes: WeightShape[] = []
   let input = width
   for (const layer of layers) {
@@ -197,7 +197,9 @@ export class Tower {
     return { values, gradients, columns }
   }
 
-  /** Where x W goes before the activation: gelu's slope needs it, the others' see it in the output. */
+  /**
+   * Where x W goes before the activation: gelu's slope needs it, the others' see it in the output.
+   */
   #sum(code: ActivationCode, y: Matter): Address {
     return code === activationCode.gelu ? this.#buffer(y.columns) : y.values
   }

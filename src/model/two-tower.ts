@@ -1,13 +1,16 @@
 /**
  * The model as the trainer and the replica use it: two towers over embedding rows that the caller
- * fetches. It owns no table: it says which keys it needs, the caller fills their rows in, and after a
- * step it leaves a gradient for each.
+ * fetches. It owns no table: it says which keys it needs, the caller fills their rows in, and after
+ * a step it leaves a gradient for each.
  *
- *     for (const lookup of model.prepareStep(queries, items)) table(lookup).findOrInsert(lookup.keys, lookup.rows, stamp)
- *     const { loss } = model.step(batch)
- *     if (guard accepts) { for (const lookup of lookups) table.applyGradients(...); model.update() }
+ *     const lookups = model.prepareStep(queries, items)
+ *     for (const { table, keys, rows } of lookups) tables.get(table).findOrInsert(keys, rows, stamp)
+ *     const result = model.step(batch)            // and if the guard is content with it:
+ *     for (const lookup of lookups) tables.get(lookup.table).applyGradients(...)
+ *     model.update()
  *
- * Everything handed out is a view into one memory reserved at start, valid until the next `prepare*`.
+ * Everything handed out is a view into one memory reserved at start, valid until the next
+ * `prepare*`.
  */
 import { assert } from '../base/assert.ts'
 import { ServiceError } from '../base/errors.ts'
@@ -29,13 +32,19 @@ import type { ModelSpec } from './spec.ts'
 import type { Lookup } from './table-lookup.ts'
 import { WasmEngine } from './wasm-engine.ts'
 
-/** What a step needs beside queries and columns. B queries, C columns, in the order of `prepareStep`. */
+/**
+ * What a step needs beside queries and columns. B queries, C columns, in the order of
+ * `prepareStep`.
+ */
 export interface StepBatch {
   /** The column of each query's positive, -1: not trained on (B). */
   readonly targets: Int32Array
   /** Weight of each example (B); the loss is the weighted mean. */
   readonly weights: Float32Array
-  /** Added to every score of a column: minus the log of its sampling probability, its multiplicity folded in (C). */
+  /**
+   * Added to every score of a column: minus the log of its sampling probability, its multiplicity
+   * folded in (C).
+   */
   readonly corrections: Float32Array
   /** Added instead where the column is the query's own positive (B). */
   readonly targetCorrections: Float32Array
@@ -43,7 +52,9 @@ export interface StepBatch {
   readonly popularity: Float32Array
   /** (query, column) pairs that are no negatives: seen items, accidental hits. Flat, 2 per pair. */
   readonly masked: Int32Array
-  /** (query, column) pairs whose item alone is pulled towards the query by the spec's `newItemPull`. */
+  /**
+   * (query, column) pairs whose item alone is pulled towards the query by the spec's `newItemPull`.
+   */
   readonly pulls: Int32Array
 }
 
@@ -114,7 +125,9 @@ export class TwoTower {
   /** Of the last step; 0 once applied. */
   #divisor = 0
 
-  /** Checks the spec (`CONFIG_INVALID`), reserves memory, starts threads. Dense weights are seeded. */
+  /**
+   * Checks the spec (`CONFIG_INVALID`), reserves memory, starts threads. Dense weights are seeded.
+   */
   static async create(spec: ModelSpec, options: TwoTowerOptions): Promise<TwoTower> {
     const { threads = 1, implementation = 'wasm' } = options
     const plan = planModel(spec)
@@ -159,7 +172,10 @@ export class TwoTower {
     return this.#pool.close()
   }
 
-  /** The rows that training on these needs. Candidates are distinct items: the columns of the scores. */
+  /**
+   * The rows that training on these needs. Candidates are distinct items: the columns of the
+   * scores.
+   */
   prepareStep(queries: readonly QueryInput[], candidates: readonly ItemInput[]): readonly Lookup[] {
     return this.#prepare(queries, candidates, true)
   }
@@ -225,7 +241,9 @@ export class TwoTower {
     return this.#assemble(vectors, { into: queryVectors, n, factor, last: popularityWeights.view })
   }
 
-  /** n x outputDim; with popularity the last float is the item's log popularity as given, else 0. */
+  /**
+   * n x outputDim; with popularity the last float is the item's log popularity as given, else 0.
+   */
   embedItems(logPopularity?: Float32Array): Float32Array {
     const { candidate, itemVectors } = this.#memory
     const n = this.#items
@@ -234,7 +252,9 @@ export class TwoTower {
     return this.#assemble(vectors, { into: itemVectors, n, factor: 1, last: logPopularity })
   }
 
-  /** Every key that an item's vector depends on: a changed row of one of these changes the vector. */
+  /**
+   * Every key that an item's vector depends on: a changed row of one of these changes the vector.
+   */
   itemKeys(item: ItemInput): readonly TableKeys[] {
     this.#prepare([], [item], false)
     const used = new Set(this.#memory.candidate.bags.map(({ lookup }) => lookup))
@@ -270,7 +290,9 @@ export class TwoTower {
     return into
   }
 
-  /** Takes what `weights` gave; without state, the optimizer starts fresh. Throws `WEIGHTS_INVALID`. */
+  /**
+   * Takes what `weights` gave; without state, the optimizer starts fresh. Throws `WEIGHTS_INVALID`.
+   */
   load(weights: Float32Array): void {
     const { pooling } = this.#memory
     const [count, state] = [this.#weightCount, this.#stateCount]
@@ -402,7 +424,9 @@ interface OutputRows {
   readonly last: Float32Array | undefined
 }
 
-/** The address of an engine's output: where it is, if that is this memory, else where it is copied. */
+/**
+ * The address of an engine's output: where it is, if that is this memory, else where it is copied.
+ */
 function settle(values: Float32Array, into: Block<Float32Array>): number {
   if (values.buffer === into.view.buffer) return values.byteOffset
   into.view.set(values.subarray(0, into.view.length))

@@ -18,7 +18,9 @@ import { keyText, learnedFrom, Twin, type Learned } from './twin.ts'
 const queries = 9
 const columns = 11
 
-/** A model with everything at random, the zero starts too, so that no gradient is zero by chance. */
+/**
+ * A model with everything at random, the zero starts too, so that no gradient is zero by chance.
+ */
 async function stepped(spec: ModelSpec, batch: StepBatch) {
   const items = someItems(columns)
   const people = someQueries(queries, items)

@@ -143,7 +143,7 @@ test('without any weight there is no loss and no gradient', async () => {
   expect(result).toEqual({ loss: 0, weight: 0, gradientNorm: 0, rowGradientNorm: 0 })
 })
 
-test('columns far below the best add nothing, and columns far above are not an overflow', async () => {
+test('columns far below the best add nothing, those far above do not overflow', async () => {
   const far = await lossOf({
     queries: [[1]],
     candidates: [[0], [-500], [-60]],
