@@ -19,7 +19,7 @@ import { type EvaluationReport, Evaluator } from './evaluator.ts'
 import { Guard, type GuardTrip } from './guard.ts'
 import { ColumnBuilder } from './negatives.ts'
 import { Ranker } from './ranker.ts'
-import { SamplingBias } from './sampling-bias.ts'
+import { cellsFor, SamplingBias } from './sampling-bias.ts'
 import { stateDigest } from './state-digest.ts'
 import { type TrainResult, trainStep } from './train-step.ts'
 import type { TrainerModel } from './trainer-config.ts'
@@ -60,7 +60,7 @@ const emptyReport: BatchReport = { examples: [], loss: 0, weight: 0, trip: undef
 export class Learner {
   readonly options: TrainerModel
   readonly #parts: Parts
-  readonly #bias = new SamplingBias()
+  readonly #bias: SamplingBias
   readonly #guard = new Guard()
   readonly #evaluator: Evaluator
   #facts: Facts
@@ -107,6 +107,7 @@ export class Learner {
   private constructor(options: TrainerModel, parts: Parts) {
     this.options = options
     this.#parts = parts
+    this.#bias = new SamplingBias({ cells: cellsFor(options.facts.maxItems) })
     this.#evaluator = new Evaluator(options.evaluation)
     this.#facts = new Facts(options.facts)
   }

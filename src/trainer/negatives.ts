@@ -249,10 +249,10 @@ export class ColumnBuilder {
   }
 }
 
-/** By type, times the event's own weight. */
-function weightOf(example: Example, loss: LossSpec): number {
-  const { typeWeights } = loss
-  return example.weight * (typeWeights[example.type] ?? typeWeights['other'] ?? 1)
+/** By type, times the event's own weight. A type may be named like anything, `toString` too. */
+function weightOf({ weight, type }: Example, { typeWeights }: LossSpec): number {
+  const name = Object.hasOwn(typeWeights, type) ? type : 'other'
+  return weight * (typeWeights[name] ?? 1)
 }
 
 const clip = (probability: number, least: number): number =>

@@ -31,6 +31,13 @@ export const defaultSamplingBias: SamplingBiasOptions = {
   initialGap: 10_000,
 }
 
+/** Cells enough for so many items to collide rarely, within reason. */
+export function cellsFor(items: number): number {
+  let cells = 1024
+  while (cells < Math.min(defaultSamplingBias.cells, 4 * items)) cells *= 2
+  return cells
+}
+
 /** Cell h x cells + i belongs to hash function h. `#seenAt` counts from 1; 0 means never. */
 export class SamplingBias {
   readonly options: SamplingBiasOptions

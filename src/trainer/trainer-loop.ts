@@ -84,6 +84,8 @@ export class Trainer {
   #sequence: number
   /** Since the last batch: where it began, its events, when its first was taken. */
   #from: Position
+  /** Where this life began. */
+  readonly #start: Position
   #events = 0
   #startedAt = 0
   /** What the newest batch left. */
@@ -125,6 +127,7 @@ export class Trainer {
     this.#journal = journal
     this.#sequence = sequence
     this.#from = cursor.position
+    this.#start = cursor.position
     this.#deltas = new DeltaSource(learner)
     this.#eventRate = new RateMeter(options.clock)
     this.#exampleRate = new RateMeter(options.clock)
@@ -162,6 +165,7 @@ export class Trainer {
       eventsPerSecond: this.#eventRate.rate(),
       examplesPerSecond: this.#exampleRate.rate(),
       position: this.#cursor.position,
+      pendingEvents: this.#events,
       acceptedAt: this.learner.acceptedAt,
       loss: this.#loss,
       meanLoss: guard.mean,
@@ -172,7 +176,7 @@ export class Trainer {
       evaluation: learner.evaluation(),
       tables: learner.tableStats(),
       deltaSequence: this.#deltas.sequence,
-      retainFrom: this.#checkpoints?.retainFrom ?? this.#from,
+      retainFrom: this.#checkpoints?.retainFrom ?? this.#start,
       ...(checkpoint && { checkpoint }),
     }
   }

@@ -60,6 +60,8 @@ export interface TrainerStatus {
   readonly examplesPerSecond: number
   /** Where the next event to be folded stands. */
   readonly position: Position
+  /** Events folded since the last batch. */
+  readonly pendingEvents: number
   /** `acceptedAt` of the newest event trained on, epoch ms; 0 before the first. */
   readonly acceptedAt: number
   /** Of the last batch, and of late. */

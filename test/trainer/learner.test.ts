@@ -1,0 +1,159 @@
+import { expect, test } from 'vitest'
+
+import type { Event } from '../../src/stream/event.ts'
+import { Learner, type LearnerOptions } from '../../src/trainer/learner.ts'
+import type { TrainerModel } from '../../src/trainer/trainer-config.ts'
+import { shopEvents, textModel, trainerModel } from '../support/trainer.ts'
+
+const create = async (model: TrainerModel, options: LearnerOptions = {}) => {
+  const learner = await Learner.create(model, options)
+  return Object.assign(learner, { [Symbol.asyncDispose]: () => learner.close() })
+}
+
+/** Folds events, training whenever a batch is full; returns the losses. */
+function feed(learner: Learner, events: readonly Event[]): number[] {
+  const losses: number[] = []
+  for (const event of events) {
+    learner.apply(event)
+    if (learner.isFull) losses.push(learner.trainBatch().loss)
+  }
+  return losses
+}
+
+const mean = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value, 0) / values.length
+
+const models = { 'ids and popularity': trainerModel, 'text behind a layer': textModel }
+
+test.each(Object.entries(models))('%s: the loss falls as tastes are learned', async (_, model) => {
+  await using learner = await create(model())
+  const losses = feed(learner, shopEvents(6000))
+  expect(mean(losses.slice(-40))).toBeLessThan(mean(losses.slice(5, 45)) - 0.1)
+  expect(learner.guard.trips).toBe(0)
+})
+
+test('tastes make the model rank better than popularity alone', async () => {
+  await using learner = await create(
+    trainerModel({ evaluation: { everyNth: 2, warmupEvents: 3000, windowExamples: 10 } }),
+  )
+  feed(learner, shopEvents(8000))
+  const { progressive, baselines } = learner.evaluation()
+  expect(progressive.evaluated).toBeGreaterThan(1000)
+  expect(progressive.mrr10).toBeGreaterThan(baselines.recentlyPopular.mrr10 * 1.2)
+})
+
+test.each(Object.entries(models))(
+  '%s: the same bits for any number of threads',
+  async (_, model) => {
+    const states = []
+    for (const threads of [1, 2]) {
+      await using learner = await create(model(), { threads })
+      feed(learner, shopEvents(600))
+      states.push([learner.digest(), learner.evaluation()])
+    }
+    expect(states[1]).toEqual(states[0])
+  },
+)
+
+test('the same bits from the kernels and from their twins', async () => {
+  const states = []
+  for (const kernels of ['wasm', 'reference'] as const) {
+    await using learner = await create(trainerModel(), { kernels })
+    feed(learner, shopEvents(200))
+    states.push([learner.digest(), learner.evaluation()])
+  }
+  expect(states[1]).toEqual(states[0])
+})
+
+test.each(Object.entries(models))('%s: a restored learner goes on bit by bit', async (_, model) => {
+  const events = shopEvents(900)
+  await using learner = await create(model())
+  let at = 0
+  while (at < 500 || learner.pending > 0) {
+    learner.apply(events[at])
+    at += 1
+    if (learner.isFull) learner.trainBatch()
+  }
+  const parts = new Map(learner.serialize().map(({ name, chunks }) => [name, chunks]))
+  await using restored = await create(model(), { threads: 2 })
+  restored.load((part) => parts.get(part) ?? [])
+  expect(restored.digest()).toBe(learner.digest())
+  for (const subject of [learner, restored]) feed(subject, events.slice(at))
+  expect(restored.digest()).toBe(learner.digest())
+  expect(restored.evaluation()).toEqual(learner.evaluation())
+  expect(restored.acceptedAt).toBe(learner.acceptedAt)
+})
+
+test('how a state came about does not show in its digest, and every part of it does', async () => {
+  await using one = await create(trainerModel())
+  await using other = await create(trainerModel())
+  feed(one, shopEvents(320))
+  feed(other, shopEvents(320))
+  expect(other.digest()).toBe(one.digest())
+  other.apply({ kind: 'user', mode: 'patch', userId: 'new', timestamp: 1, acceptedAt: 1 })
+  expect(other.digest()).not.toBe(one.digest())
+})
+
+const click = (userId: string, itemId: string, timestamp: number, weight = 1): Event => ({
+  kind: 'interaction',
+  userId,
+  itemId,
+  type: 'click',
+  timestamp,
+  acceptedAt: timestamp,
+  weight,
+})
+
+test('the rows of a deleted user and a deleted item are gone after the batch', async () => {
+  await using learner = await create(trainerModel())
+  const rows = (): number[] =>
+    ['user', 'item', 'read'].map((name) => learner.tables.get(name)!.size)
+  for (let i = 0; i < 8; i += 1) learner.apply(click('a', `x${i}`, 1000 + i))
+  learner.trainBatch()
+  const before = rows()
+  learner.apply({ kind: 'deleteUser', userId: 'a', timestamp: 2000, acceptedAt: 2000 })
+  learner.apply({ kind: 'deleteItem', itemId: 'x0', timestamp: 2000, acceptedAt: 2000 })
+  learner.trainBatch()
+  expect(rows()).toEqual([before[0] - 1, before[1] - 1, before[2] - 1])
+  learner.trainBatch()
+})
+
+test('a batch that makes no sense changes no row and no weight', async () => {
+  await using learner = await create(trainerModel())
+  const events = shopEvents(320)
+  feed(learner, events)
+  learner.trainBatch()
+  const last = events.at(-1)!.timestamp
+  const weights = learner.model.weights({ optimizerState: true })
+  const vectors = new Float32Array(8)
+  const [{ keys }] = learner.model.itemRows('item-1')
+  learner.tables.get('item')!.find(keys, vectors)
+  const [user, item] = ['user-1', 'item-1']
+  for (let i = 0; i < 3; i += 1) learner.apply(click(`${user}${i}`, item, last + i, Infinity))
+  const { trip } = learner.trainBatch()
+  expect(trip?.reason).toBe('lossNotFinite')
+  expect(learner.model.weights({ optimizerState: true })).toEqual(weights)
+  const after = new Float32Array(8)
+  learner.tables.get('item')!.find(keys, after)
+  expect(after).toEqual(vectors)
+})
+
+test('tables keep within their bounds by themselves, and on command', async () => {
+  await using learner = await create(trainerModel())
+  feed(learner, shopEvents(2000))
+  const rows = (name: string): number => learner.tables.get(name)!.size
+  expect(rows('read')).toBeLessThanOrEqual(50)
+  learner.trainBatch()
+  const before = rows('read')
+  expect(learner.restrict('read', { numReserved: 5, trigger: 5 })).toBe(before - 5)
+  expect(rows('read')).toBe(5)
+  expect(learner.restrict()).toBe(0)
+})
+
+test('duplicates are not learned from twice', async () => {
+  await using learner = await create(trainerModel())
+  const event = { ...click('a', 'x', 1000), eventId: 'once' }
+  learner.apply(event)
+  learner.apply(event)
+  expect(learner.pending).toBe(1)
+})
