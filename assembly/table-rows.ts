@@ -16,7 +16,7 @@ import {
   takeRow,
 } from './table-layout'
 
-/** Rows whose cache lines are fetched before the first of them is updated. */
+/** Rows whose cache lines are fetched before the first of them is read or written. */
 const AHEAD: usize = 32
 
 /** vectors[i] <- the vector of rows[i], or for NONE the initial vector of keys[i]. */
@@ -32,6 +32,7 @@ export function tableGather(
   const bytes = usize(dim) << 2
   let to = vectors
   for (let i: usize = 0; i < usize(n); i += 1, to += bytes) {
+    if (i % AHEAD == 0) fetchVectors(table, rows, i, n)
     const row = load<u32>(rows + (i << 2))
     if (row == NONE) initialVector(table, load<u64>(keys + (i << 3)), to)
     else copyFloats(to, rowAddress(table, row), dim)
@@ -98,6 +99,7 @@ export function tableAssign(
 ): void {
   const table = changetype<Table>(address)
   for (let i: usize = 0; i < usize(n); i += 1) {
+    if (i % AHEAD == 0) fetchRows(table, rows, i, n)
     const row = load<u32>(rows + (i << 2))
     if (row == NONE) continue
     copyFloats(rowAddress(table, row), vectors + ((i * usize(table.dim)) << 2), table.dim)
@@ -170,7 +172,7 @@ export function tableAdagrad(
   const stateOffset = usize(table.stateOffset)
   const decays = table.decaySteps != 0
   for (let i: usize = 0; i < usize(n); i += 1) {
-    if (i % AHEAD == 0) touchRows(table, rows + (i << 2), min<usize>(AHEAD, usize(n) - i))
+    if (i % AHEAD == 0) fetchRows(table, rows, i, n)
     const row = load<u32>(rows + (i << 2))
     if (row == NONE) continue
     if (decays) decayState(table, row, version)
@@ -184,18 +186,35 @@ export function tableAdagrad(
 }
 
 /**
- * Reads one word of every cache line of these rows. An update is so long that a processor sees only
- * two or three rows ahead; these loads depend on nothing, so that many misses overlap.
+ * Reads one word of every cache line of the next rows and of their stamps. Copying or updating a row
+ * is so long that a processor sees only a few rows ahead; these loads depend on nothing, so that many
+ * misses overlap.
  */
-function touchRows(table: Table, rows: usize, n: usize): void {
-  let sink: u32 = 0
+function fetchRows(table: Table, rows: usize, first: usize, n: i32): void {
   const stride = usize(table.stride)
-  for (let i: usize = 0; i < n; i += 1) {
+  const end = min<usize>(first + AHEAD, usize(n))
+  let sink: u32 = 0
+  for (let i = first; i < end; i += 1) {
     const row = load<u32>(rows + (i << 2))
     if (row == NONE) continue
-    const vector = rowAddress(table, row)
-    for (let line: usize = 0; line < stride; line += 64) sink |= load<u32>(vector + line)
+    const address = rowAddress(table, row)
+    for (let line: usize = 0; line < stride; line += 64) sink |= load<u32>(address + line)
     sink |= load<u32>(stampAddress(table, row))
+  }
+  // Stored, so that no compiler leaves the loads out.
+  store<u32>(scratch, sink)
+}
+
+/** The same for the vectors alone. */
+function fetchVectors(table: Table, rows: usize, first: usize, n: i32): void {
+  const bytes = usize(table.dim) << 2
+  const end = min<usize>(first + AHEAD, usize(n))
+  let sink: u32 = 0
+  for (let i = first; i < end; i += 1) {
+    const row = load<u32>(rows + (i << 2))
+    if (row == NONE) continue
+    const address = rowAddress(table, row)
+    for (let line: usize = 0; line < bytes; line += 64) sink |= load<u32>(address + line)
   }
   store<u32>(scratch, sink)
 }

@@ -47,7 +47,7 @@ export type OptimizerSpec =
       readonly decaySteps: number
     }
 
-export interface RestrictSpec {
+interface RestrictSpec {
   readonly policy: RestrictPolicy
   /** Rows left after a restrict. */
   readonly numReserved: number
