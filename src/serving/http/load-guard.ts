@@ -1,13 +1,14 @@
 /**
- * Refuses work before latency grows: a bound on requests under way, on the bytes they bring, and
- * on how late the event loop is. That is seen in two ways. Within a turn of the loop, by the time
- * since its first request: what is read later in the turn has waited at least that long. Over
- * turns, by how late a timer is; averaged (half of it is gone after some 40 ms), so that one long
- * garbage collection does not turn away what came in during it.
+ * Refuses work before latency grows. Bounded are the bytes of requests under way, and how many there
+ * are: by a limit that falls by a fifth whenever the event loop is later than it may be, and rises
+ * again in small steps (additive increase, multiplicative decrease, as in TCP). A turn of the loop
+ * then takes about as long as it may, and a request that is accepted waits for two at most. Within
+ * a turn the same holds by the time since its first request: what is read later in the turn has
+ * waited that long.
  */
 import type { Clock } from '../../base/clock.ts'
 
-export interface LoadLimits {
+interface LoadLimits {
   readonly maxConcurrent: number
   readonly maxConcurrentBytes: number
   readonly maxEventLoopDelayMs: number
@@ -17,6 +18,11 @@ export type Overload = 'requests under way' | 'bytes under way' | 'event loop de
 
 const sampleMs = 20
 const smoothing = 0.3
+const decrease = 0.8
+/** Samples until the limit is back at its largest. */
+const recovery = 64
+/** The limit falls no further: a slow machine is no reason to answer nobody. */
+const leastConcurrent = 32
 
 export class LoadGuard {
   readonly #limits: LoadLimits
@@ -24,6 +30,7 @@ export class LoadGuard {
   #timer: NodeJS.Timeout | undefined
   #requests = 0
   #bytes = 0
+  #limit: number
   #delayMs = 0
   #longestDelayMs = 0
   /** When the first request of this turn of the event loop was read. */
@@ -31,6 +38,7 @@ export class LoadGuard {
 
   constructor(limits: LoadLimits, clock: Clock) {
     this.#limits = limits
+    this.#limit = limits.maxConcurrent
     this.#clock = clock
   }
 
@@ -49,17 +57,21 @@ export class LoadGuard {
 
   /** How late a timer was. */
   observe(lateMs: number): void {
+    const { maxConcurrent, maxEventLoopDelayMs } = this.#limits
+    this.#limit =
+      lateMs > maxEventLoopDelayMs
+        ? Math.max(Math.min(leastConcurrent, maxConcurrent), Math.floor(this.#limit * decrease))
+        : Math.min(maxConcurrent, this.#limit + maxConcurrent / recovery)
     this.#delayMs += smoothing * (lateMs - this.#delayMs)
     this.#longestDelayMs = Math.max(this.#longestDelayMs, lateMs)
   }
 
   /** Why another request must not be begun, if so. */
   overload(bytes: number): Overload | undefined {
-    const limits = this.#limits
-    if (this.#requests >= limits.maxConcurrent) return 'requests under way'
-    if (this.#bytes + bytes > limits.maxConcurrentBytes) return 'bytes under way'
-    const delayMs = Math.max(this.#delayMs, this.#turnMs())
-    return delayMs > limits.maxEventLoopDelayMs ? 'event loop delay' : undefined
+    if (this.#requests >= this.#limit) return 'requests under way'
+    if (this.#bytes + bytes > this.#limits.maxConcurrentBytes) return 'bytes under way'
+    if (this.#turnMs() > this.#limits.maxEventLoopDelayMs) return 'event loop delay'
+    return undefined
   }
 
   enter(bytes: number): void {
@@ -85,6 +97,11 @@ export class LoadGuard {
 
   get requests(): number {
     return this.#requests
+  }
+
+  /** Requests that may be under way now. */
+  get limit(): number {
+    return Math.floor(this.#limit)
   }
 
   /** Averaged. */

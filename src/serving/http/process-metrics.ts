@@ -8,6 +8,8 @@ import type { Registry } from 'prom-client'
 export interface LoadView {
   /** Under way. */
   readonly requests: number
+  /** That may be under way. */
+  readonly limit: number
   /** How late timers are, averaged. */
   readonly delayMs: number
   /** The latest since it was last asked. */
@@ -68,6 +70,14 @@ export function addLoadMetrics(registry: Registry, view: LoadView): void {
     registers: [registry],
     collect: (): void => {
       requests.set(view.requests)
+    },
+  })
+  const limit = new Gauge({
+    name: 'freshet_http_limit_requests',
+    help: 'Requests that may be under way: falls while the event loop is late',
+    registers: [registry],
+    collect: (): void => {
+      limit.set(view.limit)
     },
   })
   const delay = new Gauge({

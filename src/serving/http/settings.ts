@@ -31,11 +31,11 @@ export interface HttpSettings {
   readonly maxEventsPerRequest: number
   /** Largest `n` of a recommendation and `limit` of a list. */
   readonly listLimit: number
-  /** Requests under way; one more is answered 503. */
+  /** Requests under way; one more is answered 503. Fewer while the event loop is late. */
   readonly maxConcurrent: number
   /** Sum of the bodies of requests under way. */
   readonly maxConcurrentBytes: number
-  /** Requests are turned away while the event loop is later than this. */
+  /** How late the event loop may be before requests are turned away. */
   readonly maxEventLoopDelayMs: number
   /** Until the whole request has come, and until its handler has answered. */
   readonly requestTimeoutMs: number
@@ -62,7 +62,7 @@ export const defaultHttpSettings: HttpSettings = {
   listLimit: 1_000,
   maxConcurrent: 512,
   maxConcurrentBytes: 67_108_864,
-  maxEventLoopDelayMs: 200,
+  maxEventLoopDelayMs: 100,
   requestTimeoutMs: 10_000,
   visibilityWaitMs: 1_000,
   ratePerSecond: 0,

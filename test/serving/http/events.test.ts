@@ -250,10 +250,10 @@ test('whatever comes as an event, each is either appended or rejected with a cod
         expect(rejection).toMatchObject({ code: expect.stringMatching(/_INVALID$|_IN_FUTURE$/) })
       }
     }),
-    { numRuns: 400 },
+    { numRuns: 150 },
   )
   expect(http.service.lines).toEqual([])
-})
+}, 20_000)
 
 test('whatever bytes come, the answer is an error with a code or 202, and never 500', async () => {
   await using http = await openHttp()
@@ -264,9 +264,9 @@ test('whatever bytes come, the answer is an error with a code or 202, and never 
       const { status } = await http.call('POST', '/v1/events', body, { 'content-type': type })
       expect([202, 400]).toContain(status)
     }),
-    { numRuns: 300 },
+    { numRuns: 150 },
   )
-})
+}, 20_000)
 
 /** Objects with the names of events' fields and values of every kind. */
 function almostAnEvent(): fc.Arbitrary<unknown> {

@@ -74,15 +74,25 @@ test('bodies that are too much together are turned away', async () => {
   expect((await http.call('POST', '/v1/events', [1])).status).toBe(202)
 })
 
-test('while the event loop is late, work is turned away; health is not', async () => {
-  await using http = await openHttp()
-  http.load.observe(500)
+test('while the event loop is late, fewer requests may be under way, then more again', async () => {
+  await using http = await openHttp({ maxConcurrent: 64 })
+  const durable = Promise.withResolvers<void>()
+  http.service.gate = durable.promise
+  const click = { userId: 'u', itemId: 'i', type: 'click' }
+  const underWay = Array.from({ length: 40 }, () => http.call('POST', '/v1/events', click))
+  await expect.poll(() => http.load.requests).toBe(40)
   expect((await http.call('GET', '/v1/items')).status).toBe(200)
-  http.load.observe(500)
+  for (let i = 0; i < 3; i += 1) http.load.observe(500)
+  expect(http.load.limit).toBe(32)
   expect((await http.call('GET', '/v1/items')).status).toBe(503)
   expect((await http.call('GET', '/health/ready')).status).toBe(200)
-  for (let i = 0; i < 10; i += 1) http.load.observe(0)
+  for (let i = 0; i < 9; i += 1) http.load.observe(0)
+  expect(http.load.limit).toBe(41)
   expect((await http.call('GET', '/v1/items')).status).toBe(200)
+  for (let i = 0; i < 100; i += 1) http.load.observe(0)
+  expect(http.load.limit).toBe(64)
+  durable.resolve()
+  await Promise.all(underWay)
 })
 
 test('what is read late in a turn of the event loop has waited too long', async () => {
