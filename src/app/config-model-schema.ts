@@ -296,6 +296,12 @@ const evaluation = z
     everyNth: whole
       .default(4)
       .describe('every nth example is ranked before it is trained on; 0: none'),
+    blockExamples: z
+      .int()
+      .min(1)
+      .max(65_536)
+      .default(1)
+      .describe('taken so many at a time: one block of every `everyNth`; see configs/shop.yaml'),
     warmupEvents: whole.default(20_000).describe('events at the start that are not counted'),
     windowExamples: z
       .int()

@@ -66,8 +66,9 @@ export class Evaluator {
 
   /** Whether the example is one of those that are ranked. */
   isDue({ index }: Example): boolean {
-    const { everyNth, warmupEvents } = this.#options
-    return everyNth > 0 && index >= warmupEvents && index % everyNth === 0
+    const { everyNth, warmupEvents, blockExamples = 1 } = this.#options
+    if (everyNth === 0 || index < warmupEvents) return false
+    return Math.floor(index / blockExamples) % everyNth === 0
   }
 
   /** Ranks what is due of a batch that has not been trained on; `ranker` stands before the batch. */

@@ -17,6 +17,12 @@ export interface BatchOptions {
 export interface EvaluationOptions {
   /** Every nth example is ranked before it is trained on; 0: none. */
   readonly everyNth: number
+  /**
+   * Taken so many at a time: of every `everyNth` such blocks the first. Where items must be embedded
+   * anew for every batch that is evaluated, few large blocks cost less than many single examples.
+   * Default 1.
+   */
+  readonly blockExamples?: number
   /** Events at the start of the stream that are not counted. */
   readonly warmupEvents: number
   /** Ranked examples in the live (windowed) metrics. */

@@ -35,6 +35,7 @@ const overrides = [
   'process.checkpoints.keep=1000',
   'process.logging.level=warn',
   'process.log.segmentBytes=65536',
+  'process.jobs.restrictMs=400',
   'model.tables.user.restrict.numReserved=30',
   'model.tables.user.restrict.trigger=40',
   'model.tables.words.restrict.numReserved=300',

@@ -48,7 +48,7 @@ export class ChildService {
     const child = spawn(process.execPath, [entry, ...flags], { stdio: ['ignore', 'pipe', 'pipe'] })
     let lastWords = ''
     createInterface({ input: child.stderr }).on('line', (line) => {
-      lastWords = line
+      if (!line.startsWith('    at ')) lastWords = line
       options.onLog?.(line)
     })
     const lines = createInterface({ input: child.stdout })
