@@ -74,12 +74,6 @@ export class CatalogueMirror {
     if (!this.#isStale) this.#ranker.put(this.#moved(catalogue, effects))
   }
 
-  /** Everything anew: after a restart without saved state. */
-  rebuild(catalogue: Catalogue, time: number): void {
-    for (const { handle } of catalogue.items()) this.#join(catalogue, handle, time)
-    this.#isStale = true
-  }
-
   serialize(writer: ByteWriter): void {
     this.#ranker.serialize(writer)
   }

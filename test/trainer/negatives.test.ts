@@ -68,9 +68,9 @@ test('columns are the distinct items of the examples, then distinct draws', () =
 })
 
 test('the same seed and step draw the same, another step draws others', () => {
-  const handles = (step: number): number[] => [...build([example(1)], {}, { step }).handles]
-  expect(handles(4)).toEqual(handles(4))
-  expect(handles(5)).not.toEqual(handles(4))
+  const [first, again, other] = [4, 4, 5].map((step) => build([example(1)], {}, { step }).handles)
+  expect(again).toEqual(first)
+  expect(other).not.toEqual(first)
 })
 
 test('draws are uniform over the active catalogue', () => {

@@ -48,8 +48,9 @@ async function open(directory: string, changes: Partial<TrainerServiceOptions> =
   }
 }
 
-const seen = (service: TrainerService, events: number) =>
-  expect.poll(() => service.status?.events ?? 0, { timeout: 20_000 }).toBe(events)
+async function seen(service: TrainerService, events: number): Promise<void> {
+  await expect.poll(() => service.status?.events ?? 0, { timeout: 20_000 }).toBe(events)
+}
 
 test('learns from what is appended, publishes it, and goes on after a restart', async () => {
   using directory = temporaryDirectory()
