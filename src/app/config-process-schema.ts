@@ -96,7 +96,7 @@ const serving = z
     listLimit: count.max(1_000).default(1_000).describe('largest n of a recommendation'),
     embedPerSecond: count.default(50_000).describe('items embedded again, at most'),
     sweepPerSecond: count
-      .default(10_000)
+      .default(20_000)
       .describe('of these, items whose own rows have not changed, at most'),
     popularitiesPerSecond: count
       .default(10_000)

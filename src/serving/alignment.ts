@@ -5,7 +5,6 @@
  * items' own vectors ask.
  */
 import { FlatIndex } from '../ann/flat-index.ts'
-import { queriesPerScan } from '../ann/flat-memory.ts'
 import type { KernelImplementation } from '../kernels/kernels.ts'
 import type { LiveIndex } from './live-index.ts'
 import type { QuerySample } from './query-sample.ts'
@@ -30,6 +29,8 @@ export interface AlignmentReport {
 }
 
 const fewQueries = 8
+/** Queries asked of both indexes between two breaths: a millisecond at 100,000 items. */
+const queriesPerBreath = 2
 
 export class Alignment {
   readonly #options: AlignmentOptions
@@ -108,7 +109,7 @@ export class Alignment {
   ): Promise<Omit<AlignmentReport, 'items'>> {
     const { replica, liveIndex, effort, breathe } = this.#options
     const hits = { 10: new Hits(10), 100: new Hits(100) }
-    const step = queriesPerScan * replica.indexDim
+    const step = queriesPerBreath * replica.indexDim
     for (let from = 0; from < queries.length; from += step) {
       // Items that came or went meanwhile are nobody's fault.
       const allow = compared.map((word, i) => word & (liveIndex.visible[i] ?? 0))

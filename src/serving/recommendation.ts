@@ -31,7 +31,7 @@ export interface ItemFilter {
 }
 
 /** An item that the caller says the user had; items unknown to the catalogue are left out. */
-export interface GivenInteraction {
+interface GivenInteraction {
   readonly itemId: string
   /** Interaction type; default "click". */
   readonly type?: string | undefined
@@ -82,7 +82,7 @@ export interface RecommendedItem {
 }
 
 /** The parts of a score, and how old the item's vector is. */
-export interface Explanation {
+interface Explanation {
   /** The towers' share: q . v / temperature. */
   readonly towers: number
   /** Popularity's share: w log(popularity). */

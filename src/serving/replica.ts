@@ -182,14 +182,6 @@ export class Replica {
     return logs
   }
 
-  /** Rows and capacity by table. */
-  stats(): readonly { readonly name: string; readonly rows: number; readonly bytes: number }[] {
-    return [...this.#tables].map(([name, { rows }]) => {
-      const { rows: count, bytes } = rows.stats()
-      return { name, rows: count, bytes }
-    })
-  }
-
   /** Rows of a table, for comparing with the trainer's. */
   table(name: string): MemoryTable {
     return present(this.#tables.get(name), `table ${name}`).rows

@@ -23,7 +23,7 @@ export interface ServingSettings {
 
 export const defaultServingSettings: ServingSettings = {
   embedPerSecond: 50_000,
-  sweepPerSecond: 10_000,
+  sweepPerSecond: 20_000,
   popularitiesPerSecond: 10_000,
   sliceIntervalMs: 8,
   sliceMs: 2,

@@ -170,9 +170,11 @@ test('many queries at once answer as one by one, each with its own filter', () =
   const allow = Array.from({ length: 20 }, (_, i) => bitmap([i, i + 20, i + 40, i + 60, i + 80]))
   const together = index.search(queries, 4, { allow })
   const alone = Array.from({ length: 20 }, (_, i) =>
-    index.search(queries.slice(i * 5, i * 5 + 5), 4, { allow: allow[i]! }),
+    index.search(queries.slice(i * 5, i * 5 + 5), 4, { allow: allow[i] }),
   )
-  expect([...together.ids]).toEqual(alone.flatMap((result) => [...result.ids]))
+  for (const [i, result] of alone.entries()) {
+    expect(together.ids.subarray(i * 4, i * 4 + 4)).toEqual(result.ids)
+  }
 })
 
 test('what is left of k stays empty: id -1, score -Infinity', () => {
@@ -245,11 +247,11 @@ test('bytes bring back the same index, and damage is found', () => {
   expect(() => FlatIndex.load(bytes.subarray(0, 6), options)).toThrow(damaged)
   expect(() => FlatIndex.load(bytes, { ...options, exactDims: 2 })).toThrow(damaged)
   const flipped = bytes.slice()
-  flipped[40]! ^= 4
+  flipped[40] ^= 4
   expect(() => FlatIndex.load(flipped, options)).toThrow(damaged)
   for (const at of [0, 4]) {
     const other = bytes.slice()
-    other[at]! ^= 1
+    other[at] ^= 1
     expect(() => FlatIndex.load(other, options)).toThrow(damaged)
   }
 })
