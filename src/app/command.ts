@@ -76,7 +76,7 @@ export const report = (result: JsonObject, loaded?: LoadedConfig): JsonObject =>
   commit: sourceCommit(),
   config:
     loaded === undefined
-      ? null
+      ? (result['config'] ?? null)
       : { file: loaded.name, model: loaded.config.model.name, modelHash: loaded.modelHash },
 })
 

@@ -224,7 +224,7 @@ function transcript(table: MemoryTable, actions: readonly Action[]): unknown[] {
   }
   const bytes = Buffer.concat([...table.snapshot()])
   table.load([bytes])
-  return [...answers, table.stats(), bytes, table.digest()]
+  return [...answers, table.stats(), bytes, table.digest(), ...table.export()]
 }
 
 describe('the kernels give the bits of their twins', () => {
