@@ -11,6 +11,7 @@ import { addConfig } from './commands/config.ts'
 import { addDemo } from './commands/demo.ts'
 import { addEvaluate } from './commands/evaluate.ts'
 import { addInspect } from './commands/inspect.ts'
+import { addReplay } from './commands/replay.ts'
 import { addStart } from './commands/start.ts'
 import { exitCodeOf, exitCodes, exitCodesHelp } from './exit-codes.ts'
 import { version } from './machine.ts'
@@ -41,6 +42,7 @@ export function buildProgram(terminal: Terminal): Command {
     .exitOverride()
   addStart(program, terminal)
   addDemo(program, terminal)
+  addReplay(program, terminal)
   addEvaluate(program, terminal)
   addBench(program, terminal)
   addInspect(program, terminal)

@@ -52,7 +52,7 @@ export async function benchHttp(
       recommendations: asked,
       events: { ...told, eventsPerSecond: told.rate * options.eventsPerRequest },
       trainedExamplesPerSecond: (after.sum(examples) - before.sum(examples)) / options.seconds,
-      serviceRssBytes: after.sum('process_resident_memory_bytes'),
+      serviceRssBytes: after.get('freshet_process_memory_bytes{of="resident"}') ?? null,
       parameters: {
         items: options.items,
         users: options.users,

@@ -3,7 +3,6 @@ import type { Command } from 'commander'
 
 import { systemClock } from '../../base/clock.ts'
 import { ServiceError } from '../../base/errors.ts'
-import type { Separator } from '../../stream/delimited-rows.ts'
 import {
   type ConfigFlags,
   configOf,
@@ -16,30 +15,9 @@ import {
 import { evaluate, type EvaluateOptions } from '../evaluation/evaluate.ts'
 import { readInteractions, type ReadResult } from '../evaluation/read-interactions.ts'
 import { parseSplit } from '../evaluation/split.ts'
-import { oneOf, wholeNumber } from '../flags.ts'
+import { wholeNumber } from '../flags.ts'
 import { peakRssBytes } from '../machine.ts'
-
-/** Flags of every command that reads recorded interactions. */
-export const withRecording = (command: Command): Command =>
-  command
-    .option(
-      '--columns <mapping>',
-      'which column is what: user=NAME,item=NAME,time=NAME:ms,type=NAME,context=NAME,NAME; names ' +
-        'of a header, or numbers from 1 (default: guessed)',
-    )
-    .option('--separator <text>', 'of columns (default: guessed)', separator)
-    .option('--format <name>', 'rows, or sequences: a user and its items per line', format)
-    .option('--rejects <file>', 'where rows in error go')
-
-const separator = oneOf<Separator>(',', ';', '\t', '|', '::', ' ')
-const format = oneOf('rows', 'sequences')
-
-export interface RecordingFlags {
-  readonly columns?: string
-  readonly separator?: Separator
-  readonly format?: 'rows' | 'sequences'
-  readonly rejects?: string
-}
+import { type RecordingFlags, recordingOptions, withRecording } from '../recording-flags.ts'
 
 interface EvaluateFlags extends ConfigFlags, RecordingFlags {
   readonly json?: true
@@ -114,14 +92,5 @@ async function readData(flags: EvaluateFlags): Promise<Data> {
   throw new ServiceError('USAGE_INVALID', { what: 'freshet evaluate', reason })
 }
 
-const read = (
-  file: string,
-  { columns, separator: by, format: shape, rejects }: RecordingFlags,
-): Promise<ReadResult> =>
-  readInteractions({
-    files: [file],
-    ...(columns !== undefined && { columns }),
-    ...(by !== undefined && { separator: by }),
-    ...(shape !== undefined && { format: shape }),
-    ...(rejects !== undefined && { rejectsFile: rejects }),
-  })
+const read = (file: string, flags: RecordingFlags): Promise<ReadResult> =>
+  readInteractions({ files: [file], ...recordingOptions(flags) })

@@ -1,0 +1,65 @@
+/** `freshet replay`: recorded interactions through the trainer, test-then-train, as fast as it goes. */
+import type { Command } from 'commander'
+
+import { systemClock } from '../../base/clock.ts'
+import {
+  type ConfigFlags,
+  configOf,
+  printReport,
+  report,
+  type Terminal,
+  withConfig,
+  withJson,
+} from '../command.ts'
+import type { Config } from '../config-schema.ts'
+import { wholeNumber } from '../flags.ts'
+import { type RecordingFlags, recordingOptions, withRecording } from '../recording-flags.ts'
+import { replay } from '../replay.ts'
+import { stopSignal } from '../stop-signal.ts'
+
+interface ReplayFlags extends ConfigFlags, RecordingFlags {
+  readonly json?: true
+  readonly limit?: number
+  /** False with --no-restrict. */
+  readonly restrict: boolean
+}
+
+export function addReplay(program: Command, terminal: Terminal): void {
+  const command = program
+    .command('replay <files...>')
+    .description('train on recorded interactions in order, evaluating before each batch')
+    .option('--limit <number>', 'events in all', wholeNumber(1))
+    .option('-d, --data <directory>', 'keep checkpoints here, and go on from the newest')
+    .option(
+      '-t, --threads <number>',
+      'threads; the result does not depend on it',
+      wholeNumber(1, 64),
+    )
+    .option('--no-restrict', 'tables four times as large that never evict, for comparison')
+  withRecording(withJson(withConfig(command))).action(
+    async (files: string[], flags: ReplayFlags) => {
+      const loaded = configOf(flags, 'news')
+      using stop = stopSignal()
+      const result = await replay({
+        config: flags.restrict ? loaded.config : withoutRestrict(loaded.config),
+        files,
+        ...recordingOptions(flags),
+        ...(flags.limit !== undefined && { limit: flags.limit }),
+        ...(flags.data !== undefined && { dataDirectory: flags.data }),
+        clock: systemClock,
+        signal: stop.signal,
+        progress: terminal.progress,
+      })
+      printReport(terminal, report(result, loaded), flags.json === true)
+    },
+  )
+}
+
+/** What eviction costs is seen against tables that hold everything. */
+function withoutRestrict({ model, process }: Config): Config {
+  const tables = model.tables.map((given) => {
+    const { restrict: _, ...table } = given
+    return Object.assign(table, { capacityRows: 4 * given.capacityRows })
+  })
+  return { model: { ...model, tables }, process }
+}
