@@ -106,7 +106,7 @@ const thisProcess = (): Owner => ({
   token: randomUUID(),
   pid: process.pid,
   host: hostname(),
-  start: processStart(process.pid),
+  start: processStat(process.pid).start,
   boot: bootId(),
 })
 
@@ -119,14 +119,25 @@ function isGone(owner: Owner): boolean {
   } catch (error) {
     return isCode(error, 'ESRCH')
   }
-  return owner.start !== undefined && owner.start !== processStart(owner.pid)
+  const { state, start } = processStat(owner.pid)
+  // A killed process whose parent has not asked for it yet holds nothing any more.
+  if (state === 'Z' || state === 'X') return true
+  return owner.start !== undefined && owner.start !== start
 }
 
-/** Clock ticks from boot to the start of a process (Linux). */
-function processStart(pid: number): string | undefined {
+interface ProcessStat {
+  readonly state?: string | undefined
+  /** Clock ticks from boot to the start of the process. */
+  readonly start?: string | undefined
+}
+
+/** What Linux tells of a process; nothing elsewhere. */
+function processStat(pid: number): ProcessStat {
   const stat = readIfAny(`/proc/${pid}/stat`)
-  // The name of the program, in parentheses, may hold anything; field 22 is the 20th behind it.
-  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
+  if (stat === undefined) return {}
+  // The name of the program, in parentheses, may hold anything; field 3 is the first behind it.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return { state: fields[0], start: fields[19] }
 }
 
 const bootId = (): string | undefined => readIfAny('/proc/sys/kernel/random/boot_id')?.trim()

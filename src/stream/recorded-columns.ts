@@ -88,7 +88,7 @@ const common = {
 
 /**
  * Places of the columns, for a file whose first row has the fields `first`. Throws `RECORDING_COLUMNS` when
- * one is not there. A row is taken as a header when it has the names, or when what should be a
+ * one is not there. The row is taken as a header when columns are named, or when what should be a
  * number in it is none.
  */
 export function resolveColumns(
@@ -99,35 +99,34 @@ export function resolveColumns(
   if (mapping === undefined) return withContext(guessColumns(first), first, contextFields)
   const place = (column: string | undefined): number => {
     if (column === undefined) return -1
-    const named = first.indexOf(column)
-    if (named >= 0) return named
-    const number = Number(column)
-    if (Number.isInteger(number) && number >= 1 && number <= first.length) return number - 1
+    const found = isNumber(column) ? Number(column) - 1 : first.indexOf(column)
+    if (found >= 0 && found < first.length) return found
     throw unclear(`there is no column ${column} among ${first.join(', ')}`)
   }
+  const { user, item, time, type, weight, timeUnit = 'auto' } = mapping
   const places = {
-    user: place(mapping.user),
-    item: place(mapping.item),
-    time: place(mapping.time),
-    type: place(mapping.type),
-    weight: place(mapping.weight),
+    user: place(user),
+    item: place(item),
+    time: place(time),
+    type: place(type),
+    weight: place(weight),
   }
+  const numeric = [places.time, places.weight].filter((column) => column >= 0)
   const hasHeader =
-    first.includes(mapping.user) ||
-    [places.time, places.weight].some((column) => column >= 0 && isWord(first[column]))
+    [user, item, time, type, weight].some((column) => column !== undefined && !isNumber(column)) ||
+    numeric.some((column) => isWord(first[column]))
   const used = new Set(Object.values(places))
-  const rest = first
-    .map((name, column) => ({ name, column }))
-    .filter(({ column }) => !used.has(column))
-  const context =
+  const columns =
     mapping.context === '*'
-      ? rest.map(({ name, column }) => ({ name: hasHeader ? name : `column${column + 1}`, column }))
-      : (mapping.context ?? []).map((name) => ({ name, column: place(name) }))
-  const columns = { hasHeader, ...places, timeUnit: mapping.timeUnit ?? 'auto', context }
-  return mapping.context === undefined ? withContext(columns, first, contextFields) : columns
+      ? first.map((_, column) => column).filter((column) => !used.has(column))
+      : (mapping.context ?? []).map(place)
+  const nameOf = (column: number): string => (hasHeader ? first[column] : `column${column + 1}`)
+  const context = columns.map((column) => ({ name: nameOf(column), column }))
+  const resolved = { hasHeader, ...places, timeUnit, context }
+  return mapping.context === undefined ? withContext(resolved, first, contextFields) : resolved
 }
 
-/** With those of the wanted fields that the header names, which is as much as nobody asked for. */
+/** With those of the wanted fields that the header names, where none were asked for. */
 function withContext(
   columns: ResolvedColumns,
   first: readonly string[],
@@ -140,6 +139,8 @@ function withContext(
   })
   return { ...columns, context }
 }
+
+const isNumber = (column: string): boolean => /^\d+$/.test(column)
 
 /** By common names; without any, user, item and (last) time as in the MovieLens files. */
 function guessColumns(first: readonly string[]): ResolvedColumns {

@@ -107,3 +107,19 @@ test('a lock taken over by somebody else is left alone by the one that lost it',
   lock.release()
   expect(readFileSync(join(directory.path, 'lock'), 'utf8')).toBe(other)
 })
+
+test('a killed process that its parent has not asked for yet counts as gone', async () => {
+  using directory = temporaryDirectory()
+  // The shell becomes a program that never waits for the child it started.
+  const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60'], { stdio: 'pipe' })
+  const [output] = await once(parent.stdout, 'data')
+  const pid = Number(output)
+  const state = (): string => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1][0]
+  await expect.poll(state).toBe('Z')
+  const start = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')[19]
+  writeFileSync(join(directory.path, 'lock'), owner(directory.path, { pid, start }))
+  lockDirectory(directory.path).release()
+  expect(readdirSync(directory.path)).toEqual([])
+  parent.kill('SIGKILL')
+  await once(parent, 'exit')
+})
