@@ -21,8 +21,8 @@ export interface BatchEffects {
   readonly changed: readonly Item[]
   /** Handles of the items that are gone. */
   readonly removed: readonly number[]
-  /** Rows left a table, or the model was loaded: no vector can be trusted. */
-  readonly rowsRemoved: boolean
+  /** Tables that evicted rows: vectors made of them can no longer be trusted. */
+  readonly shrunk: readonly string[]
   /** Stream time, epoch ms. */
   readonly time: number
 }
@@ -31,6 +31,8 @@ export class CatalogueMirror {
   readonly #ranker: Ranker
   readonly #isIncremental: boolean
   readonly #sharesRows: boolean
+  /** That candidates are made of. */
+  readonly #tables: ReadonlySet<string>
   /** Every vector has to be embedded again. */
   #isStale = true
   readonly #one = new Int32Array(1)
@@ -39,7 +41,9 @@ export class CatalogueMirror {
   constructor(ranker: Ranker, spec: ModelSpec) {
     this.#ranker = ranker
     this.#isIncremental = hasRowsOfItsOwn(spec)
-    this.#sharesRows = sharesItemRows(spec)
+    this.#tables = new Set(spec.candidate.features.flatMap((feature) => tableOf(feature) ?? []))
+    // Whether the query side moves rows that candidates are made of.
+    this.#sharesRows = spec.query.features.some((one) => this.#tables.has(tableOf(one) ?? ''))
   }
 
   get ranker(): Ranker {
@@ -70,7 +74,8 @@ export class CatalogueMirror {
     for (const handle of effects.removed) candidates.remove(handle)
     for (const { handle } of effects.changed) this.#join(catalogue, handle, effects.time)
     for (const handle of effects.touched) this.#join(catalogue, handle, effects.time)
-    if (!evaluates || effects.rowsRemoved || !this.#isIncremental) this.#isStale = true
+    const hasShrunk = effects.shrunk.some((table) => this.#tables.has(table))
+    if (!evaluates || hasShrunk || !this.#isIncremental) this.#isStale = true
     if (!this.#isStale) this.#ranker.put(this.#moved(catalogue, effects))
   }
 
@@ -122,12 +127,6 @@ function hasRowsOfItsOwn({ candidate }: ModelSpec): boolean {
     candidate.combine === 'concat' &&
     candidate.features.every(({ kind }) => kind === 'id')
   )
-}
-
-/** Whether the query side moves rows that candidates are made of. */
-function sharesItemRows({ query, candidate }: ModelSpec): boolean {
-  const own = new Set(candidate.features.flatMap((feature) => tableOf(feature) ?? []))
-  return query.features.some((feature) => own.has(tableOf(feature) ?? ''))
 }
 
 const tableOf = (feature: FeatureSpec): string | undefined =>

@@ -6,8 +6,10 @@
  */
 import { assert, present } from '../base/assert.ts'
 import { ByteReader, ByteWriter } from '../base/bytes.ts'
+import { keyCount } from '../base/keys.ts'
 import type { RestrictRequest, TableStats } from '../embedding/embedding-table.ts'
 import { MemoryTable } from '../embedding/memory-table.ts'
+import { restrictWhenFull } from '../embedding/restrict.ts'
 import type { KernelImplementation } from '../kernels/kernels.ts'
 import { type TableKeys, TwoTower } from '../model/two-tower.ts'
 import type { Event } from '../stream/event.ts'
@@ -201,23 +203,25 @@ export class Learner {
     this.#evaluator.observe(examples)
     this.#eraseRemoved()
     const evicted = this.#restrictTables()
-    this.#follow(result, evicted > 0)
+    this.#follow(result, evicted)
     this.#beginBatch()
-    if (result === undefined) return { ...emptyReport, evicted }
+    const rows = sum(evicted.values())
+    if (result === undefined) return { ...emptyReport, evicted: rows }
     const { loss, weight, trip } = result
-    return { examples, loss, weight, trip, evicted }
+    return { examples, loss, weight, trip, evicted: rows }
   }
 
   /** Evicts rows of one table by its own policy, or of every table; between batches only. */
   restrict(table?: string, limits: RestrictLimits = {}): number {
     assert(this.pending === 0, 'commands run between batches')
-    let removed = 0
+    const evicted = new Map<string, number>()
     for (const [name, { spec }] of this.tables) {
       if (spec.restrict === undefined || (table !== undefined && name !== table)) continue
-      removed += this.#restrictTable(name, { ...spec.restrict, ...limits })
+      const request = { ...spec.restrict, ...limits }
+      evicted.set(name, keyCount(present(this.tables.get(name), name).restrict(request)))
     }
-    if (removed > 0) this.#follow(undefined, true)
-    return removed
+    this.#follow(undefined, evicted)
+    return sum(evicted.values())
   }
 
   /** The whole state between two batches, as parts of a checkpoint. */
@@ -296,20 +300,17 @@ export class Learner {
     for (const { table, keys } of rows) present(this.tables.get(table), table).erase(keys)
   }
 
-  #restrictTables(): number {
-    let removed = 0
-    for (const [name, { spec, size }] of this.tables) {
-      if (spec.restrict === undefined || size <= spec.restrict.trigger) continue
-      removed += this.#restrictTable(name, spec.restrict)
+  /** Each table by its own policy; what left, by table. A large one has more to do next time. */
+  #restrictTables(): ReadonlyMap<string, number> {
+    const evicted = new Map<string, number>()
+    for (const [name, table] of this.tables) {
+      const removed = keyCount(restrictWhenFull(table))
+      if (removed > 0) evicted.set(name, removed)
     }
-    return removed
+    return evicted
   }
 
-  #restrictTable(name: string, request: RestrictRequest): number {
-    return present(this.tables.get(name), name).restrict(request).length / 2
-  }
-
-  #follow(result: TrainResult | undefined, rowsRemoved: boolean): void {
+  #follow(result: TrainResult | undefined, evicted: ReadonlyMap<string, number>): void {
     const { mirror } = this.#parts
     const { catalogue, time, interactions } = this.#facts
     const { maxExamples } = this.options.batch
@@ -322,7 +323,7 @@ export class Learner {
       removed: this.#removed.flatMap(({ of, handle }) =>
         of === 'item' && handle >= 0 ? handle : [],
       ),
-      rowsRemoved,
+      shrunk: [...evicted.keys()],
       time,
     }
     mirror?.follow(catalogue, effects, evaluates)
@@ -335,6 +336,12 @@ export class Learner {
     this.#changed = []
     this.#removed = []
   }
+}
+
+const sum = (values: Iterable<number>): number => {
+  let total = 0
+  for (const value of values) total += value
+  return total
 }
 
 const tablePart = (name: string): string => `table-${name}`

@@ -235,15 +235,15 @@ test.each([
 })
 
 /** The code that a promise rejects with. */
-const code = (result: Promise<unknown>): Promise<unknown> =>
+const codeOf = (result: Promise<unknown>): Promise<unknown> =>
   result.then(String, (error: unknown) => error instanceof ServiceError && error.code)
 
 test('a checkpoint without a directory, and commands to a closed trainer, are refused', async () => {
   const subject = await open({ log: new MemoryLog(shopEvents(50)) })
-  const checkpoint = code(subject.trainer.command({ kind: 'checkpoint' }))
+  const checkpoint = codeOf(subject.trainer.command({ kind: 'checkpoint' }))
   await run(subject.trainer)
   expect(await checkpoint).toBe('CHECKPOINT_FAILED')
-  const waiting = code(subject.trainer.command({ kind: 'checkpoint' }))
+  const waiting = codeOf(subject.trainer.command({ kind: 'checkpoint' }))
   await subject.trainer.close()
   expect(await waiting).toBe('TRAINER_STOPPED')
   await expect(subject.trainer.command({ kind: 'checkpoint' })).rejects.toMatchObject({
