@@ -1,15 +1,17 @@
 /**
- * The flat index: every vector against every query, with the best kept in a heap beside. Ids come in
- * blocks of 32, one word of a bitmap each; a block in which nothing may be returned costs one load.
+ * The flat index: every vector against every query, with the best kept in a heap beside. Ids come
+ * in blocks of 32, one word of a bitmap each; a block in which nothing may be returned costs one
+ * load.
  *
  * Two representations. `rows`: f32, row-major, the truth. `codes`: int8 with one scale per vector,
- * for a first pass; within a block the codes of two neighbouring dimensions of four ids lie in eight
- * bytes, so that one `dot_i16x8_s` advances four ids by two dimensions and nothing is summed across
- * lanes. The query keeps 16 bits: all of the error is the vectors'. The last `tailDims`
+ * for a first pass; within a block the codes of two neighbouring dimensions of four ids lie in
+ * eight bytes, so that one `dot_i16x8_s` advances four ids by two dimensions and nothing is summed
+ * across lanes. The query keeps 16 bits: all of the error is the vectors'. The last `tailDims`
  * dimensions are left out of the codes and scored in f32 in both passes.
  *
- * Sums have a fixed order and ties go to the smaller id, so an answer does not depend on the order of
- * insertion. `src/kernels/reference-flat.ts` is the twin, `src/kernels/flat-kernels.ts` the interface.
+ * Sums have a fixed order and ties go to the smaller id, so an answer does not depend on the order
+ * of insertion. `src/kernels/reference-flat.ts` is the twin, `src/kernels/flat-kernels.ts` the
+ * interface.
  */
 import { scratch } from './scratch'
 
@@ -17,8 +19,8 @@ import { scratch } from './scratch'
 @unmanaged
 class FlatLayout {
   /**
-   * For each block of ids: pairs x 64 bytes of codes, 32 f32 of scales (what a unit of an id's codes is
-   * worth), tailDims x 32 f32 of tail dimensions. One stream through memory.
+   * For each block of ids: pairs x 64 bytes of codes, 32 f32 of scales (what a unit of an id's
+   * codes is worth), tailDims x 32 f32 of tail dimensions. One stream through memory.
    */
   blocks: usize
   /** Ids x stride f32, zero behind the last dimension. */
@@ -132,8 +134,8 @@ function scanBlockCodes(layout: FlatLayout, query: ScanQuery, block: i32, allowe
 }
 
 /**
- * Scores of two queries into `scratch`, the second's 128 bytes on; half a block at a time, to fit the
- * registers. Bit 0 and 1 of the result: whether any of the first's or second's is good enough.
+ * Scores of two queries into `scratch`, the second's 128 bytes on; half a block at a time, to fit
+ * the registers. Bit 0 and 1 of the result: whether any of the first's or second's is good enough.
  */
 function scanBlockCodesOfTwo(layout: FlatLayout, a: ScanQuery, b: ScanQuery, block: i32): i32 {
   const codes = layout.blocks + usize(block) * usize(layout.blockBytes)
@@ -178,8 +180,9 @@ function scanBlockCodesOfTwo(layout: FlatLayout, a: ScanQuery, b: ScanQuery, blo
 }
 
 /**
- * Scores of sixteen ids from the sums of their products, stored at `to`; `scales` is where their scales
- * lie, with the tails 128 bytes on. Lanes of the result are set where a score is good enough.
+ * Scores of sixteen ids from the sums of their products, stored at `to`; `scales` is where their
+ * scales lie, with the tails 128 bytes on. Lanes of the result are set where a score is good
+ * enough.
  */
 // @ts-ignore: decorator
 @inline
@@ -422,7 +425,8 @@ export function flatEncodeQueries(index: usize, queries: usize, count: i32): voi
     query.scale = scale
     for (let d = 0; d < coded; d += 1) {
       const value = load<f32>(query.vector + (usize(d) << 2))
-      store<i16>(query.codes + (usize(d) << 1), i16(scale > leastScale ? i32(nearest(value / scale)) : 0))
+      const code = scale > leastScale ? nearest(value / scale) : 0
+      store<i16>(query.codes + (usize(d) << 1), i16(i32(code)))
     }
   }
 }

@@ -1,10 +1,12 @@
 /**
- * Points for index benchmarks: unit vectors from a mixture of 2,000 Gaussian centres, by a counter-based
- * hash and Box-Muller, so that any language can make the very same ones:
+ * Points for index benchmarks: unit vectors from a mixture of 2,000 Gaussian centres, by a
+ * counter-based hash and Box-Muller, so that any language can make the very same ones:
  *
  *     u32(stream, i)  = lowbias32(i ^ lowbias32(stream + 0x9e3779b9))
- *     gauss(stream,i) = sqrt(-2 ln((u32(stream, 2i) + 1) / 2^32)) cos(2 pi u32(stream, 2i + 1) / 2^32)
- *     point n         = unit(centre[u32(stream, n) % 2000] + .7 / sqrt(dim) gauss(stream + 1, n dim ..))
+ *     gauss(stream,i) = sqrt(-2 ln((u32(stream, 2i) + 1) / 2^32))
+ *                       cos(2 pi u32(stream, 2i + 1) / 2^32)
+ *     point n         = unit(centre[u32(stream, n) % 2000]
+ *                       + .7 / sqrt(dim) gauss(stream + 1, n dim ..))
  *
  * (lowbias32: Chris Wellons' hash.) Also given arrays in NumPy's format.
  */

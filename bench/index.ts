@@ -172,7 +172,10 @@ class Subject {
     return { upsertsPerSecond, maxPauseMs: rounded(longest) }
   }
 
-  /** Every vector replaced, a tenth at a time, and the same vectors in an index built of them alone. */
+  /**
+   * Every vector replaced, a tenth at a time, and the same vectors in an index built of them
+   * alone.
+   */
   measureDrift(): { recallAfterDrift: number; recallFreshBuild: number } {
     const moved = drifted(this.#items, driftStream, driftBy)
     const { n, dim, values } = moved

@@ -44,8 +44,8 @@ export interface AnnIndex {
   upsert(ids: Int32Array, vectors: Float32Array): void
 
   /**
-   * Replaces the last `exactDims` dimensions of vectors that are there; absent ids are ignored. For a
-   * dimension that is a fact (popularity) and changes without the rest. Errors as `upsert`.
+   * Replaces the last `exactDims` dimensions of vectors that are there; absent ids are ignored.
+   * For a dimension that is a fact (popularity) and changes without the rest. Errors as `upsert`.
    */
   updateTail(ids: Int32Array, tails: Float32Array): void
 

@@ -1,11 +1,11 @@
 /**
- * The flat index: a scan over all vectors, the oracle of every other index. With many items it scans int8
- * codes first and ranks the best of them again by their f32 rows, so that scores are exact inner
- * products, and only an item whose code is off by more than the margin can be missed.
+ * The flat index: a scan over all vectors, the oracle of every other index. With many items it
+ * scans int8 codes first and ranks the best of them again by their f32 rows, so that scores are
+ * exact inner products, and only an item whose code is off by more than the margin can be missed.
  *
- * An id is a place: vectors lie by id, bitmaps select by id, and what the index answers depends on what
- * is in it alone, not on how it came there. Memory for `capacityItems` ids is reserved at once;
- * pages that no id has touched cost nothing.
+ * An id is a place: vectors lie by id, bitmaps select by id, and what the index answers depends on
+ * what is in it alone, not on how it came there. Memory for `capacityItems` ids is reserved at
+ * once; pages that no id has touched cost nothing.
  */
 import { assert } from '../base/assert.ts'
 import { ServiceError } from '../base/errors.ts'
@@ -39,14 +39,16 @@ const maxMagnitude = 1e18
 const defaultEffort = 0.5
 
 /**
- * How many of the first pass are ranked again for the best k. Codes are so exact that a few places of
- * margin suffice: on 100,000 x 32 unit vectors k alone gives recall@10 1.0 and recall@1000 .9986.
+ * How many of the first pass are ranked again for the best k. Codes are so exact that a few places
+ * of margin suffice: on 100,000 x 32 unit vectors k alone gives recall@10 1.0 and recall@1000
+ * .9986.
  */
 const reorderOf = (k: number, effort: number): number => k + 8 + Math.ceil(effort * (k / 4 + 16))
 
 /**
- * Invariants: bit i of `present` is set exactly if id i has a vector; the codes of a present id are
- * those of its row; `#items` counts the bits. One writer; a search changes nothing that another sees.
+ * Invariants: bit i of `present` is set exactly if id i has a vector; the codes of a present id
+ * are those of its row; `#items` counts the bits. One writer; a search changes nothing that
+ * another sees.
  */
 export class FlatIndex implements AnnIndex {
   readonly dim: number

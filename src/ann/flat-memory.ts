@@ -1,6 +1,6 @@
 /**
- * Where a flat index lies in its arena: the rows, the coded blocks, the bitmap of present ids, a staging
- * area for upserts and, for each query of a scan, its vector, filter and heap. See
+ * Where a flat index lies in its arena: the rows, the coded blocks, the bitmap of present ids, a
+ * staging area for upserts and, for each query of a scan, its vector, filter and heap. See
  * `src/kernels/flat-kernels.ts` for the two records that tell the kernels.
  */
 import { Arena, type Block } from '../kernels/arena.ts'

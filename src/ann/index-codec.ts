@@ -1,9 +1,10 @@
 /**
- * An index as bytes: what is in it, not how it lies in memory, so that any structure can be built from
- * it. Little-endian:
+ * An index as bytes: what is in it, not how it lies in memory, so that any structure can be built
+ * from it. Little-endian:
  *
  *     magic "FIDX" u32 | version u32 | checksum 2 x u32 | dim varint | exactDims varint
- *     | ids: varint bytes, i32 each, ascending | vectors: varint bytes, f32 each, in the order of ids
+ *     | ids: varint bytes, i32 each, ascending
+ *     | vectors: varint bytes, f32 each, in the order of ids
  *
  * The checksum is the 64-bit digest of all that follows it.
  */

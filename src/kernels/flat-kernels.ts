@@ -1,7 +1,7 @@
 /**
- * The kernels of the flat index: exact and coded scans with a bitmap as filter and a heap of the best
- * per query. What they work on is too much for operands: two records of words in the arena's memory,
- * laid out as below, say where everything lies.
+ * The kernels of the flat index: exact and coded scans with a bitmap as filter and a heap of the
+ * best per query. What they work on is too much for operands: two records of words in the arena's
+ * memory, laid out as below, say where everything lies.
  */
 import type { Address, Whole } from './operands.ts'
 
@@ -62,7 +62,9 @@ export interface FlatKernels {
   flatScanCodes: Whole<[index: Address, queries: Address, count: number, blocks: number]>
   /** The same with the inner product of the rows. */
   flatScanRows: Whole<[index: Address, queries: Address, count: number, blocks: number]>
-  /** Puts the inner products of the rows in place of the heaps' scores, and makes them heaps again. */
+  /**
+   * Puts the inner products of the rows in place of the heaps' scores, and makes them heaps again.
+   */
   flatRescore: Whole<[index: Address, queries: Address, count: number]>
   /** Makes each heap a list, best first, ties by smaller id. */
   flatSort: Whole<[queries: Address, count: number]>

@@ -1,4 +1,7 @@
-/** Twins of `assembly/flat-scan.ts`: the flat index's scans, heaps and codes, rounding for rounding. */
+/**
+ * Twins of `assembly/flat-scan.ts`: the flat index's scans, heaps and codes, rounding for
+ * rounding.
+ */
 import type { FlatKernels } from './flat-kernels.ts'
 import { flatLayout, flatQuery } from './flat-kernels.ts'
 import type { Address } from './operands.ts'

@@ -1,8 +1,8 @@
 /**
- * How well the live index stands for the current towers: recall@10 and @100 of its answers against exact
- * search over items embedded anew, for a rolling sample of real queries. The fresh vectors go into
- * a second index a chunk at a time, so that nothing waits long; where few queries have been asked,
- * items' own vectors ask.
+ * How well the live index stands for the current towers: recall@10 and @100 of its answers against
+ * exact search over items embedded anew, for a rolling sample of real queries. The fresh vectors
+ * go into a second index a chunk at a time, so that nothing waits long; where few queries have
+ * been asked, items' own vectors ask.
  */
 import { FlatIndex } from '../ann/flat-index.ts'
 import type { KernelImplementation } from '../kernels/kernels.ts'

@@ -1,4 +1,6 @@
-/** Which items expire next: a binary heap by time. Entries are never taken back, only found void. */
+/**
+ * Which items expire next: a binary heap by time. Entries are never taken back, only found void.
+ */
 
 interface Expiry {
   readonly at: number

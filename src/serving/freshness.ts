@@ -1,8 +1,8 @@
 /**
- * How long events take from acceptance to effect, by stage: *fact* (folded: history, exclusions, new items),
- * *parameter* (trained on, and the delta applied), *index* (the items whose rows that delta changed are
- * embedded and searchable). Follows every interaction through the three; bounded, and what is passed
- * over when too much waits is counted.
+ * How long events take from acceptance to effect, by stage: *fact* (folded: history, exclusions,
+ * new items), *parameter* (trained on, and the delta applied), *index* (the items whose rows that
+ * delta changed are embedded and searchable). Follows every interaction through the three;
+ * bounded, and what is passed over when too much waits is counted.
  */
 import type { Watermark } from '../sync/delta.ts'
 import { DurationHistogram } from './histogram.ts'

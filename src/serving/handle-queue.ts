@@ -1,8 +1,8 @@
 /** A queue of handles in which each stands at most once: bounded by the number of handles. */
 
 /**
- * Invariants: a handle's bit in `#members` is set exactly while it is queued; the queue holds the pushes
- * numbered `#shifted` .. `#pushed` - 1, in a ring whose length is a power of two.
+ * Invariants: a handle's bit in `#members` is set exactly while it is queued; the queue holds the
+ * pushes numbered `#shifted` .. `#pushed` - 1, in a ring whose length is a power of two.
  */
 export class HandleQueue {
   #ring = new Int32Array(1024)

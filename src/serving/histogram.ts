@@ -3,7 +3,10 @@
 const growth = 1.2
 const bounds: readonly number[] = Array.from({ length: 80 }, (_, i) => 0.05 * growth ** i)
 
-/** `counts[i]` are the durations up to `bounds[i]` and above the bound before; the last is the rest. */
+/**
+ * `counts[i]` are the durations up to `bounds[i]` and above the bound before; the last is the
+ * rest.
+ */
 export class DurationHistogram {
   /** Milliseconds, .05 to 90,000. */
   readonly bounds: readonly number[] = bounds

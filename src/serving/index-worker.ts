@@ -1,6 +1,7 @@
 /**
- * Keeps the live index at work in slices between turns of the event loop: at most so long at a time and so
- * many vectors a second. How many vectors fit a slice is learned from how long the last ones took.
+ * Keeps the live index at work in slices between turns of the event loop: at most so long at a
+ * time and so many vectors a second. How many vectors fit a slice is learned from how long the
+ * last ones took.
  */
 import type { Clock } from '../base/clock.ts'
 import type { LiveIndex } from './live-index.ts'
@@ -13,7 +14,10 @@ const learning = 0.2
 /** A slice is never planned larger or smaller than this. */
 const [fewest, most] = [16, 4096]
 
-/** Invariant: allowances are what the rates have granted and slices have not yet used, at most a second's. */
+/**
+ * Invariant: allowances are what the rates have granted and slices have not yet used, at most a
+ * second's.
+ */
 export class IndexWorker {
   readonly #liveIndex: LiveIndex
   readonly #clock: Clock

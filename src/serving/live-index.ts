@@ -1,12 +1,13 @@
 /**
- * The index that follows the towers. Every vector carries the model version it was embedded with; three
- * queues say what to embed again: *touched* (the item's own rows or facts changed), *new*, and a *sweep*
- * over all items. A slice of work drains them in that order, except that each of the later two is
- * sure of a part, so that no flood of touched items keeps a new one out of sight or lets an old
- * vector age for ever: with N items and S swept a second, none is older than N / S seconds.
+ * The index that follows the towers. Every vector carries the model version it was embedded with;
+ * three queues say what to embed again: *touched* (the item's own rows or facts changed), *new*,
+ * and a *sweep* over all items. A slice of work drains them in that order, except that each of the
+ * later two is sure of a part, so that no flood of touched items keeps a new one out of sight or
+ * lets an old vector age for ever: with N items and S swept a second, none is older than N / S
+ * seconds.
  *
- * Popularity moves with every click and needs no tower: it is one float of the vector and is written
- * alone, clicked items first, then all items in turn.
+ * Popularity moves with every click and needs no tower: it is one float of the vector and is
+ * written alone, clicked items first, then all items in turn.
  */
 import type { AnnIndex, Bitmap, IndexStats, SearchOptions, SearchResult } from '../ann/ann-index.ts'
 import type { Item } from '../stream/example.ts'
@@ -47,9 +48,9 @@ const reservedShare = 1 / 4
 const popularityChunk = 1024
 
 /**
- * Invariants: an id is in the index only if the catalogue has an item with that handle; a bit of `visible`
- * is set exactly if that item is neither hidden nor expired as of the last `expire`; `versions[handle]`
- * is the model version of the vector, if there is one.
+ * Invariants: an id is in the index only if the catalogue has an item with that handle; a bit of
+ * `visible` is set exactly if that item is neither hidden nor expired as of the last `expire`;
+ * `versions[handle]` is the model version of the vector, if there is one.
  */
 export class LiveIndex {
   readonly #replica: Replica
@@ -78,7 +79,9 @@ export class LiveIndex {
     for (const item of catalogue.items()) this.#add(item, now)
   }
 
-  /** Handles that may be shown. As long as bitmaps that are given to `search`; not to be changed. */
+  /**
+   * Handles that may be shown. As long as bitmaps that are given to `search`; not to be changed.
+   */
   get visible(): Bitmap {
     const words = Math.ceil(this.#replica.facts.catalogue.handleLimit / 32)
     return this.#visible.subarray(0, words)
@@ -144,7 +147,9 @@ export class LiveIndex {
     }
   }
 
-  /** One slice of work; returns how many vectors were embedded, and how many of them by the sweep. */
+  /**
+   * One slice of work; returns how many vectors were embedded, and how many of them by the sweep.
+   */
   work({ items, swept, popularities }: WorkBudget): { items: number; swept: number } {
     this.#writePopularities(popularities)
     const reserved = Math.floor(items * reservedShare)

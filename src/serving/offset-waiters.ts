@@ -1,4 +1,6 @@
-/** Those who wait until the facts have folded an event: a writer who wants to read what it wrote. */
+/**
+ * Those who wait until the facts have folded an event: a writer who wants to read what it wrote.
+ */
 import type { Position } from '../stream/event-log.ts'
 
 export interface AwaitedOffset {

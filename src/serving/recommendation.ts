@@ -21,9 +21,10 @@ export const requestLimits = {
 } as const
 
 /**
- * Tokens that an item must have or must not have. A namespace is the name of a feature or an attribute, its
- * values are strings (numbers and booleans by their text). Within a namespace one value suffices,
- * every namespace of `allow` must be met, and any value of `deny` shuts an item out.
+ * Tokens that an item must have or must not have. A namespace is the name of a feature or an
+ * attribute, its values are strings (numbers and booleans by their text). Within a namespace one
+ * value suffices, every namespace of `allow` must be met, and any value of `deny` shuts an item
+ * out.
  */
 export interface ItemFilter {
   readonly allow?: Readonly<Record<string, readonly string[]>> | undefined

@@ -1,11 +1,11 @@
 import { present } from '../base/assert.ts'
 /**
- * What a reader holds of the service's state: facts, which it folds from the log itself, and parameters,
- * which the trainer's deltas carry to it. From both it embeds queries and items. It answers at once
- * and knows neither clock nor sockets; whoever owns it feeds it and decides when.
+ * What a reader holds of the service's state: facts, which it folds from the log itself, and
+ * parameters, which the trainer's deltas carry to it. From both it embeds queries and items. It
+ * answers at once and knows neither clock nor sockets; whoever owns it feeds it and decides when.
  *
- * Between two pieces of a delta the rows are a mix of two versions, for a fraction of a second; a query
- * still meets one state, because nothing changes while it is answered.
+ * Between two pieces of a delta the rows are a mix of two versions, for a fraction of a second; a
+ * query still meets one state, because nothing changes while it is answered.
  */
 import { keyCount, type Keys } from '../base/keys.ts'
 import { KeyIndex } from '../embedding/key-index.ts'
@@ -50,8 +50,8 @@ interface ReplicaTable {
 }
 
 /**
- * Invariants: `#tables[t].items` maps the id key of every item of the catalogue to its handle; `state` is
- * that of the last delta applied whole.
+ * Invariants: `#tables[t].items` maps the id key of every item of the catalogue to its handle;
+ * `state` is that of the last delta applied whole.
  */
 export class Replica {
   readonly facts: Facts
@@ -105,8 +105,8 @@ export class Replica {
   }
 
   /**
-   * Whether an item's vector may change without a change in the item's own rows: by dense weights of its
-   * tower, or by rows that it shares with others.
+   * Whether an item's vector may change without a change in the item's own rows: by dense weights
+   * of its tower, or by rows that it shares with others.
    */
   get needsSweep(): boolean {
     return this.#needsSweep
@@ -134,8 +134,8 @@ export class Replica {
   }
 
   /**
-   * Applies a delta piece by piece, and yields after each the handles of the items whose own rows it
-   * changed. Between pieces anything else may happen, but no other delta.
+   * Applies a delta piece by piece, and yields after each the handles of the items whose own rows
+   * it changed. Between pieces anything else may happen, but no other delta.
    */
   *apply(delta: Delta, complete: boolean): Generator<Int32Array> {
     if (delta.base === 0) {

@@ -1,4 +1,6 @@
-/** Bounds of requests, where every caller must pass: throws `REQUEST_INVALID` with path and reason. */
+/**
+ * Bounds of requests, where every caller must pass: throws `REQUEST_INVALID` with path and reason.
+ */
 import { ServiceError } from '../base/errors.ts'
 import type { Features } from '../base/features.ts'
 import {

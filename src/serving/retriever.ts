@@ -1,8 +1,8 @@
 /**
- * Answers requests for items: query tower, index, filters, top k. Requests of one turn of the event loop
- * are answered together, at most eight at a time: their queries go through the tower in one call and
- * share a pass over the index. All of a group happens in one turn, so every answer rests on one state
- * of facts, parameters and index.
+ * Answers requests for items: query tower, index, filters, top k. Requests of one turn of the
+ * event loop are answered together, at most eight at a time: their queries go through the tower in
+ * one call and share a pass over the index. All of a group happens in one turn, so every answer
+ * rests on one state of facts, parameters and index.
  */
 import { queriesPerScan } from '../ann/flat-memory.ts'
 import type { Clock } from '../base/clock.ts'
@@ -67,8 +67,8 @@ export class Retriever {
   }
 
   /**
-   * Rejects with `REQUEST_INVALID`, with `SERVING_NOT_READY` before the first parameters have come, and
-   * with `OVERLOADED` when too many wait.
+   * Rejects with `REQUEST_INVALID`, with `SERVING_NOT_READY` before the first parameters have
+   * come, and with `OVERLOADED` when too many wait.
    */
   recommend(request: RecommendRequest): Promise<Recommendations> {
     return this.#enqueue(request, () => checkRequest(request))

@@ -1,7 +1,8 @@
 /**
- * The serving role: folds the log, applies deltas, keeps the live index at work, answers. Everything runs
- * on one thread in short turns, the longest of a few milliseconds, so that no request waits for
- * maintenance. It is started when its loops run; whether it can answer is `checks`.
+ * The serving role: folds the log, applies deltas, keeps the live index at work, answers.
+ * Everything runs on one thread in short turns, the longest of a few milliseconds, so that no
+ * request waits for maintenance. It is started when its loops run; whether it can answer is
+ * `checks`.
  */
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
 
@@ -36,7 +37,10 @@ export interface ServingOptions {
   readonly clock: Clock
   readonly settings?: Partial<ServingSettings>
   readonly implementation?: KernelImplementation
-  /** Facts of the newest checkpoint and where they stand; without, the log is folded from its start. */
+  /**
+   * Facts of the newest checkpoint and where they stand; without, the log is folded from its
+   * start.
+   */
   readonly start?: { readonly facts: Uint8Array; readonly position: Position }
   /** A loop has ended with an error: the service answers on from what it has, and is not ready. */
   readonly onFailure?: (error: unknown) => void

@@ -2,7 +2,10 @@
 export interface ServingSettings {
   /** Vectors embedded again per second, at most. */
   readonly embedPerSecond: number
-  /** Of these, vectors whose own rows have not changed, at most: each comes up every items / this seconds. */
+  /**
+   * Of these, vectors whose own rows have not changed, at most: each comes up every items / this
+   * seconds.
+   */
   readonly sweepPerSecond: number
   /** Popularities written in turn per second: each item's at least every items / this seconds. */
   readonly popularitiesPerSecond: number

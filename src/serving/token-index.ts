@@ -1,7 +1,7 @@
 /**
- * Which items have which token: inverted lists over the features and attributes of the catalogue, from
- * which a filter becomes a bitmap in time proportional to its lists. A namespace is the name of a
- * feature or attribute; its tokens are strings, numbers and booleans as text, one or a list.
+ * Which items have which token: inverted lists over the features and attributes of the catalogue,
+ * from which a filter becomes a bitmap in time proportional to its lists. A namespace is the name
+ * of a feature or attribute; its tokens are strings, numbers and booleans as text, one or a list.
  */
 import type { Bitmap } from '../ann/ann-index.ts'
 import type { Item } from '../stream/example.ts'

@@ -8,7 +8,9 @@ export interface VersionSpread {
   readonly behind: number
 }
 
-/** Percentiles of large indexes are those of so many vectors, evenly taken: sorting all takes long. */
+/**
+ * Percentiles of large indexes are those of so many vectors, evenly taken: sorting all takes long.
+ */
 const sampleSize = 4096
 
 /** `ageOf` a handle below `handles`: versions that its vector is behind; -1: it has none. */

@@ -1,12 +1,13 @@
 /**
- * Parameters between threads of one process: deltas as transferred buffers over message ports. Nothing
- * is retained: what a reader has not taken yet waits in its port, one that falls too far behind is
- * passed over, and whoever misses something gets everything anew.
+ * Parameters between threads of one process: deltas as transferred buffers over message ports.
+ * Nothing is retained: what a reader has not taken yet waits in its port, one that falls too far
+ * behind is passed over, and whoever misses something gets everything anew.
  *
- * A reader asks with a number of its own. The answer is `follow`, when it stands where the writer does,
- * or a chain of `part`s with that number; deltas carry the number of the answer they come after. So a
- * reader can tell, even on a port that loses or doubles messages, that an answer did not come or came
- * in part, and asks again. It stands at the sequence of a chain only when the last part is applied.
+ * A reader asks with a number of its own. The answer is `follow`, when it stands where the writer
+ * does, or a chain of `part`s with that number; deltas carry the number of the answer they come
+ * after. So a reader can tell, even on a port that loses or doubles messages, that an answer did
+ * not come or came in part, and asks again. It stands at the sequence of a chain only when the
+ * last part is applied.
  */
 import type { MessagePort } from 'node:worker_threads'
 
@@ -15,7 +16,10 @@ import { decodeDelta, encodeDelta } from './delta-codec.ts'
 import type { Delta } from './delta.ts'
 import type { ApplyDelta, ParameterPublisher, ParameterSubscriber } from './parameter-sync.ts'
 
-/** From the reader: send what follows `from` (0: nothing yet), or: so many messages have been taken. */
+/**
+ * From the reader: send what follows `from` (0: nothing yet), or: so many messages have been
+ * taken.
+ */
 type Request =
   | { readonly kind: 'ask'; readonly from: number; readonly number: number }
   | { readonly kind: 'taken'; readonly count: number }
@@ -48,7 +52,9 @@ type Counted = Message & { readonly count: number }
 
 /** Messages that may wait in a port before its reader is passed over. */
 const maxWaiting = 256
-/** The same for a reader that has not asked yet; fewer than `patience`, so that it asks only once. */
+/**
+ * The same for a reader that has not asked yet; fewer than `patience`, so that it asks only once.
+ */
 const maxInvitations = 8
 /** Messages that an asking reader lets pass before it asks again. */
 const patience = 16
@@ -234,7 +240,10 @@ export class LocalSubscriber implements ParameterSubscriber {
     this.#sequence = delta.sequence
   }
 
-  /** Something else while an answer is awaited: it was sent before, or shows that the answer is lost. */
+  /**
+   * Something else while an answer is awaited: it was sent before, or shows that the answer is
+   * lost.
+   */
   #pass(asked: Asked, number: number): void {
     asked.passed += 1
     if (number >= asked.number || asked.passed > patience) this.#ask()

@@ -9,9 +9,9 @@ export interface ParameterPublisher {
   publish(delta: Delta): Promise<void>
 
   /**
-   * Called when a reader starts from nothing or has missed something: returns everything, in pieces, as
-   * deltas that all carry the sequence at which the trainer stands (1 or more); the first has `base` 0, the
-   * others that sequence. The next delta published builds on it.
+   * Called when a reader starts from nothing or has missed something: returns everything, in
+   * pieces, as deltas that all carry the sequence at which the trainer stands (1 or more); the
+   * first has `base` 0, the others that sequence. The next delta published builds on it.
    */
   onResync(snapshot: () => Iterable<Delta>): void
 
@@ -19,8 +19,8 @@ export interface ParameterPublisher {
 }
 
 /**
- * Takes one delta. `complete` is false for the pieces of a resync before the last: until then the reader
- * holds only a part of the parameters.
+ * Takes one delta. `complete` is false for the pieces of a resync before the last: until then the
+ * reader holds only a part of the parameters.
  */
 export type ApplyDelta = (delta: Delta, complete: boolean) => Promise<void> | void
 

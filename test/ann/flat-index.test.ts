@@ -18,7 +18,10 @@ const vectors = (seed: number, n: number, dim: number): Float32Array => {
 const ids = (...list: number[]): Int32Array => Int32Array.from(list)
 const range = (n: number): Int32Array => Int32Array.from({ length: n }, (_, i) => i)
 
-/** The inner product as the index rounds it: four partial sums by dimension, added (0 + 2) + (1 + 3). */
+/**
+ * The inner product as the index rounds it: four partial sums by dimension, added (0 + 2) + (1 +
+ * 3).
+ */
 function innerProduct(a: Float32Array, b: Float32Array): number {
   const sums = [0, 0, 0, 0]
   for (const [d, value] of a.entries()) {

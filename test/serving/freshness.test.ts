@@ -32,7 +32,7 @@ test('an event that was learned from before it was folded is not waited for', ()
   expect(maxima(freshness)).toEqual([120, 120, 130])
 })
 
-test('an event that teaches nothing has the first stage only, and time does not run backwards', () => {
+test('an event that teaches nothing has the first stage only, and no time is negative', () => {
   const freshness = new Freshness(compare)
   freshness.folded(event('7', 1000), false, 990)
   freshness.learned(watermark('8'), 0, 1100)

@@ -55,7 +55,7 @@ class OpenShop implements AsyncDisposable {
 
 const numberOf = (id: string): number => Number(id.slice(1))
 
-test('items come best first, with the score that the towers give them, and attributes', async () => {
+test('items come best first, with scores from the towers, and attributes', async () => {
   await using shop = await OpenShop.open()
   const { replica } = shop.service
   const context = { device: 'phone' }
@@ -102,7 +102,7 @@ test('what the user has had does not come back, unless it is asked for', async (
   expect(given).not.toContain('i9')
 })
 
-test('exclusions and filters hold, and an answer is full whenever enough items qualify', async () => {
+test('exclusions and filters hold, and an answer is full when enough items qualify', async () => {
   await using shop = await OpenShop.open()
   const excluded = await shop.ids({ userId: 'x', exclude: ['i0', 'i1', 'nothing'] })
   expect(excluded).toHaveLength(58)

@@ -13,7 +13,7 @@ async function followed(shop: Shop): Promise<ServingService> {
   return service
 }
 
-test('a replica that has followed the trainer has its rows, bit by bit, and no others', async () => {
+test('a replica that has followed the trainer has its rows, bit by bit, no others', async () => {
   await using shop = await Shop.open()
   const early = await shop.serve()
   await shop.append(catalogue(60))
@@ -43,7 +43,7 @@ test('a replica that has followed the trainer has its rows, bit by bit, and no o
   }
 })
 
-test('once it has settled, the index holds what the towers give now, and answers like exact search', async () => {
+test('once it has settled, the index holds what the towers give now', async () => {
   await using shop = await Shop.open()
   const service = await followed(shop)
   for (let round = 2; round < 5; round += 1) {
@@ -63,7 +63,7 @@ test('once it has settled, the index holds what the towers give now, and answers
   expect(alignment.last).toBe(report)
 })
 
-test('an index that is behind the towers is found out by the audit, with the queries that were asked', async () => {
+test('an index that is behind the towers is found out by the audit', async () => {
   await using shop = await Shop.open({ settings: { embedPerSecond: 0 } })
   await shop.append([...catalogue(60), ...clicks(1, 300, 60)])
   const service = await shop.serve()
@@ -80,7 +80,7 @@ test('an index that is behind the towers is found out by the audit, with the que
   await expect(aborted).rejects.toThrow('enough')
 })
 
-test('a click is a fact at once: the item is history, is not shown again, and popular', async () => {
+test('a click is a fact at once: the item is history and is not shown again', async () => {
   await using shop = await Shop.open()
   const service = await followed(shop)
   const { items } = await service.retriever.recommend({ userId: 'u0', n: 3 })
@@ -118,7 +118,7 @@ test('a new item can be found before anybody has clicked it, and before any trai
   expect(all.items.map(({ id }) => id)).toContain('brand-new')
 })
 
-test('a removed item is gone from answers with the event that removes it, also from a later life', async () => {
+test('a removed item is gone from answers with the event that removes it', async () => {
   await using shop = await Shop.open()
   const service = await followed(shop)
   const offset = await shop.append([erased('i1'), item('i61'), item('i62', { hidden: true })])
@@ -153,7 +153,7 @@ test('a service started from a checkpoint answers as one that folded the whole l
   expect(resumed.checks().every(({ ready }) => ready)).toBe(true)
 })
 
-test('it says what it still waits for, and refuses to guess before the first parameters', async () => {
+test('it says what it waits for, and refuses to guess before that', async () => {
   await using shop = await Shop.open()
   shop.publisher.onResync(() => [])
   await shop.append(catalogue(3))
