@@ -72,12 +72,12 @@ interface Example {
   readonly item: ItemInput
 }
 
-/** A power law over n things: the k-th of them has a weight of 1 / (k + 10). */
+/** A power law over n things: the k-th has a weight of 1 / (k + 60), so 730 differ in 1,024. */
 function powerLaw(n: number, random: Random): () => number {
   const cumulated = new Float64Array(n)
   let sum = 0
   for (let k = 0; k < n; k += 1) {
-    sum += 1 / (k + 10)
+    sum += 1 / (k + 60)
     cumulated[k] = sum
   }
   return () => {

@@ -129,6 +129,9 @@ export class SoftmaxLoss {
     this.#columns = columns
     this.#padded = padded
     copy(input.targets, this.#targets.view, batch)
+    for (let b = 0; b < batch; b += 1) {
+      assert(this.#targets.view[b] < columns, 'a target is a column of the batch')
+    }
     copy(input.weights, this.#weights.view, batch)
     copy(input.targetCorrections, this.#targetCorrections.view, batch)
     copy(input.corrections, this.#corrections.view, columns)

@@ -4,7 +4,7 @@
  * a step it leaves a gradient for each.
  *
  *     const lookups = model.prepareStep(queries, items)
- *     for (const { table, keys, rows } of lookups) tables.get(table).findOrInsert(keys, rows, stamp)
+ *     for (const { table, keys, rows } of lookups) tables.get(table).findOrInsert(keys, rows, ...)
  *     const result = model.step(batch)            // and if the guard is content with it:
  *     for (const lookup of lookups) tables.get(lookup.table).applyGradients(...)
  *     model.update()

@@ -227,6 +227,22 @@ test('the keys of an item follow its revision', async () => {
   expect(words(titled(2, 'two'))).toEqual([before[1]])
 })
 
+test('nothing to embed is no error', async () => {
+  const model = await TwoTower.create(streamSpec(), limits(2, 2))
+  expect(model.prepareQueries([])).toEqual([])
+  expect(model.embedQueries()).toHaveLength(0)
+  expect(model.prepareItems([])).toEqual([])
+  expect(model.embedItems()).toHaveLength(0)
+})
+
+test('a target that is no column is refused', async () => {
+  const items = someItems(2)
+  const model = await TwoTower.create(plainSpec(2), limits(3, 2))
+  fillRows(model.prepareStep(someQueries(3, items), items))
+  const targets = Int32Array.of(0, 2, 1)
+  expect(() => model.step({ ...someBatch(3, 2), targets })).toThrow('a column of the batch')
+})
+
 test('batches larger than what was reserved are refused', async () => {
   const model = await TwoTower.create(plainSpec(2), limits(2, 2))
   const items = someItems(3)
