@@ -1,6 +1,7 @@
 /**
- * What every parameter sync must do. An adapter's test calls this with a way to open a carrier with a
- * writer's end and any number of readers' ends; what is special to the adapter it tests itself.
+ * What every parameter sync must do. An adapter's test calls this with a way to open a carrier
+ * with a writer's end and any number of readers' ends; what is special to the adapter it tests
+ * itself.
  */
 import { assert, asyncProperty, integer } from 'fast-check'
 import { expect, test } from 'vitest'
@@ -26,7 +27,7 @@ function follow(subject: SyncUnderTest, reader: RowReader): ParameterSubscriber 
 }
 
 export function testParameterSync(open: OpenSync): void {
-  test('a reader that starts from nothing gets everything, then every delta once, in order', async () => {
+  test('a reader that starts from nothing gets all, then every delta once, in order', async () => {
     await using subject = open()
     const writer = new RowWriter()
     const reader = new RowReader()
@@ -80,7 +81,7 @@ export function testParameterSync(open: OpenSync): void {
     expect(reader.rows).toEqual(writer.rows)
   })
 
-  test('after readers killed at any point, every row equals and no removed row is left', async () => {
+  test('after kills at any point every row equals, and no removed row is left', async () => {
     await assert(
       asyncProperty(integer(), async (seed) => {
         await using subject = open()

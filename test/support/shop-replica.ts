@@ -1,6 +1,7 @@
 /**
- * A small shop, whole and real but for HTTP: a file log, a learner that is told when to train and publish,
- * and a serving service fed from both. Disposing it closes everything and removes its directory.
+ * A small shop, whole and real but for HTTP: a file log, a learner that is told when to train and
+ * publish, and a serving service fed from both. Disposing it closes everything and removes its
+ * directory.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
