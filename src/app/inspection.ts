@@ -17,8 +17,9 @@ import { type Checkpoint, CheckpointStore } from '../trainer/checkpoint.ts'
 import { Learner } from '../trainer/learner.ts'
 import type { TrainerModel } from '../trainer/trainer-config.ts'
 import type { Json, JsonObject } from './command.ts'
+import type { Config } from './config-schema.ts'
 import { suggestion } from './nearest.ts'
-import { dataPaths } from './options.ts'
+import { dataPaths, trainerModel } from './options.ts'
 
 const eventsPerRead = 4_096
 const signal = new AbortController().signal
@@ -37,7 +38,8 @@ interface OpenCheckpoint {
 }
 
 /** The newest good checkpoint of a data directory. Throws `CHECKPOINT_MISSING`. */
-async function openNewest(directory: string): Promise<OpenCheckpoint> {
+async function openNewest(config: Config): Promise<OpenCheckpoint> {
+  const directory = config.process.dataDirectory
   const { checkpoints } = dataPaths(directory)
   const damaged: string[] = []
   const store = new CheckpointStore({ directory: checkpoints, keep: Infinity })
@@ -45,9 +47,11 @@ async function openNewest(directory: string): Promise<OpenCheckpoint> {
   if (checkpoint === undefined) {
     throw new ServiceError('CHECKPOINT_MISSING', { directory: checkpoints })
   }
-  // It was written from such a value, and its checksum is right.
+  // It was written from such values, and its checksum is right.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-  const learner = await Learner.create(checkpoint.config as unknown as TrainerModel)
+  const saved = checkpoint.config as unknown as Pick<TrainerModel, 'spec' | 'tables' | 'facts'>
+  const { batch, evaluation } = trainerModel(config.model)
+  const learner = await Learner.create({ ...saved, batch, evaluation })
   learner.load((part) => checkpoint.chunks(part))
   const catchUp = async (): Promise<void> => {
     const log = await openFileLogReader({ directory: dataPaths(directory).log })
@@ -78,10 +82,10 @@ async function* eventsOf(
 const plain = (value: object): JsonObject => JSON.parse(JSON.stringify(value)) as JsonObject
 
 /** Every checkpoint that is kept, and what the newest good one holds. */
-export async function inspectCheckpoint(directory: string): Promise<JsonObject> {
-  const { checkpoints } = dataPaths(directory)
+export async function inspectCheckpoint(config: Config): Promise<JsonObject> {
+  const { checkpoints } = dataPaths(config.process.dataDirectory)
   const store = new CheckpointStore({ directory: checkpoints, keep: Infinity })
-  const { checkpoint, learner, damaged } = await openNewest(directory)
+  const { checkpoint, learner, damaged } = await openNewest(config)
   try {
     const { catalogue, users, interactions } = learner.facts
     return {
@@ -106,10 +110,10 @@ export async function inspectCheckpoint(directory: string): Promise<JsonObject> 
 
 /** Where the log starts and ends, how large it is, and some of its events. */
 export async function inspectLog(
-  directory: string,
+  { process }: Config,
   { from, limit }: { from: number | undefined; limit: number },
 ): Promise<JsonObject> {
-  const path = dataPaths(directory).log
+  const path = dataPaths(process.dataDirectory).log
   const segments = await listSegments(path)
   const sizes = await Promise.all(segments.map((first) => stat(join(path, segmentName(first)))))
   const log = await openFileLogReader({ directory: path })
@@ -139,10 +143,10 @@ async function firstEvents(log: EventLogReader, from: Position, limit: number): 
 
 /** One table, or in it the rows that belong to one user or item alone. */
 export async function inspectTable(
-  directory: string,
+  config: Config,
   query: { table: string; itemId: string | undefined; userId: string | undefined },
 ): Promise<JsonObject> {
-  const { learner } = await openNewest(directory)
+  const { learner } = await openNewest(config)
   try {
     const { table, itemId, userId } = query
     const stats = learner.tableStats().find(({ name }) => name === table)
@@ -178,8 +182,8 @@ function rowsOf(learner: Learner, wanted: readonly TableKeys[], table: string): 
 }
 
 /** What is known of an item now. Throws `ITEM_UNKNOWN`. */
-export async function inspectItem(directory: string, itemId: string): Promise<JsonObject> {
-  const { learner, catchUp } = await openNewest(directory)
+export async function inspectItem(config: Config, itemId: string): Promise<JsonObject> {
+  const { learner, catchUp } = await openNewest(config)
   try {
     await catchUp()
     const { catalogue, time } = learner.facts
@@ -200,8 +204,8 @@ export async function inspectItem(directory: string, itemId: string): Promise<Js
 }
 
 /** What is known of a user now. Throws `USER_UNKNOWN`. */
-export async function inspectUser(directory: string, userId: string): Promise<JsonObject> {
-  const { learner, catchUp } = await openNewest(directory)
+export async function inspectUser(config: Config, userId: string): Promise<JsonObject> {
+  const { learner, catchUp } = await openNewest(config)
   try {
     await catchUp()
     const { users } = learner.facts

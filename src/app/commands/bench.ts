@@ -33,6 +33,12 @@ const roomBenchmark = z.object({
   run: z.custom<RoomBenchmark>((value) => typeof value === 'function'),
 })
 
+/** What flags are, once parsed. */
+const asJson = z.record(
+  z.string(),
+  z.union([z.string(), z.number(), z.boolean(), z.array(z.number())]),
+)
+
 /** Benchmarks of rooms are not shipped with the package, so they are found when they are run. */
 async function loadRoomBenchmark(name: string): Promise<RoomBenchmark> {
   const url = new URL(`../../../bench/${name}.ts`, import.meta.url)
@@ -55,7 +61,8 @@ function addRoomBenchmark(
     .action(async ({ json, ...options }: Record<string, unknown>) => {
       const run = await loadRoomBenchmark(name)
       const result = await run(options, terminal.progress)
-      printReport(terminal, report(result), json === true)
+      const config = asJson.parse(options)
+      printReport(terminal, report({ config, ...result }), json === true)
     })
 }
 

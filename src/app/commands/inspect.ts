@@ -11,6 +11,7 @@ import {
   withConfig,
   withJson,
 } from '../command.ts'
+import type { Config } from '../config-schema.ts'
 import { wholeNumber } from '../flags.ts'
 import {
   inspectCheckpoint,
@@ -39,7 +40,7 @@ function addLook(
   }: {
     name: string
     description: string
-    look: (directory: string, flags: InspectFlags, argument: string) => Promise<JsonObject>
+    look: (config: Config, flags: InspectFlags, argument: string) => Promise<JsonObject>
   },
 ): Command {
   const command = withJson(withConfig(parent.command(name)))
@@ -50,7 +51,7 @@ function addLook(
     const [argument] = given
     const loaded = configOf(flags, 'shop')
     const text = typeof argument === 'string' ? argument : ''
-    const result = await look(loaded.config.process.dataDirectory, flags, text)
+    const result = await look(loaded.config, flags, text)
     printReport(terminal, flags.json ? report(result, loaded) : result, flags.json === true)
   })
 }
@@ -62,31 +63,31 @@ export function addInspect(program: Command, terminal: Terminal): void {
   addLook(inspect, terminal, {
     name: 'checkpoint',
     description: 'what the newest good checkpoint holds, and which are kept',
-    look: (directory) => inspectCheckpoint(directory),
+    look: (config) => inspectCheckpoint(config),
   })
   addLook(inspect, terminal, {
     name: 'log',
     description: 'where the event log starts and ends, and some of its events',
-    look: (directory, { from, limit }) => inspectLog(directory, { from, limit }),
+    look: (config, { from, limit }) => inspectLog(config, { from, limit }),
   })
     .option('--from <offset>', 'first event to show (default: the oldest kept)', wholeNumber(0))
     .option('-n, --limit <number>', 'events to show', wholeNumber(0, 10_000), 10)
   addLook(inspect, terminal, {
     name: 'table <name>',
     description: 'a table, or the rows in it of one item or user',
-    look: (directory, { item, user }, table) =>
-      inspectTable(directory, { table, itemId: item, userId: user }),
+    look: (config, { item, user }, table) =>
+      inspectTable(config, { table, itemId: item, userId: user }),
   })
     .option('--item <id>', 'show the rows of this item')
     .option('--user <id>', 'show the rows of this user')
   addLook(inspect, terminal, {
     name: 'item <id>',
     description: 'what is known of an item',
-    look: (directory, _, itemId) => inspectItem(directory, itemId),
+    look: (config, _, itemId) => inspectItem(config, itemId),
   })
   addLook(inspect, terminal, {
     name: 'user <id>',
     description: 'what is known of a user',
-    look: (directory, _, userId) => inspectUser(directory, userId),
+    look: (config, _, userId) => inspectUser(config, userId),
   })
 }
