@@ -66,6 +66,8 @@ export class LiveIndex {
   readonly #items: (Item | undefined)[] = []
   readonly #chunk = new Int32Array(popularityChunk)
   #sweepAt = 0
+  /** Once around the catalogue every vector was of this version. */
+  #cleanVersion = -1
   #popularityAt = 0
   #embedded = 0
 
@@ -210,7 +212,8 @@ export class LiveIndex {
   /** Versions that a vector is behind: none if nothing that it is made of has changed. */
   #ageOf(handle: number, current: number): number {
     const isBehind = this.#replica.needsSweep || this.#touched.has(handle)
-    return isBehind ? current - this.#versions[handle] : 0
+    // A trainer that went back to a checkpoint has a smaller version.
+    return isBehind ? Math.abs(current - this.#versions[handle]) : 0
   }
 
   #add(item: Item, now: number): void {
@@ -275,13 +278,14 @@ export class LiveIndex {
   #sweeper(): () => number {
     const { handleLimit } = this.#replica.facts.catalogue
     const { version } = this.#replica.state
-    let left = handleLimit
+    let left = this.#cleanVersion === version ? 0 : handleLimit
     return () => {
       for (; left > 0; left -= 1) {
         const handle = this.#sweepAt < handleLimit ? this.#sweepAt : 0
         this.#sweepAt = handle + 1
-        if (this.#versions[handle] < version && this.#index.has(handle)) return handle
+        if (this.#versions[handle] !== version && this.#index.has(handle)) return handle
       }
+      this.#cleanVersion = version
       return -1
     }
   }
