@@ -79,6 +79,12 @@ export class CatalogueMirror {
     if (!this.#isStale) this.#ranker.put(this.#moved(catalogue, effects))
   }
 
+  /** Everything anew: for a state that was saved by a trainer that evaluated nothing. */
+  rebuild(catalogue: Catalogue, time: number): void {
+    for (const { handle } of catalogue.items()) this.#join(catalogue, handle, time)
+    this.#isStale = true
+  }
+
   serialize(writer: ByteWriter): void {
     this.#ranker.serialize(writer)
   }

@@ -22,7 +22,7 @@ export interface GuardOptions {
   readonly repeats: number
 }
 
-export const defaultGuard: GuardOptions = {
+const defaultGuard: GuardOptions = {
   rate: 0.01,
   deviations: 8,
   margin: 1,
@@ -39,7 +39,7 @@ export interface GuardedStep {
   readonly rowGradientNorm: number
 }
 
-export type GuardReason = 'lossNotFinite' | 'gradientNotFinite' | 'lossAboveBand'
+type GuardReason = 'lossNotFinite' | 'gradientNotFinite' | 'lossAboveBand'
 
 export interface GuardTrip {
   readonly reason: GuardReason

@@ -85,7 +85,7 @@ export class Learner {
     const tables = new Map(
       options.tables.map((table) => [table.name, new MemoryTable(table, { implementation })]),
     )
-    const { handleCapacity } = new Facts(facts).catalogue
+    const { handleCapacity } = new Facts({ ...facts, maxUsers: 1 }).catalogue
     const { loss, seed } = spec
     const columns = new ColumnBuilder({ loss, seed, maxExamples: maxQueries, handleCapacity })
     const ranker =
@@ -232,6 +232,7 @@ export class Learner {
     this.#bias.serialize(writer)
     this.#guard.serialize(writer)
     this.#evaluator.serialize(writer)
+    writer.uint8(this.#parts.mirror === undefined ? 0 : 1)
     this.#parts.mirror?.serialize(writer)
     const weights = this.model.weights({ optimizerState: true })
     return [
@@ -258,7 +259,9 @@ export class Learner {
     this.#bias.load(reader)
     this.#guard.load(reader)
     this.#evaluator.load(reader)
-    this.#parts.mirror?.load(reader)
+    const { mirror } = this.#parts
+    if (reader.uint8() === 1) mirror?.load(reader)
+    else mirror?.rebuild(this.#facts.catalogue, this.#facts.time)
   }
 
   /** Equal for equal rows, weights and facts; see state-digest.ts. */

@@ -14,7 +14,7 @@ export interface RefusedBatch {
   readonly examples: readonly Example[]
 }
 
-export const maxQuarantined = 100
+const maxQuarantined = 100
 
 /** The file's path; undefined when nothing was written. */
 export async function quarantine(

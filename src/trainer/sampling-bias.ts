@@ -24,7 +24,7 @@ export interface SamplingBiasOptions {
   readonly initialGap: number
 }
 
-export const defaultSamplingBias: SamplingBiasOptions = {
+const defaultSamplingBias: SamplingBiasOptions = {
   cells: 262_144,
   hashes: 2,
   rate: 0.05,

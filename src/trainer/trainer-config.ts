@@ -7,7 +7,7 @@ import type { TableSpec } from '../embedding/table-spec.ts'
 import type { ModelSpec } from '../model/spec.ts'
 import type { FactsOptions } from '../stream/facts.ts'
 
-export interface BatchOptions {
+interface BatchOptions {
   /** A batch is cut at this many examples. */
   readonly maxExamples: number
   /** Or when its first event has waited this long, in milliseconds; a replay cuts by count alone. */

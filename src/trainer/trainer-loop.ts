@@ -91,6 +91,8 @@ export class Trainer {
   /** What the newest batch left. */
   #loss = 0
   #changed = false
+  /** Whether everything that the journal held at the start has been done again. */
+  #hasCaughtUp = false
   #publishedAt = -Infinity
 
   /**
@@ -138,6 +140,7 @@ export class Trainer {
   async run(options: RunOptions): Promise<void> {
     const { signal, untilEnd = false, limitEvents = Infinity } = options
     await this.#repeatJournal(signal)
+    this.#hasCaughtUp = !signal.aborted
     while (!signal.aborted && this.learner.facts.events < limitEvents) {
       await this.#executeCommands()
       const waitMs = untilEnd ? 0 : this.#waitMs()
@@ -421,7 +424,8 @@ export class Trainer {
     // The last batch of a replay is as long as it is.
     if (isOver && this.#events > 0) this.#cut()
     const isBoundary = this.#reachBoundary()
-    await this.#executeCommands()
+    // A command now would be journaled behind what has not been repeated yet.
+    if (this.#hasCaughtUp) await this.#executeCommands()
     if (this.#changed && isBoundary) await this.#publish()
     if (this.#checkpoints === undefined || !isBoundary) return
     await this.#checkpoints.settled()
@@ -432,7 +436,8 @@ export class Trainer {
   #waitMs(): number {
     const now = this.#options.clock.monotonic()
     const { model, process } = this.#options
-    const untilOld = this.#events > 0 ? this.#startedAt + model.batch.maxAgeMs - now : idleWaitMs
+    const hasAge = this.#journal !== undefined && this.#events > 0
+    const untilOld = hasAge ? this.#startedAt + model.batch.maxAgeMs - now : idleWaitMs
     const untilDelta = this.#changed
       ? this.#publishedAt + process.deltaIntervalMs - now
       : idleWaitMs

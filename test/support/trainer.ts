@@ -83,7 +83,7 @@ export const spec: ModelSpec = {
 }
 
 /** Titles and categories behind a dense layer, history over the items' own table, no popularity. */
-export const textSpec: ModelSpec = {
+const textSpec: ModelSpec = {
   ...spec,
   tables: [
     { name: 'item', dim, optimizer: { gradients: 'sum' } },

@@ -84,6 +84,29 @@ test.each(Object.entries(models))('%s: a restored learner goes on bit by bit', a
   expect(restored.acceptedAt).toBe(learner.acceptedAt)
 })
 
+test('evaluation may be switched on and off over a restart', async () => {
+  const evaluation = { everyNth: 2, warmupEvents: 40, windowExamples: 100 }
+  const silent = { ...evaluation, everyNth: 0 }
+  const events = shopEvents(960)
+  const digests = []
+  for (const [before, after] of [
+    [silent, evaluation],
+    [evaluation, silent],
+  ]) {
+    await using first = await create(trainerModel({ evaluation: before }))
+    feed(first, events.slice(0, 480))
+    first.trainBatch()
+    const parts = new Map(first.serialize().map(({ name, chunks }) => [name, chunks]))
+    await using second = await create(trainerModel({ evaluation: after }))
+    second.load((part) => parts.get(part) ?? [])
+    feed(second, events.slice(480))
+    digests.push(second.digest())
+    expect(second.evaluation().progressive.evaluated).toBeGreaterThan(100)
+    expect(second.evaluation().progressive.hr10).toBeGreaterThan(0.1)
+  }
+  expect(digests[1]).toBe(digests[0])
+})
+
 test('how a state came about does not show in its digest, and every part of it does', async () => {
   await using one = await create(trainerModel())
   await using other = await create(trainerModel())
