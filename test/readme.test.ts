@@ -35,7 +35,7 @@ test('every command of the README gets the answer that the README shows', async 
   for (const { command, answer } of exchanges(readme)) {
     const line = command.replaceAll('localhost:8080', service.address)
     const { stdout } = await run('sh', ['-c', line])
-    expect(stdout, command).toMatch(pattern(answer))
+    expect(`${command}\n${stdout}`).toMatch(pattern(`${command}\n${answer}`))
   }
 }, 60_000)
 
