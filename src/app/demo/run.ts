@@ -18,13 +18,14 @@ export interface DemoOptions {
   readonly rate: number
   /** How long; Infinity: until the signal. */
   readonly seconds: number
+  /** Between two lines of figures, and between two stories, milliseconds. Default 2,000 and 10,000. */
+  readonly figuresMs?: number
+  readonly storyMs?: number
   readonly clock: Clock
   readonly terminal: Terminal
 }
 
 const tickMs = 20
-const figuresMs = 2_000
-const storyMs = 10_000
 const itemsPerRequest = 1_000
 /** Requests under way at most; beyond, the shop waits rather than piles up. */
 const maxUnderWay = 32
@@ -105,7 +106,7 @@ async function drive(client: ServiceClient, shop: Shop, options: Running): Promi
 
 /** Prints the figures and, now and then, Ada's story. */
 async function print(client: ServiceClient, shop: Shop, options: Running): Promise<void> {
-  const { clock, terminal, until } = options
+  const { clock, terminal, until, figuresMs = 2_000, storyMs = 10_000 } = options
   const startedAt = clock.monotonic()
   let [before, beforeAt, nextStoryAt, niche] = [await client.metrics(), startedAt, startedAt, 0]
   for (const line of heading()) terminal.print(line)

@@ -1,0 +1,66 @@
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { expect, test } from 'vitest'
+
+import { loadConfig, parseOverride } from '../../../src/app/config.ts'
+import { evaluate } from '../../../src/app/evaluation/evaluate.ts'
+import { readInteractions } from '../../../src/app/evaluation/read-interactions.ts'
+import { parseSplit } from '../../../src/app/evaluation/split.ts'
+import { systemClock } from '../../../src/base/clock.ts'
+import { seededRandom } from '../../../src/base/random.ts'
+import { Directory } from '../small-service.ts'
+
+/** Two kinds of users and items; who is even likes what is even. */
+function twoTastes(file: string): void {
+  const random = seededRandom(1)
+  const lines = Array.from({ length: 3_000 }, (_, i) => {
+    const user = random.integer(60)
+    const item = 2 * random.integer(20) + (user % 2)
+    return `${user}\t${item}\t5\t${1_000_000 + i}`
+  })
+  writeFileSync(file, [...lines, 'not a row'].join('\n'))
+}
+
+const config = loadConfig({
+  fallback: 'movielens',
+  environment: {},
+  overrides: ['model.batch.maxExamples=128', 'model.score.temperature=1'].map(parseOverride),
+}).config
+
+const settings = { config, epochs: 4, threads: 1, clock: systemClock, progress: () => undefined }
+
+test('learns two tastes from a file, by title, far beyond chance', async () => {
+  using directory = new Directory()
+  const [file, titles] = [join(directory.path, 'rows.tsv'), join(directory.path, 'titles')]
+  twoTastes(file)
+  writeFileSync(titles, Array.from({ length: 40 }, (_, i) => `${i}|film ${i}`).join('\n'))
+  const { interactions, rejected } = await readInteractions({
+    files: [file],
+    rejectsFile: join(directory.path, 'rejects'),
+  })
+  expect(interactions).toHaveLength(3_000)
+  expect(Object.values(rejected)).toEqual([1])
+
+  const data = { all: interactions, split: parseSplit('random:2500/500:7') }
+  const plain = { ...settings, data, maskTrain: false, titles, negatives: undefined }
+  const result = await evaluate(plain)
+  // Chance is .5: twenty of forty items.
+  expect(result.metrics['hr20']).toBeGreaterThan(0.9)
+  expect(result).toMatchObject({ evaluated: 500, counts: { train: 2500, users: 60, items: 40 } })
+
+  const again = await evaluate(plain)
+  expect(again.metrics).toEqual(result.metrics)
+
+  const negatives = join(directory.path, 'negatives')
+  const given = Array.from({ length: 60 }, (_, user) => `(${user},0)\t${(user + 1) % 2}\t3\t5`)
+  writeFileSync(negatives, given.join('\n'))
+  const masked = await evaluate({ ...plain, maskTrain: true, negatives })
+  expect(masked.metrics['hr5']).toBeLessThan(1)
+  rmSync(file)
+})
+
+test('an empty part is refused', async () => {
+  const options = { ...settings, maskTrain: false, titles: undefined, negatives: undefined }
+  await expect(evaluate({ ...options, data: { train: [], test: [] } })).rejects.toThrow(/no lines/)
+})
