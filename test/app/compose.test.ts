@@ -3,9 +3,12 @@ import type { AddressInfo } from 'node:net'
 
 import { describe, expect, test } from 'vitest'
 
+import { startUnlessStopped } from '../../src/app/commands/start.ts'
 import { Shop } from '../../src/app/demo/shop.ts'
 import { inspectCheckpoint, inspectItem, inspectLog } from '../../src/app/inspection.ts'
 import { inspectTable, inspectUser } from '../../src/app/inspection.ts'
+import { createLogger } from '../../src/app/telemetry.ts'
+import { systemClock } from '../../src/base/clock.ts'
 import { Directory, smallConfig, startSmall } from './small-service.ts'
 
 const click = (userId: string, itemId: string) => ({
@@ -142,6 +145,17 @@ describe('what cannot start', { timeout: 60_000 }, () => {
     using directory = new Directory()
     const open = smallConfig(directory.path, 'process.http.host=0.0.0.0')
     await expect(startSmall(open)).rejects.toMatchObject({ code: 'HTTP_KEYS_REQUIRED' })
+  })
+
+  test('when it is told to stop before it has started, and then leaves nothing behind', async () => {
+    using directory = new Directory()
+    const config = smallConfig(directory.path)
+    const logger = createLogger({ level: 'silent', redactIds: false })
+    const signal = AbortSignal.timeout(30)
+    const options = { clock: systemClock, logger, signal }
+    expect(await startUnlessStopped(config, options)).toBeUndefined()
+    const { service } = await startSmall(config)
+    await service.stop()
   })
 
   test('in a directory without a checkpoint there is nothing to inspect', async () => {

@@ -7,12 +7,11 @@ import type { Command } from 'commander'
 
 import { systemClock } from '../../base/clock.ts'
 import { type ConfigFlags, configOf, type Terminal } from '../command.ts'
-import { startFreshet } from '../compose.ts'
 import { runDemo } from '../demo/run.ts'
 import { decimal, wholeNumber } from '../flags.ts'
 import { stopSignal } from '../stop-signal.ts'
 import { createLogger } from '../telemetry.ts'
-import { withService } from './start.ts'
+import { startUnlessStopped, withService } from './start.ts'
 
 interface DemoFlags extends ConfigFlags {
   readonly seconds?: number
@@ -54,7 +53,9 @@ async function demo(flags: DemoFlags, terminal: Terminal): Promise<void> {
   // The demo speaks on stdout; only what went wrong belongs beside it.
   const logger = createLogger({ ...config.process.logging, level: 'warn' })
   using stop = stopSignal()
-  const service = await startFreshet(config, { clock: systemClock, logger, signal: stop.signal })
+  const options = { clock: systemClock, logger, signal: stop.signal }
+  const service = await startUnlessStopped(config, options)
+  if (service === undefined) return
   for (const line of greeting(service.address, flags)) terminal.print(line)
   try {
     await runDemo(

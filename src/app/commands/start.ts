@@ -11,7 +11,8 @@ import {
   withConfig,
   withJson,
 } from '../command.ts'
-import { startFreshet } from '../compose.ts'
+import { type ComposeOptions, type RunningService, startFreshet } from '../compose.ts'
+import type { Config } from '../config-schema.ts'
 import { wholeNumber } from '../flags.ts'
 import { aborted, stopSignal } from '../stop-signal.ts'
 import { createLogger } from '../telemetry.ts'
@@ -35,11 +36,9 @@ export function addStart(program: Command, terminal: Terminal): void {
       const loaded = configOf(flags, 'shop')
       const logger = createLogger(loaded.config.process.logging)
       using stop = stopSignal()
-      const service = await startFreshet(loaded.config, {
-        clock: systemClock,
-        logger,
-        signal: stop.signal,
-      })
+      const options = { clock: systemClock, logger, signal: stop.signal }
+      const service = await startUnlessStopped(loaded.config, options)
+      if (service === undefined) return
       const { address } = service
       terminal.print(
         flags.json
@@ -51,4 +50,17 @@ export function addStart(program: Command, terminal: Terminal): void {
       service.ended.throwIfAborted()
       if (flags.json) printReport(terminal, report(result, loaded), true)
     })
+}
+
+/** Undefined when it was told to stop before it had started. */
+export async function startUnlessStopped(
+  config: Config,
+  options: ComposeOptions,
+): Promise<RunningService | undefined> {
+  try {
+    return await startFreshet(config, options)
+  } catch (error) {
+    if (options.signal.aborted) return undefined
+    throw error
+  }
 }
