@@ -57,8 +57,8 @@ function takeOver(path: string, own: Owner): void {
 /** False when the file is there already. */
 function create(path: string, own: Owner): boolean {
   const temporary = `${path}.${own.token}`
-  writeOwner(temporary, own)
   try {
+    writeOwner(temporary, own)
     linkSync(temporary, path)
     return true
   } catch (error) {

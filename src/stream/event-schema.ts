@@ -7,7 +7,6 @@ import { z } from 'zod'
 import type { ErrorCode } from '../base/errors.ts'
 import type { Features, FeatureValue } from '../base/features.ts'
 import type { Event, Json } from './event.ts'
-import { setField } from './value-codec.ts'
 
 /** Limits on one event; see docs/api.md. */
 export const eventLimits = {
@@ -40,9 +39,7 @@ export interface ParseOptions {
 
 /** The event that `value` is, or why it is none: the first thing wrong with it. */
 export function parseEvent(value: unknown, { now, maxFutureMs }: ParseOptions): ParsedEvent {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    return rejected('event', 'expected an object')
-  }
+  if (!isFields(value)) return rejected('event', 'expected an object')
   const parsed = eventSchema.safeParse(withKind(value))
   if (!parsed.success) {
     const [issue] = parsed.error.issues
@@ -61,12 +58,14 @@ const rejected = (path: string, message: string): ParsedEvent => ({
 })
 
 /** An interaction needs no kind; a field that is undefined is not there. */
-function withKind(value: object): object {
-  const fields: Record<string, unknown> = { kind: 'interaction' }
-  for (const [name, field] of Object.entries(value)) {
-    if (field !== undefined) setField(fields, name, field)
+function withKind(value: Record<string, unknown>): object {
+  // Nearly every value passes as it is: a plain loop is the cheapest way to see that.
+  for (const name in value) {
+    if (value[name] !== undefined) continue
+    const fields = Object.entries(value).filter(([, field]) => field !== undefined)
+    return { kind: 'interaction', ...Object.fromEntries(fields) }
   }
-  return fields
+  return Object.hasOwn(value, 'kind') ? value : Object.assign({ kind: 'interaction' }, value)
 }
 
 /** Text that UTF-8 can say (no lone surrogates), 1 to `bytes` bytes of it. */

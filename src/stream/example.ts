@@ -34,7 +34,7 @@ export interface HistoryItem {
 }
 
 /** The user's side of an example. */
-export interface ExampleQuery {
+interface ExampleQuery {
   readonly userId: string
   readonly userFeatures: Features
   /** At most `historyLength` distinct items, newest first, without the event itself. */

@@ -75,12 +75,13 @@ export class BatchJournal {
   constructor({ path, onTornTail = () => {} }: JournalOptions) {
     this.#path = path
     this.#file = openFile(path)
-    const { size } = fstatSync(this.#file)
-    if (size < fileHeaderBytes) this.#begin(this.#file, 0)
-    const bytes = this.#recover()
-    if (bytes === 0) return
-    ftruncateSync(this.#file, this.#bytes)
-    onTornTail(bytes)
+    try {
+      const torn = this.#recover()
+      if (torn > 0) onTornTail(torn)
+    } catch (error) {
+      closeSync(this.#file)
+      throw error
+    }
   }
 
   /** Number of the oldest entry that is kept. */
@@ -119,19 +120,7 @@ export class BatchJournal {
   truncateBefore(sequence: number): void {
     if (sequence <= this.#first) return
     const first = Math.min(sequence, this.#next)
-    const temporary = `${this.#path}.new`
-    const file = openSync(temporary, 'w+')
-    this.#begin(file, first)
-    this.#writer.reset()
-    for (const entry of this.entries(first)) encode(this.#writer, entry)
-    this.#write(file, this.#writer.peek(), fileHeaderBytes)
-    fsyncSync(file)
-    renameSync(temporary, this.#path)
-    syncDirectory(dirname(this.#path))
-    closeSync(this.#file)
-    this.#file = file
-    this.#bytes = fileHeaderBytes + this.#writer.length
-    this.#first = first
+    this.#replace(first, this.entries(first))
   }
 
   /**
@@ -139,16 +128,9 @@ export class BatchJournal {
    * the log has lost. If there are none up to there either, the journal begins anew.
    */
   restartAt(sequence: number): void {
-    const kept = sequence >= this.#first && sequence <= this.#next
-    const entries = kept ? this.entries(this.#first).slice(0, sequence - this.#first) : []
-    this.#first = kept ? this.#first : sequence
-    this.#begin(this.#file, this.#first)
-    this.#writer.reset()
-    for (const entry of entries) encode(this.#writer, entry)
-    this.#write(this.#file, this.#writer.peek(), fileHeaderBytes)
-    this.#bytes = fileHeaderBytes + this.#writer.length
-    this.#next = sequence
-    this.sync()
+    const isKnown = sequence >= this.#first && sequence <= this.#next
+    if (!isKnown) this.#replace(sequence, [])
+    else this.#replace(this.#first, this.entries(this.#first).slice(0, sequence - this.#first))
   }
 
   /** Makes everything written survive a power cut. */
@@ -161,6 +143,29 @@ export class BatchJournal {
     closeSync(this.#file)
   }
 
+  /** Puts a file with these entries in the place of this one: a crash leaves one or the other. */
+  #replace(first: number, entries: readonly NumberedEntry[]): void {
+    const temporary = `${this.#path}.new`
+    const file = openSync(temporary, 'w+')
+    try {
+      this.#begin(file, first)
+      this.#writer.reset()
+      for (const entry of entries) encode(this.#writer, entry)
+      this.#write(file, this.#writer.peek(), fileHeaderBytes)
+      fsyncSync(file)
+      renameSync(temporary, this.#path)
+    } catch (error) {
+      closeSync(file)
+      throw error
+    }
+    syncDirectory(dirname(this.#path))
+    closeSync(this.#file)
+    this.#file = file
+    this.#bytes = fileHeaderBytes + this.#writer.length
+    this.#first = first
+    this.#next = first + entries.length
+  }
+
   #begin(file: number, first: number): void {
     const header = new ByteWriter(fileHeaderBytes)
     header.uint32(magic[0]).uint32(magic[1]).uint32(formatVersion).float64(first)
@@ -169,13 +174,16 @@ export class BatchJournal {
     this.#write(file, header.peek(), 0)
   }
 
-  /** Finds the first and the next number; how many bytes behind the last intact entry are not one. */
+  /** Finds the first and the next number; how many bytes behind the last intact entry were cut off. */
   #recover(): number {
+    const { size } = fstatSync(this.#file)
+    if (size < fileHeaderBytes) this.#begin(this.#file, 0)
     const bytes = readFileSync(this.#path)
     const { first, next, end } = scan(bytes, () => {})
     this.#first = first
     this.#next = next
     this.#bytes = end
+    if (end < bytes.length) ftruncateSync(this.#file, end)
     return bytes.length - end
   }
 

@@ -78,12 +78,12 @@ function parseTime(text: string): { time: string; timeUnit?: TimeUnit } {
   return { time: text.slice(0, colon), timeUnit }
 }
 
-/** Names under which columns are commonly found, when no mapping is given. */
+/** Names under which columns are commonly found, when no mapping is given; the best first. */
 const common = {
-  user: /^(user|visitor|customer|session)(_?id)?$/i,
-  item: /^((click_)?(item|article|movie|product|track|business))(_?id)?$/i,
-  time: /^(click_)?(timestamp|time|ts|event_?time|date(time)?|unix_?time)$/i,
-  type: /^(type|event|event_?type|action|behaviou?r)$/i,
+  user: [/(^|_)(user|visitor|customer)(_?id)?$/i, /^session(_?id)?$/i],
+  item: [/(^|_)(item|article|movie|product|track|song|book|video|business)(_?id)?$/i],
+  time: [/(^|_)(timestamp|time|ts|datetime|date)$/i],
+  type: [/^(type|event|event_?type|action|behaviou?r)$/i],
 } as const
 
 /**
@@ -144,7 +144,10 @@ const isNumber = (column: string): boolean => /^\d+$/.test(column)
 
 /** By common names; without any, user, item and (last) time as in the MovieLens files. */
 function guessColumns(first: readonly string[]): ResolvedColumns {
-  const find = (pattern: RegExp): number => first.findIndex((name) => pattern.test(name.trim()))
+  const find = (patterns: readonly RegExp[]): number => {
+    const matches = patterns.map((pattern) => first.findIndex((name) => pattern.test(name.trim())))
+    return matches.find((column) => column >= 0) ?? -1
+  }
   const user = find(common.user)
   const item = find(common.item)
   const rest = { timeUnit: 'auto', weight: -1, context: [] } as const

@@ -35,7 +35,7 @@ function writeNumber(writer: ByteWriter, value: number): void {
   } else writer.uint8(tags.double).float64(value)
 }
 
-export function readValue(reader: ByteReader, depth = 0): Json {
+function readValue(reader: ByteReader, depth = 0): Json {
   if (depth > maxDepth) throw new RangeError('value is nested too deeply')
   const tag = reader.uint8()
   if (tag === tags.string) return reader.string()

@@ -65,6 +65,25 @@ test('forgetting keeps numbers: even with nothing left, the next entry has the n
   journal.close()
 })
 
+test('a restart at a number forgets what the log has lost, or begins anew', () => {
+  using directory = temporaryDirectory()
+  const path = join(directory.path, 'journal')
+  const journal = new BatchJournal({ path })
+  for (let i = 0; i < 5; i += 1) journal.append(batch(i, i + 1))
+  journal.truncateBefore(1)
+  journal.restartAt(3)
+  expect([journal.first, journal.next]).toEqual([1, 3])
+  expect(journal.append(command)).toBe(3)
+  expect(entriesOf(journal)).toEqual([batch(1, 2), batch(2, 3), command])
+  journal.restartAt(20)
+  expect([journal.first, journal.next]).toEqual([20, 20])
+  expect(journal.append(command)).toBe(20)
+  journal.close()
+  const again = new BatchJournal({ path })
+  expect(again.entries(20)).toEqual([{ sequence: 20, entry: command }])
+  again.close()
+})
+
 test('cut or changed at any byte, entries before it are intact and the journal goes on', () => {
   using directory = temporaryDirectory()
   const path = join(directory.path, 'journal')

@@ -129,6 +129,31 @@ test('common names of columns are found without a mapping', async () => {
   ])
 })
 
+test.each([
+  ['user_id,movie_id,rating,timestamp', '7,9,5,1000'],
+  ['timestamp,visitorid,event,itemid,transactionid', '1000,7,view,9,'],
+  ['session_id,userId,productId,event_time', 'x,7,9,1000'],
+  ['SessionId,ItemId,Time', '7,9,1000'],
+])('the columns of %s are recognised', async (header, row) => {
+  const { events } = await eventsOf([`${header}\n${row}\n`])
+  expect(events).toMatchObject([{ userId: '7', itemId: '9', timestamp: 1_000_000 }])
+})
+
+test('fields that somebody has a use for become context when nothing is said of it', async () => {
+  const text = 'user,item,time,os,country\nu,a,1,ios,de\n'
+  const context = async (options: Options) => {
+    const { events } = await eventsOf([text], { contextFields: ['os', 'weather'], ...options })
+    return events[0].context
+  }
+  expect(await context({})).toEqual({ os: 'ios' })
+  expect(await context({ columns: 'user=user,item=item' })).toEqual({ os: 'ios' })
+  expect(await context({ columns: 'user=user,item=item,context=country' })).toEqual({
+    country: 'de',
+  })
+  const headless = await eventsOf(['1 2 3\n'], { contextFields: ['os'] })
+  expect(headless.events[0].context).toBeUndefined()
+})
+
 test('columns become context, those named or all the rest; empty fields are left out', async () => {
   const text = 'user,item,time,os,country,kind\nu,a,1,ios,,x\nu,b,2,,de,y\n'
   const contexts = async (context: string) => {
