@@ -8,7 +8,7 @@
  * A pass is cut into calls over the rows from..to, which add to what the output holds.
  */
 import { hash32, scaled } from './cuckoo'
-import { FREE, keyAddress, stampAddress, Table } from './table-layout'
+import { keyAddress, stampAddress, Table } from './table-layout'
 
 /** Components of a score, each as a u64 that grows with it. */
 const COUNT: u32 = 0
@@ -26,10 +26,16 @@ function valueOf(table: Table, row: u32, component: u32): u64 {
 }
 
 /**
- * Lowers ranges[2 c] and raises ranges[2 c + 1] (u64) to the counts (c = 0) and the times (c = 1) of
- * the rows in use.
+ * Lowers ranges[2 c] and raises ranges[2 c + 1] (u64) to the counts (c = 0) and the times (c = 1)
+ * of the rows in use that did not change after `version`.
  */
-export function tableScoreRanges(address: usize, ranges: usize, from: u32, to: u32): void {
+export function tableScoreRanges(
+  address: usize,
+  ranges: usize,
+  version: u32,
+  from: u32,
+  to: u32,
+): void {
   const table = changetype<Table>(address)
   // Whole stamps: the count is the first of four u32, the time the second of two f64.
   let fewest = i32x4.splat(-1)
@@ -37,7 +43,7 @@ export function tableScoreRanges(address: usize, ranges: usize, from: u32, to: u
   let oldest = f64x2.splat(Infinity)
   let newest = f64x2.splat(-Infinity)
   for (let row = from; row < to; row += 1) {
-    if (isFree(table, row)) continue
+    if (isNewer(table, row, version)) continue
     const stamp = v128.load(stampAddress(table, row))
     fewest = i32x4.min_u(fewest, stamp)
     most = i32x4.max_u(most, stamp)
@@ -62,16 +68,24 @@ function ordered(time: f64): u64 {
   return u64(i64(time)) ^ 0x8000_0000_0000_0000
 }
 
+/** And back: comparing f64 is cheaper than making a u64 of every time. */
 // @ts-ignore: decorator
 @inline
-function isFree(table: Table, row: u32): bool {
-  return load<u32>(stampAddress(table, row), 4) == FREE
+function timeOf(value: u64): f64 {
+  return f64(i64(value ^ 0x8000_0000_0000_0000))
+}
+
+/** Also true of a free row, whose version is above any. */
+// @ts-ignore: decorator
+@inline
+function isNewer(table: Table, row: u32, version: u32): bool {
+  return load<u32>(stampAddress(table, row), 4) > version
 }
 
 /**
  * bins (u32): how many rows have (value - low) >> bits = bin, where value is the component and low
- * the lower end of its range. Rows are counted whose earlier components, from `first` on, are the
- * lower ends of their ranges.
+ * the lower end of its range. Rows are counted that did not change after `version` and whose earlier
+ * components, from `first` on, are the lower ends of their ranges.
  */
 export function tableScoreHistogram(
   address: usize,
@@ -80,22 +94,26 @@ export function tableScoreHistogram(
   component: u32,
   bits: u32,
   bins: usize,
+  version: u32,
   from: u32,
   to: u32,
 ): void {
   const table = changetype<Table>(address)
   const low = load<u64>(ranges + (usize(component) << 4))
   const count = load<u64>(ranges)
-  const lastSeen = load<u64>(ranges, 16)
-  const fixesCount = first == COUNT && component > COUNT
-  const fixesLastSeen = component > LAST_SEEN
+  const lastSeen = timeOf(load<u64>(ranges, 16))
+  const anyCount = u32(first != COUNT || component == COUNT)
+  const anyLastSeen = u32(component <= LAST_SEEN)
   for (let row = from; row < to; row += 1) {
-    if (fixesCount && valueOf(table, row, COUNT) != count) continue
-    if (fixesLastSeen && valueOf(table, row, LAST_SEEN) != lastSeen) continue
+    // No branches: which rows are counted is as good as random.
     const bin = (valueOf(table, row, component) - low) >> bits
-    if (bin >= BINS || isFree(table, row)) continue
-    const at = bins + (usize(bin) << 2)
-    store<u32>(at, load<u32>(at) + 1)
+    const counted =
+      (anyCount | u32(valueOf(table, row, COUNT) == count)) &
+      (anyLastSeen | u32(load<f64>(stampAddress(table, row), 8) == lastSeen)) &
+      u32(bin < BINS) &
+      u32(!isNewer(table, row, version))
+    const at = bins + (usize(bin & (BINS - 1)) << 2)
+    store<u32>(at, load<u32>(at) + counted)
   }
 }
 
@@ -116,28 +134,27 @@ export function tableScoresBelow(
   keys: usize,
 ): i32 {
   const table = changetype<Table>(address)
-  let count = 0
+  const byCount = u32(first == COUNT)
+  const countLimit = load<u64>(boundary)
+  const lastSeenLimit = timeOf(load<u64>(boundary, 8))
+  const keyLimit = load<u64>(boundary, 16)
+  let found = 0
   let row = table.cursor
-  for (; row < table.used && count < max; row += 1) {
-    // The version of a free row is above any.
-    if (load<u32>(stampAddress(table, row), 4) > version) continue
-    if (isAbove(table, row, boundary, first)) continue
+  for (; row < table.used && found < max; row += 1) {
+    const stamp = stampAddress(table, row)
+    if (isNewer(table, row, version)) continue
+    const count = u64(load<u32>(stamp))
+    const lastSeen = load<f64>(stamp, 8)
+    const sameCount = (byCount ^ 1) | u32(count == countLimit)
+    // One branch that is hard to foresee, not three.
+    const above = (byCount & u32(count > countLimit)) | (sameCount & u32(lastSeen > lastSeenLimit))
+    if (above) continue
     const key = load<u64>(keyAddress(table, row))
+    if ((sameCount & u32(lastSeen == lastSeenLimit)) != 0 && key > keyLimit) continue
     if (scaled(hash32(key), shares) != share) continue
-    store<u64>(keys + (usize(count) << 3), key)
-    count += 1
+    store<u64>(keys + (usize(found) << 3), key)
+    found += 1
   }
   table.cursor = row
-  return count
-}
-
-// @ts-ignore: decorator
-@inline
-function isAbove(table: Table, row: u32, boundary: usize, first: u32): bool {
-  for (let component = first; component < 3; component += 1) {
-    const value = valueOf(table, row, component)
-    const limit = load<u64>(boundary + (usize(component) << 3))
-    if (value != limit) return value > limit
-  }
-  return false
+  return found
 }

@@ -79,10 +79,10 @@ export interface EmbeddingTable {
   restrict(request: RestrictRequest): Awaitable<Keys>
 
   /**
-   * As `restrict`, with pauses of some milliseconds however large the table is: to be called
-   * between batches until it returns no keys and `size` is not above `trigger`. A large table finds
-   * the rows that must leave at the first call and removes them over the next ones, but for those
-   * that learn something in the meantime.
+   * As `restrict`, with pauses of some milliseconds even for millions of rows: to be called between
+   * batches, again and again. A large table takes one step at each call: it finds the rows that
+   * must leave, then removes them share by share, but for those that learn something in the
+   * meantime. Returns the keys that it removed now.
    */
   restrictSome(request: RestrictRequest): Awaitable<Keys>
 

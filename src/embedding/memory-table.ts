@@ -23,7 +23,7 @@ import { KeyList } from './key-list.ts'
 import { optimizerOf, stateless } from './optimizers.ts'
 import { RemovedKeys } from './removed-keys.ts'
 import type { Restriction } from './restrict.ts'
-import { planRestriction, removeShare, rowsToRemove, wholeRows } from './restrict.ts'
+import { advanceRestriction, planRestriction, rowsToRemove, wholeRows } from './restrict.ts'
 import type { SnapshotParts } from './table-snapshot.ts'
 import { readSnapshot, writeSnapshot } from './table-snapshot.ts'
 import type { TableSpec } from './table-spec.ts'
@@ -164,19 +164,23 @@ export class MemoryTable implements EmbeddingTable {
 
   restrict(request: RestrictRequest): Keys {
     const wanted = rowsToRemove(request, this.size)
-    this.#restriction = undefined
-    if (wanted > 0) this.#restriction = this.#plan(request, wanted, true)
-    return this.#continueRestrict()
+    this.#restriction = wanted > 0 ? this.#plan(request, wanted, true) : undefined
+    const removed = new KeyList()
+    while (this.#restriction !== undefined) this.#advanceRestriction(removed)
+    return removed.sorted()
   }
 
   restrictSome(request: RestrictRequest): Keys {
-    if (this.#restriction !== undefined || this.size <= wholeRows) {
-      return this.#restriction === undefined ? this.restrict(request) : this.#continueRestrict()
+    const removed = new KeyList()
+    if (this.#restriction !== undefined) {
+      this.#advanceRestriction(removed)
+    } else if (this.size <= wholeRows) {
+      return this.restrict(request)
+    } else {
+      const wanted = rowsToRemove(request, this.size)
+      if (wanted > 0) this.#restriction = this.#plan(request, wanted, false)
     }
-    // Finding the boundary is enough for one pause.
-    const wanted = rowsToRemove(request, this.size)
-    if (wanted > 0) this.#restriction = this.#plan(request, wanted, false)
-    return new Uint32Array(0)
+    return removed.sorted()
   }
 
   takeChanges(): TableChanges {
@@ -276,16 +280,15 @@ export class MemoryTable implements EmbeddingTable {
     return planRestriction(this.#storage, { policy, wanted, version: this.#version, whole })
   }
 
-  /** Removes the next share of a restriction; the keys, ascending. */
-  #continueRestrict(): Keys {
-    const removed = new KeyList()
-    if (this.#restriction === undefined) return removed.sorted()
+  /** One step of the restriction under way; what it removes is added to the list. */
+  #advanceRestriction(removed: KeyList): void {
+    if (this.#restriction === undefined) return
     this.#changing()
-    this.#restriction = removeShare(this.#storage, this.#restriction, (n) => {
+    const before = removed.size
+    this.#restriction = advanceRestriction(this.#storage, this.#restriction, (n) => {
       removed.push(this.#eraseStaged(n))
     })
-    this.#evicted += removed.size
-    return removed.sorted()
+    this.#evicted += removed.size - before
   }
 
   /** Stages the keys, a group at a time: `visit(n, at)` finds keys at .. at + n in the staging. */

@@ -3,9 +3,10 @@
  * same rows leave wherever they lie. The boundary is found by radix selection from the top: a few
  * passes over 24 bytes a row and one histogram of fixed size, whatever the number of rows.
  *
- * A large table may be restricted in shares, one between two batches. A share is a part of all keys
- * by their hash, and a row that changed since the boundary was found stays: so what leaves does not
- * depend on where rows lie, even though the table goes on learning.
+ * A large table may be restricted in steps, one between two batches: each pass is one, and what
+ * leaves is removed in shares, parts of all keys by their hash. Rows that change meanwhile stay and
+ * are no longer counted. So what leaves depends on the batches in between, but not on where rows
+ * lie.
  */
 import { ServiceError } from '../base/errors.ts'
 import type { Awaitable, Keys } from '../base/keys.ts'
@@ -60,15 +61,19 @@ export function rowsToRemove(request: RestrictRequest, size: number): number {
   return size > request.trigger ? Math.max(0, size - request.numReserved) : 0
 }
 
-/** What is left to do of a restrict. */
+/** A restrict under way: plain values, so that a snapshot can hold it. */
 export interface Restriction {
   /** The component of a score from which on it is compared with the boundary. */
   readonly first: number
-  /** Rows whose score is not above it leave, */
-  readonly boundary: readonly bigint[]
-  /** unless they changed after this version. */
+  /** Rows that changed after this version stay. */
   readonly version: number
-  /** The next share, and how many there are. */
+  /** Lower and upper end, both included, of each component's values at the boundary. */
+  readonly ranges: readonly bigint[]
+  /** The component whose range is being narrowed; past the last one the boundary is found. */
+  readonly component: number
+  /** How many rows of those within the ranges must leave. */
+  readonly remaining: number
+  /** The share of the keys to remove next, and how many there are. */
   readonly share: number
   readonly shares: number
 }
@@ -82,25 +87,40 @@ export interface RestrictionPlan {
   readonly whole: boolean
 }
 
-/** Finds the boundary under which exactly the wanted number of rows lies. */
+/** A restriction before anything is done for it but one pass over the rows. */
 export function planRestriction(storage: TableStorage, plan: RestrictionPlan): Restriction {
   const { policy, wanted, version, whole } = plan
   const first = firstComponent[policy]
   const shares = whole ? 1 : Math.ceil(wanted / shareRows)
-  return { first, boundary: findBoundary(storage, first, wanted), version, share: 0, shares }
+  const ranges = rangesOf(storage, version)
+  return { first, version, ranges, component: first, remaining: wanted, share: 0, shares }
 }
 
 /**
- * Stages the keys of one share's rows, group after group; `erase` takes out the n staged ones.
- * Returns what is left to do.
+ * One step, which takes a few milliseconds for a million rows: a pass that narrows the boundary, or
+ * the removal of a share, whose keys are staged group by group for `erase`. Returns what is left to
+ * do.
  */
-export function removeShare(
+export function advanceRestriction(
+  storage: TableStorage,
+  restriction: Restriction,
+  erase: (n: number) => void,
+): Restriction | undefined {
+  const { component, ranges } = restriction
+  if (component > key) return removeShare(storage, restriction, erase)
+  if (restriction.remaining === 0) return { ...restriction, component: key + 1 }
+  if (ranges[2 * component] < ranges[2 * component + 1]) return narrow(storage, restriction)
+  return { ...restriction, component: component + 1 }
+}
+
+function removeShare(
   storage: TableStorage,
   restriction: Restriction,
   erase: (n: number) => void,
 ): Restriction | undefined {
   const { kernels, table, operands, keys, batch } = storage
-  const { first, boundary, version, share, shares } = restriction
+  const { first, version, ranges, share, shares } = restriction
+  const boundary = components.map((component) => ranges[2 * component + 1])
   writeWords(operands.view, boundary)
   storage.set(tableField.cursor, 0)
   for (;;) {
@@ -120,83 +140,68 @@ export function removeShare(
   return share + 1 < shares ? { ...restriction, share: share + 1 } : undefined
 }
 
-/** Lower and upper end of the values in which the boundary lies, both included. */
-interface Range {
-  low: bigint
-  high: bigint
-}
-
-function findBoundary(storage: TableStorage, first: number, wanted: number): readonly bigint[] {
-  const ranges = rangesOf(storage)
-  let remaining = wanted
-  for (const component of components) {
-    if (component < first) continue
-    const range = ranges[component]
-    while (remaining > 0 && range.low < range.high) {
-      remaining -= narrow(storage, ranges, { first, component, wanted: remaining })
-    }
-    // The wanted number ends with this value: all later components are below the boundary.
-    if (remaining === 0) {
-      return components.map((c) => (c <= component ? ranges[c].high : greatest))
-    }
-  }
-  return ranges.map(({ high }) => high)
-}
-
 /** The counts and times that occur; keys may be anything. */
-function rangesOf(storage: TableStorage): readonly Range[] {
+function rangesOf(storage: TableStorage, version: number): readonly bigint[] {
   const { kernels, table, operands } = storage
-  writeRanges(
-    storage,
-    components.map(() => ({ low: greatest, high: 0n })),
-  )
+  writeWords(operands.view, [greatest, 0n, greatest, 0n])
   eachScan(storage, (from, to) => {
-    kernels.tableScoreRanges(table, operands.address, from, to)
+    kernels.tableScoreRanges(table, operands.address, version, from, to)
   })
   const words = operands.view
   const at = (i: number): bigint => (BigInt(words[2 * i + 1]) << 32n) | BigInt(words[2 * i])
-  const keys = { low: 0n, high: greatest }
-  return [{ low: at(0), high: at(1) }, { low: at(2), high: at(3) }, keys]
+  return [at(0), at(1), at(2), at(3), 0n, greatest]
 }
 
-/**
- * Narrows a component's range to the bin in which the wanted number is reached. Returns how many
- * rows lie below that bin; all that were wanted, when they end with the bin.
- */
-function narrow(
-  storage: TableStorage,
-  ranges: readonly Range[],
-  part: { readonly first: number; readonly component: number; readonly wanted: number },
-): number {
-  const { kernels, table, operands, bins } = storage
-  const { first, component, wanted } = part
-  const range = ranges[component]
-  const bits = bitsPerBin(range, component)
-  writeRanges(storage, ranges)
-  bins.view.fill(0)
-  eachScan(storage, (from, to) => {
-    const { address } = operands
-    kernels.tableScoreHistogram(table, address, first, component, bits, bins.address, from, to)
-  })
+/** Narrows the component's range to the bin in which the wanted number of rows is reached. */
+function narrow(storage: TableStorage, restriction: Restriction): Restriction {
+  const { component, remaining, ranges } = restriction
+  const [low, high] = ranges.slice(2 * component, 2 * component + 2)
+  const bits = bitsPerBin(low, high, component)
+  const counts = histogram(storage, restriction, bits)
   let bin = 0
   let below = 0
-  while (bin < histogramBins && below + bins.view[bin] < wanted) {
-    below += bins.view[bin]
+  while (bin < histogramBins && below + counts[bin] < remaining) {
+    below += counts[bin]
     bin += 1
   }
-  const low = range.low + (BigInt(bin) << BigInt(bits))
-  range.low = low
-  if (bin === histogramBins) return below
-  const high = low + (1n << BigInt(bits)) - 1n
-  if (high < range.high) range.high = high
-  return below + bins.view[bin] === wanted ? wanted : below
+  const start = low + (BigInt(bin) << BigInt(bits))
+  // The rest have learned something since: fewer leave than were wanted.
+  if (start > high) return { ...restriction, remaining: 0 }
+  const end = bin < histogramBins ? start + (1n << BigInt(bits)) - 1n : high
+  const narrowed = ranges
+    .with(2 * component, start)
+    .with(2 * component + 1, end < high ? end : high)
+  const reached = bin < histogramBins && below + counts[bin] === remaining
+  return { ...restriction, ranges: narrowed, remaining: reached ? 0 : remaining - below }
+}
+
+/** Rows by their component's distance from the lower end of its range, in units of 2^bits. */
+function histogram(storage: TableStorage, restriction: Restriction, bits: number): Uint32Array {
+  const { kernels, table, operands, bins } = storage
+  const { first, component, version, ranges } = restriction
+  writeWords(operands.view, ranges)
+  bins.view.fill(0)
+  eachScan(storage, (from, to) => {
+    kernels.tableScoreHistogram(
+      table,
+      operands.address,
+      first,
+      component,
+      bits,
+      bins.address,
+      version,
+      from,
+      to,
+    )
+  })
+  return bins.view
 }
 
 /**
  * So many that the histogram covers the range; but counts are first looked for at its lower end,
  * one by one, since most are small even where a few are large.
  */
-function bitsPerBin({ low, high }: Range, component: number): number {
+function bitsPerBin(low: bigint, high: bigint, component: number): number {
   if (component === count && low < BigInt(histogramBins)) return 0
   let bits = 0
   while ((high - low) >> BigInt(bits) >= BigInt(histogramBins)) bits += 1
@@ -206,13 +211,6 @@ function bitsPerBin({ low, high }: Range, component: number): number {
 function eachScan(storage: TableStorage, scan: (from: number, to: number) => void): void {
   const used = storage.get(tableField.used)
   for (let from = 0; from < used; from += scanRows) scan(from, Math.min(used, from + scanRows))
-}
-
-function writeRanges({ operands }: TableStorage, ranges: readonly Range[]): void {
-  writeWords(
-    operands.view,
-    ranges.flatMap(({ low, high }) => [low, high]),
-  )
 }
 
 function writeWords(words: Uint32Array, values: readonly bigint[]): void {

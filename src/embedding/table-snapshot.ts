@@ -62,9 +62,9 @@ function ending({ storage, removed }: SnapshotParts, progress: TableProgress): U
   writer.uint8(removed.overflowed ? 1 : 0).uint32(tableVersion)
   writer.uint8(restriction === undefined ? 0 : 1)
   if (restriction !== undefined) {
-    const { first, boundary, share, shares } = restriction
-    writer.varint(first).array(BigUint64Array.from(boundary)).uint32(restriction.version)
-    writer.varint(share).varint(shares)
+    const { first, version: from, ranges, component, remaining, share, shares } = restriction
+    writer.varint(first).uint32(from).array(BigUint64Array.from(ranges))
+    writer.varint(component).varint(remaining).varint(share).varint(shares)
   }
   return writer.finish()
 }
@@ -82,8 +82,10 @@ function readEnding({ storage, removed }: SnapshotParts, reader: ByteReader): Ta
 
 const readRestriction = (reader: ByteReader): Restriction => ({
   first: reader.varint(),
-  boundary: [...new BigUint64Array(reader.array())],
   version: reader.uint32(),
+  ranges: [...new BigUint64Array(reader.array())],
+  component: reader.varint(),
+  remaining: reader.varint(),
   share: reader.varint(),
   shares: reader.varint(),
 })

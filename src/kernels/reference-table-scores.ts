@@ -12,17 +12,19 @@ const components = [scoreComponent.count, scoreComponent.lastSeen, scoreComponen
 export function referenceTableScoreKernels(memory: WebAssembly.Memory): TableScoreKernels {
   const open = (table: Address): TableMemory => new TableMemory(memory, table)
   return {
-    tableScoreRanges: (address, ranges, from, to) => {
-      extendRanges(open(address), ranges, from, to)
+    tableScoreRanges: (...[address, ranges, version, from, to]) => {
+      extendRanges(open(address), ranges, { version, from, to })
     },
-    tableScoreHistogram: (...[address, ranges, first, component, bits, bins, from, to]) => {
-      countRows(open(address), { ranges, first, component, bits, bins, from, to })
+    tableScoreHistogram: (
+      ...[address, ranges, first, component, bits, bins, version, from, to]
+    ) => {
+      countRows(open(address), { ranges, first, component, bits, bins, version, from, to })
     },
     tableScoresBelow: (...[address, boundary, first, version, share, shares, max, keys]) => {
       const table = open(address)
       const limits = components.map((component) => read(table, boundary, component))
       return scan(table, max, (row, count) => {
-        if (table.words[table.stamp(row) + 1] > version) return false
+        if (isNewer(table, row, version)) return false
         if (isAbove(table, row, limits, first)) return false
         const [low, high] = table.keyOf(row)
         if (highWord(firstHash(low, high), shares) !== share) return false
@@ -33,12 +35,23 @@ export function referenceTableScoreKernels(memory: WebAssembly.Memory): TableSco
   }
 }
 
-function extendRanges(table: TableMemory, ranges: Address, from: number, to: number): void {
+/** Rows from..to that did not change after `version`. */
+interface Rows {
+  readonly version: number
+  readonly from: number
+  readonly to: number
+}
+
+/** Also true of a free row, whose version is above any. */
+const isNewer = (table: TableMemory, row: number, version: number): boolean =>
+  table.words[table.stamp(row) + 1] > version
+
+function extendRanges(table: TableMemory, ranges: Address, { version, from, to }: Rows): void {
   for (const component of [scoreComponent.count, scoreComponent.lastSeen]) {
     const least = read(table, ranges, 2 * component)
     const greatest = read(table, ranges, 2 * component + 1)
     for (let row = from; row < to; row += 1) {
-      if (table.isFree(row)) continue
+      if (isNewer(table, row, version)) continue
       const value = valueOf(table, row, component)
       if (value.compare(least) < 0) least.copy(value)
       if (value.compare(greatest) > 0) greatest.copy(value)
@@ -48,22 +61,20 @@ function extendRanges(table: TableMemory, ranges: Address, from: number, to: num
   }
 }
 
-interface Counting {
+interface Counting extends Rows {
   readonly ranges: Address
   readonly first: number
   readonly component: number
   readonly bits: number
   readonly bins: Address
-  readonly from: number
-  readonly to: number
 }
 
 function countRows(table: TableMemory, counting: Counting): void {
-  const { ranges, first, component, bits, bins, from, to } = counting
+  const { ranges, first, component, bits, bins, version, from, to } = counting
   const lows = components.map((c) => read(table, ranges, 2 * c))
   const fixed = components.filter((c) => c >= first && c < component)
   for (let row = from; row < to; row += 1) {
-    if (table.isFree(row)) continue
+    if (isNewer(table, row, version)) continue
     if (fixed.some((c) => valueOf(table, row, c).compare(lows[c]) !== 0)) continue
     const bin = valueOf(table, row, component).subtract(lows[component]).shiftRight(bits)
     if (bin.high !== 0 || bin.low >= histogramBins) continue

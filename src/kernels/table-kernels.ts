@@ -153,9 +153,14 @@ export interface TableScanKernels {
 
 /** `ranges`: 3 x (low, high) u64, one for each component of a score. */
 export interface TableScoreKernels {
-  /** Extends the ranges of counts and times by the rows from..to. */
-  tableScoreRanges: Whole<[table: Address, ranges: Address, from: number, to: number]>
-  /** Adds the rows from..to, those whose earlier components are the low ends of their ranges. */
+  /** Extends the ranges of counts and times by the rows from..to that are not newer. */
+  tableScoreRanges: Whole<
+    [table: Address, ranges: Address, version: number, from: number, to: number]
+  >
+  /**
+   * Counts the rows from..to that are not newer and whose earlier components are the low ends of
+   * their ranges.
+   */
   tableScoreHistogram: Whole<
     [
       table: Address,
@@ -164,6 +169,7 @@ export interface TableScoreKernels {
       component: number,
       bits: number,
       bins: Address,
+      version: number,
       from: number,
       to: number,
     ]
