@@ -84,8 +84,8 @@ function isNewer(table: Table, row: u32, version: u32): bool {
 
 /**
  * bins (u32): how many rows have (value - low) >> bits = bin, where value is the component and low
- * the lower end of its range. Rows are counted that did not change after `version` and whose earlier
- * components, from `first` on, are the lower ends of their ranges.
+ * the lower end of its range. Rows are counted that did not change after `version` and whose
+ * earlier components, from `first` on, are the lower ends of their ranges.
  */
 export function tableScoreHistogram(
   address: usize,
