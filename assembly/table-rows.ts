@@ -186,9 +186,9 @@ export function tableAdagrad(
 }
 
 /**
- * Reads one word of every cache line of the next rows and of their stamps. Copying or updating a row
- * is so long that a processor sees only a few rows ahead; these loads depend on nothing, so that many
- * misses overlap.
+ * Reads one word of every cache line of the next rows and of their stamps. Copying or updating a
+ * row is so long that a processor sees only a few rows ahead; these loads depend on nothing, so
+ * that many misses overlap.
  */
 function fetchRows(table: Table, rows: usize, first: usize, n: i32): void {
   const stride = usize(table.stride)
