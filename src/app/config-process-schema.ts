@@ -79,6 +79,10 @@ const log = z
 const trainer = z
   .strictObject({
     threads: count.max(64).default(1).describe('threads of the dense kernels; same bits with any'),
+    niceness: whole
+      .max(19)
+      .default(5)
+      .describe('how far training stands behind queries for a processor (Linux); 0: equal'),
     deltaIntervalMs: milliseconds.default(100).describe('between two deltas to the readers'),
     readMaxEvents: count.max(1_000_000).default(4096).describe('events read from the log at once'),
   })

@@ -55,6 +55,7 @@ export function trainerProcess({ process: options }: Config): TrainerProcess {
   return {
     threads: options.trainer.threads,
     kernels: options.kernels,
+    niceness: options.trainer.niceness,
     deltaIntervalMs: options.trainer.deltaIntervalMs,
     readMaxEvents: options.trainer.readMaxEvents,
     checkpoints: { directory: paths.checkpoints, ...options.checkpoints },

@@ -49,6 +49,11 @@ export interface TrainerProcess {
   /** Threads of the dense kernels and of the evaluation, this one included. */
   readonly threads: number
   readonly kernels: 'wasm' | 'reference'
+  /**
+   * How far the trainer's thread stands behind the others when there are more of them than processors,
+   * 0..19; on Linux alone, where a thread has a priority of its own. Default 0.
+   */
+  readonly niceness?: number
   /** Between two deltas, in milliseconds. */
   readonly deltaIntervalMs: number
   /** Events read from the log at once. */

@@ -2,6 +2,7 @@
  * The trainer's thread: opens the log for reading, restores, and runs the loop until it is told to
  * stop. Only wires; `trainer-service.ts` is the other end.
  */
+import { setPriority } from 'node:os'
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 
 import { present } from '../base/assert.ts'
@@ -21,6 +22,8 @@ const statusIntervalMs = 500
 
 async function serve(port: MessagePort, task: TrainerTask): Promise<void> {
   const say = (message: TrainerMessage): void => port.postMessage(message)
+  // Elsewhere it would be the priority of the whole process. Threads started here inherit it.
+  if (process.platform === 'linux') setPriority(0, task.process.niceness ?? 0)
   const reader = await openFileLogReader(task.log)
   const publisher = new LocalPublisher(task.parameterPort)
   try {
