@@ -1,9 +1,9 @@
 /**
- * `freshet bench log`: how fast interactions go into the file log, in appends of `batch` events, under each
- * fsync policy, and how fast they come out again, decoded. Writers wait for each append before the next;
- * `always4` has four of them, whose appends share syncs (group commit). On the disk of the temporary
- * directory; read back from the page cache, without and with folding the events into facts, as a replica does
- * when it starts.
+ * `freshet bench log`: how fast interactions go into the file log, in appends of `batch` events,
+ * under each fsync policy, and how fast they come out again, decoded. Writers wait for each append
+ * before the next; `always4` has four of them, whose appends share syncs (group commit). On the
+ * disk of the temporary directory; read back from the page cache, without and with folding the
+ * events into facts, as a replica does when it starts.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,7 +1,7 @@
 /**
- * Turns short UTF-8 byte strings into strings, giving the same string object again for bytes met lately.
- * Streams repeat themselves: a repeated id is then neither allocated, nor hashed again by the maps that
- * it is looked up in. A direct-mapped cache of fixed size; a collision replaces.
+ * Turns short UTF-8 byte strings into strings, giving the same string object again for bytes met
+ * lately. Streams repeat themselves: a repeated id is then neither allocated, nor hashed again by
+ * the maps that it is looked up in. A direct-mapped cache of fixed size; a collision replaces.
  */
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 

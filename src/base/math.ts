@@ -1,8 +1,8 @@
 /**
- * Powers of two and logarithms with the same bits on every machine. `Math.exp`, `Math.log` and `**` may
- * differ in the last bit from one engine or processor to the next; these use only + - * / and the bits
- * of a double, so that state which depends on them is reproducible. Error: at most 2 units in the
- * last place, tested against Math.
+ * Powers of two and logarithms with the same bits on every machine. `Math.exp`, `Math.log` and `**`
+ * may differ in the last bit from one engine or processor to the next; these use only + - * / and
+ * the bits of a double, so that state which depends on them is reproducible. Error: at most 2 units
+ * in the last place, tested against Math.
  */
 const double = new Float64Array(1)
 const words = new Uint32Array(double.buffer)

@@ -1,7 +1,8 @@
 /**
- * Cuts the examples of the stream into batches, by count or by age, whichever comes first. Age is by the
- * time handed in, so where a batch ends depends on the clock: the owner journals each cut before it
- * trains. Replay without a journal sets `maxAgeMs` to Infinity and so cuts by count alone.
+ * Cuts the examples of the stream into batches, by count or by age, whichever comes first. Age is
+ * by the time handed in, so where a batch ends depends on the clock: the owner journals each cut
+ * before it trains. Replay without a journal sets `maxAgeMs` to Infinity and so cuts by count
+ * alone.
  */
 import { assert } from '../base/assert.ts'
 import type { Example } from './example.ts'

@@ -1,6 +1,7 @@
 /**
- * The catalogue: items by id and by handle, how much each is interacted with now, and which are active.
- * `Catalogue` is what readers see; `ItemStore` is the state that the facts fold owns and changes.
+ * The catalogue: items by id and by handle, how much each is interacted with now, and which are
+ * active. `Catalogue` is what readers see; `ItemStore` is the state that the facts fold owns and
+ * changes.
  */
 import type { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { noFeatures } from '../base/features.ts'
@@ -58,8 +59,9 @@ export interface ItemStoreOptions {
 }
 
 /**
- * Invariants: `#touches` holds exactly the items that are there; `#interactions` and `#active` hold the
- * same items, those that interactions touched within the window; columns of a handle without item are 0.
+ * Invariants: `#touches` holds exactly the items that are there; `#interactions` and `#active` hold
+ * the same items, those that interactions touched within the window; columns of a handle without
+ * item are 0.
  */
 export class ItemStore implements Catalogue {
   readonly #options: ItemStoreOptions
@@ -190,7 +192,9 @@ export class ItemStore implements Catalogue {
     return item
   }
 
-  /** The item as an upsert leaves it. A replacement drops what it does not name; a patch keeps it. */
+  /**
+   * The item as an upsert leaves it. A replacement drops what it does not name; a patch keeps it.
+   */
   update(item: Item, event: ItemUpsert, streamTime: number): Item {
     const kept = event.mode === 'patch' ? item : blank
     const features = merged(kept.features, event.features)

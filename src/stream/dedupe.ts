@@ -1,10 +1,12 @@
 /**
- * Remembers event ids for a window of time and number, so that a retried event counts once. An id is
- * kept as a 128-bit fingerprint, not as text: with a million remembered, a new id is mistaken for an old
- * one with probability 3e-33. A ring of fingerprints in order of arrival, and an open-addressing table
- * of places in the ring (linear probing, deletion by shifting back: no tombstones).
+ * Remembers event ids for a window of time and number, so that a retried event counts once. An id
+ * is kept as a 128-bit fingerprint, not as text: with a million remembered, a new id is mistaken
+ * for an old one with probability 3e-33. A ring of fingerprints in order of arrival, and an
+ * open-addressing table of places in the ring (linear probing, deletion by shifting back: no
+ * tombstones).
  *
- * Invariants: `#table` has at least twice as many places as the ring; times in the ring never decrease.
+ * Invariants: `#table` has at least twice as many places as the ring; times in the ring never
+ * decrease.
  */
 import type { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { doubles, unsigned } from './columns.ts'

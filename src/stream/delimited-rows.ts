@@ -1,7 +1,7 @@
 /**
- * Rows of delimited text, plain or gzip, as byte ranges of large chunks: nothing is made a string that is not
- * asked for. Fields may be quoted as in RFC 4180 (and then hold separators, line ends and doubled
- * quotes) where the separator is a comma, semicolon or tab.
+ * Rows of delimited text, plain or gzip, as byte ranges of large chunks: nothing is made a string
+ * that is not asked for. Fields may be quoted as in RFC 4180 (and then hold separators, line ends
+ * and doubled quotes) where the separator is a comma, semicolon or tab.
  */
 import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
@@ -28,8 +28,8 @@ export function guessSeparator(line: string): Separator {
 }
 
 /**
- * One pass over one file. The row at hand lies in `bytes` from `start` to `end`, until the next call of
- * `advance` or `more`. Blank lines are left out.
+ * One pass over one file. The row at hand lies in `bytes` from `start` to `end`, until the next
+ * call of `advance` or `more`. Blank lines are left out.
  */
 export class RowReader {
   readonly #path: string

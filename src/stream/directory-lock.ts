@@ -1,7 +1,8 @@
 /**
- * Keeps a directory to one process. The lock is a file that names its owner; it comes into being whole (by
- * a hard link), so it is never read half-written. A lock whose owner is gone is taken over; to take it
- * over a process must first hold the claim on exactly that lock, so two never both succeed.
+ * Keeps a directory to one process. The lock is a file that names its owner; it comes into being
+ * whole (by a hard link), so it is never read half-written. A lock whose owner is gone is taken
+ * over; to take it over a process must first hold the claim on exactly that lock, so two never both
+ * succeed.
  */
 import { randomUUID } from 'node:crypto'
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -11,7 +12,9 @@ import { join } from 'node:path'
 import { ServiceError } from '../base/errors.ts'
 import { isCode } from './log-files.ts'
 
-/** Who holds a lock. `start` and `boot` tell a process from a later one with its pid, where known. */
+/**
+ * Who holds a lock. `start` and `boot` tell a process from a later one with its pid, where known.
+ */
 interface Owner {
   readonly token: string
   readonly pid: number

@@ -1,6 +1,6 @@
 /**
- * Tells readers, in this thread and others, how far a log is durable: three words of shared memory. A
- * reader that waits is woken at once, by the memory itself and not by a message.
+ * Tells readers, in this thread and others, how far a log is durable: three words of shared memory.
+ * A reader that waits is woken at once, by the memory itself and not by a message.
  */
 const bytes = 24
 /** A timer's longest. */

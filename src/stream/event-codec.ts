@@ -1,8 +1,8 @@
 /**
- * Events as bytes: what the file log keeps. A block of events is self-contained; within it the names that
- * repeat (interaction types, field names) are written once and referred to by number, and times are
- * written as differences. Every event comes back as it was, number bits and key order included.
- * See docs/formats.md.
+ * Events as bytes: what the file log keeps. A block of events is self-contained; within it the
+ * names that repeat (interaction types, field names) are written once and referred to by number,
+ * and times are written as differences. Every event comes back as it was, number bits and key order
+ * included. See docs/formats.md.
  */
 import { unreachable } from '../base/assert.ts'
 import { ByteReader, ByteWriter } from '../base/bytes.ts'
@@ -178,7 +178,9 @@ export class EventEncoder {
   }
 }
 
-/** Reads blocks. Damaged bytes give a `RangeError` or `TypeError`, never memory beyond the block. */
+/**
+ * Reads blocks. Damaged bytes give a `RangeError` or `TypeError`, never memory beyond the block.
+ */
 export class EventDecoder {
   readonly #strings = new StringInterner()
   #names: string[] = []

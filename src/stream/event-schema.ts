@@ -1,6 +1,6 @@
 /**
- * The one place where a value from outside becomes an event. Every limit on what a client may send in an
- * event stands here. Each value is judged by itself; fields that are not named are kept out.
+ * The one place where a value from outside becomes an event. Every limit on what a client may send
+ * in an event stands here. Each value is judged by itself; fields that are not named are kept out.
  */
 import { z } from 'zod'
 

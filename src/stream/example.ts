@@ -1,14 +1,14 @@
 /**
- * What one interaction teaches: the user as known *before* the event, and the item it was about. The
- * shapes of `query` and `item` are those that the towers are fed (`src/model/inputs.ts`); the rest is
- * for loss, masks and evaluation. An example is a snapshot: later events do not change it.
+ * What one interaction teaches: the user as known *before* the event, and the item it was about.
+ * The shapes of `query` and `item` are those that the towers are fed (`src/model/inputs.ts`); the
+ * rest is for loss, masks and evaluation. An example is a snapshot: later events do not change it.
  */
 import type { Features } from '../base/features.ts'
 import type { Json } from './event.ts'
 
 /**
- * An item of the catalogue. Immutable: a change makes a new record under the same handle. Counters that
- * move with every click are asked of the catalogue by handle.
+ * An item of the catalogue. Immutable: a change makes a new record under the same handle. Counters
+ * that move with every click are asked of the catalogue by handle.
  */
 export interface Item {
   /** 0 .. `catalogue.handleLimit` - 1; free for another item only after `facts.release()`. */

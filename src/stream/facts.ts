@@ -1,8 +1,8 @@
 /**
- * Facts: the fold of the event log that needs no learning. Catalogue, histories, seen sets, popularity,
- * de-duplication. Trainer and every replica fold them with this code, each from the log itself, so
- * the same events give the same facts bit by bit, handles included (as long as `release` is called at
- * the same points). Pure: no clock; time is that of the events.
+ * Facts: the fold of the event log that needs no learning. Catalogue, histories, seen sets,
+ * popularity, de-duplication. Trainer and every replica fold them with this code, each from the log
+ * itself, so the same events give the same facts bit by bit, handles included (as long as `release`
+ * is called at the same points). Pure: no clock; time is that of the events.
  */
 import { unreachable } from '../base/assert.ts'
 import { ByteReader, ByteWriter } from '../base/bytes.ts'
@@ -20,7 +20,9 @@ export interface FactsOptions {
   readonly maxItems: number
   /** Users kept; beyond it the longest inactive leaves. Default 1,000,000. */
   readonly maxUsers: number
-  /** Newest distinct items in an example's history: the longest sequence of the model. Default 20. */
+  /**
+   * Newest distinct items in an example's history: the longest sequence of the model. Default 20.
+   */
   readonly historyLength: number
   /** Distinct items remembered per user, the history among them; the oldest leaves. Default 500. */
   readonly seenPerUser: number
@@ -32,12 +34,16 @@ export interface FactsOptions {
   readonly activeWindowMs: number
   /** Half-life of the interaction counts behind popularity. Default 1 h. */
   readonly popularityHalfLifeMs: number
-  /** An interaction this much older than stream time is folded but gives no example. Default 7 d. */
+  /**
+   * An interaction this much older than stream time is folded but gives no example. Default 7 d.
+   */
   readonly maxLateMs: number
   /** De-duplication by event id: how long, by acceptance time, and how many ids are remembered. */
   readonly dedupeWindowMs: number
   readonly dedupeMaxIds: number
-  /** Whether interactions yield examples (the trainer) or only outcomes (a replica). Default true. */
+  /**
+   * Whether interactions yield examples (the trainer) or only outcomes (a replica). Default true.
+   */
   readonly examples: boolean
 }
 
@@ -113,7 +119,9 @@ export class Facts {
     this.users = this.#users
   }
 
-  /** Newest event timestamp folded so far, epoch ms; never goes back. -Infinity before the first. */
+  /**
+   * Newest event timestamp folded so far, epoch ms; never goes back. -Infinity before the first.
+   */
   get time(): number {
     return this.#time
   }
@@ -157,8 +165,8 @@ export class Facts {
   }
 
   /**
-   * Between batches: lets the handles of items and users that left be given to new ones, and settles
-   * the popularity counts (see `PopularityAt`).
+   * Between batches: lets the handles of items and users that left be given to new ones, and
+   * settles the popularity counts (see `PopularityAt`).
    */
   release(): void {
     this.#items.release()
@@ -178,8 +186,8 @@ export class Facts {
   }
 
   /**
-   * Takes what `serialize` gave. Throws `FACTS_DAMAGED` (format or checksum) and `FACTS_INCOMPATIBLE`
-   * (another half-life, or more items, users than the limits allow).
+   * Takes what `serialize` gave. Throws `FACTS_DAMAGED` (format or checksum) and
+   * `FACTS_INCOMPATIBLE` (another half-life, or more items, users than the limits allow).
    */
   static load(bytes: Uint8Array, options: Partial<FactsOptions> = {}): Facts {
     const facts = new Facts(options)

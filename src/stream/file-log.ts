@@ -1,10 +1,12 @@
 /**
- * The event log of one machine: segments in a directory, one process that appends, any number of threads
- * that read. Appends that arrive while a write is under way are written together and made durable by
- * one sync (group commit, as in PostgreSQL and LevelDB). Formats: log-segment.ts and docs/formats.md.
+ * The event log of one machine: segments in a directory, one process that appends, any number of
+ * threads that read. Appends that arrive while a write is under way are written together and made
+ * durable by one sync (group commit, as in PostgreSQL and LevelDB). Formats: log-segment.ts and
+ * docs/formats.md.
  *
- * What is acknowledged: with `always`, bytes that the disk has confirmed. With `interval` and `never`,
- * bytes that the operating system has taken: they survive a killed process, not a power cut.
+ * What is acknowledged: with `always`, bytes that the disk has confirmed. With `interval` and
+ * `never`, bytes that the operating system has taken: they survive a killed process, not a power
+ * cut.
  */
 import { mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -72,9 +74,9 @@ const pendingBytes = 1 << 20
 const maxKeptBytes = 8 << 20
 
 /**
- * Invariants: `#end` is the ordinal after the last event written, `#bytes` the length of the segment up to
- * there; a write that fails is cut off again before the next. Readers are told of an event only once
- * it is durable under the policy.
+ * Invariants: `#end` is the ordinal after the last event written, `#bytes` the length of the
+ * segment up to there; a write that fails is cut off again before the next. Readers are told of an
+ * event only once it is durable under the policy.
  */
 export class FileLog implements EventLog {
   readonly #options: Required<FileLogOptions>
@@ -106,8 +108,8 @@ export class FileLog implements EventLog {
   }
 
   /**
-   * Opens or creates a log, cutting off an unfinished append. Throws `LOG_LOCKED`, `LOG_UNREADABLE`,
-   * `LOG_SEGMENT_DAMAGED`, `LOG_DISK_FULL`.
+   * Opens or creates a log, cutting off an unfinished append. Throws `LOG_LOCKED`,
+   * `LOG_UNREADABLE`, `LOG_SEGMENT_DAMAGED`, `LOG_DISK_FULL`.
    */
   static async open(options: FileLogOptions): Promise<FileLog> {
     const { directory } = options

@@ -1,7 +1,8 @@
 /**
- * Small integers as names: arrays and bitmaps are indexed by them. A retired handle is given out again
- * only after `release`, so that nobody who still holds it for the batch at hand mistakes another
- * for it. Which handle is given next depends on the calls alone and survives `write` and `read`.
+ * Small integers as names: arrays and bitmaps are indexed by them. A retired handle is given out
+ * again only after `release`, so that nobody who still holds it for the batch at hand mistakes
+ * another for it. Which handle is given next depends on the calls alone and survives `write` and
+ * `read`.
  */
 import { assert } from '../base/assert.ts'
 import type { ByteReader, ByteWriter } from '../base/bytes.ts'
@@ -54,8 +55,9 @@ export class Handles {
 }
 
 /**
- * Handles in the order of their last touch, oldest first: a doubly linked list in two arrays. Element
- * 0 is the ends of the list; handle h is element h + 1. An absent handle has next 0 and is not last.
+ * Handles in the order of their last touch, oldest first: a doubly linked list in two arrays.
+ * Element 0 is the ends of the list; handle h is element h + 1. An absent handle has next 0 and is
+ * not last.
  */
 export class TouchOrder {
   #next = new Int32Array(64)

@@ -1,7 +1,7 @@
 /**
- * Memory for the histories of very many users: blocks of 4, 8, 16, ... entries cut from chunks of parallel
- * columns, so that a million short histories are a handful of typed arrays. A freed block is reused
- * for the next of its size. Where a block lies is nobody's business and is not saved.
+ * Memory for the histories of very many users: blocks of 4, 8, 16, ... entries cut from chunks of
+ * parallel columns, so that a million short histories are a handful of typed arrays. A freed block
+ * is reused for the next of its size. Where a block lies is nobody's business and is not saved.
  */
 export interface HistoryChunk {
   /** Item handle and birth (an item given the same handle later has another birth). */

@@ -1,9 +1,9 @@
 /**
- * The batch journal: what the trainer did that the log does not tell. Where batches ended depends on the
- * clock, and commands come from outside; each is written here before it takes effect, so that the same
- * log and the same journal give the same bits again. One file, one writer; entries are numbered on
- * from each other. Writing is synchronous: an entry is with the operating system when `append`
- * returns, and survives a killed process; `sync` makes it survive a power cut.
+ * The batch journal: what the trainer did that the log does not tell. Where batches ended depends
+ * on the clock, and commands come from outside; each is written here before it takes effect, so
+ * that the same log and the same journal give the same bits again. One file, one writer; entries
+ * are numbered on from each other. Writing is synchronous: an entry is with the operating system
+ * when `append` returns, and survives a killed process; `sync` makes it survive a power cut.
  *
  *     file  = magic u64 | version u32 | first sequence f64 | crc u32 | entry*
  *     entry = crc u32 | length u32 | sequence f64 | kind u8 | what it says
@@ -124,8 +124,8 @@ export class BatchJournal {
   }
 
   /**
-   * The next entry gets the number `sequence`. Entries from there on are forgotten: they speak of events that
-   * the log has lost. If there are none up to there either, the journal begins anew.
+   * The next entry gets the number `sequence`. Entries from there on are forgotten: they speak of
+   * events that the log has lost. If there are none up to there either, the journal begins anew.
    */
   restartAt(sequence: number): void {
     const isKnown = sequence >= this.#first && sequence <= this.#next
@@ -174,7 +174,9 @@ export class BatchJournal {
     this.#write(file, header.peek(), 0)
   }
 
-  /** Finds the first and the next number; how many bytes behind the last intact entry were cut off. */
+  /**
+   * Finds the first and the next number; how many bytes behind the last intact entry were cut off.
+   */
   #recover(): number {
     const { size } = fstatSync(this.#file)
     if (size < fileHeaderBytes) this.#begin(this.#file, 0)

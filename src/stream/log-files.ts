@@ -1,6 +1,6 @@
 /**
- * The few operations on files that the log writes through: a seam, so that a test can make a disk full or
- * a write fail half way. Reading goes to the file system directly.
+ * The few operations on files that the log writes through: a seam, so that a test can make a disk
+ * full or a write fail half way. Reading goes to the file system directly.
  */
 import { type FileHandle, open, rm } from 'node:fs/promises'
 

@@ -1,14 +1,15 @@
 /**
- * The bytes of the file log: segments of records. A segment is named by the ordinal of its first event; a
- * record holds the events of one append, so an append is there wholly or not at all. See
+ * The bytes of the file log: segments of records. A segment is named by the ordinal of its first
+ * event; a record holds the events of one append, so an append is there wholly or not at all. See
  * docs/formats.md.
  *
  *     segment = magic u64 | version u32 | first ordinal f64 | crc u32 | record*
  *     record  = crc u32 | length u32 | first ordinal f64 | count u32 | unsynced u32 | events
  *
- * The crc of a record covers everything behind it. `unsynced` tells how many events before this record
- * were not yet known to be on disk when it was written. It lets recovery tell two things apart that look
- * the same: a hole that a power cut left among writes never confirmed, and damage to what was.
+ * The crc of a record covers everything behind it. `unsynced` tells how many events before this
+ * record were not yet known to be on disk when it was written. It lets recovery tell two things
+ * apart that look the same: a hole that a power cut left among writes never confirmed, and damage
+ * to what was.
  */
 import { crc32 } from 'node:zlib'
 
@@ -70,8 +71,8 @@ export function sealRecord(bytes: Uint8Array, at: number, header: RecordHeader):
 }
 
 /**
- * The header at `at` if it may be that of a record whose first event is `first` or later; undefined if
- * it cannot. Says nothing of the checksum.
+ * The header at `at` if it may be that of a record whose first event is `first` or later; undefined
+ * if it cannot. Says nothing of the checksum.
  */
 export function recordHeader(
   bytes: Uint8Array,
@@ -113,8 +114,8 @@ export interface SegmentScan {
 }
 
 /**
- * Walks a whole segment. A broken record is *torn* when nothing says that it was ever confirmed, and
- * *damaged* when an intact record behind it was written after it had reached the disk.
+ * Walks a whole segment. A broken record is *torn* when nothing says that it was ever confirmed,
+ * and *damaged* when an intact record behind it was written after it had reached the disk.
  */
 export function scanSegment(bytes: Uint8Array, first: number): SegmentScan {
   let at = segmentHeaderBytes

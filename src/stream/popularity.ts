@@ -1,14 +1,17 @@
 /**
  * Counts that halve every `halfLifeMs`, one per handle, by forward decay (Cormode et al. 2009): an
- * interaction at time t adds 2^((t - landmark) / halfLife), and the count at a time is the sum times
- * 2^-((time - landmark) / halfLife). So nothing is touched while time passes. The landmark is a whole
- * number of half-lives and moves by whole numbers: the factor is a power of two and loses no bit.
+ * interaction at time t adds 2^((t - landmark) / halfLife), and the count at a time is the sum
+ * times 2^-((time - landmark) / halfLife). So nothing is touched while time passes. The landmark is
+ * a whole number of half-lives and moves by whole numbers: the factor is a power of two and loses
+ * no bit.
  */
 import type { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { exp2, ln, powerOfTwo } from '../base/math.ts'
 import { doubles, grown, integers } from './columns.ts'
 
-/** The landmark moves when an addend would pass 2^512: far from overflow with 2^32 of them summed. */
+/**
+ * The landmark moves when an addend would pass 2^512: far from overflow with 2^32 of them summed.
+ */
 const maxExponent = 512
 
 /** A moment, and what is added to every count before the logarithm. */
@@ -17,8 +20,8 @@ export interface PopularityAt {
   readonly time: number
   readonly smoothing: number
   /**
-   * Leave out what came since the last `release` of the facts: a batch that is trained on must not be
-   * explained by its own events.
+   * Leave out what came since the last `release` of the facts: a batch that is trained on must not
+   * be explained by its own events.
    */
   readonly settled?: boolean
 }

@@ -1,7 +1,8 @@
 /**
- * Which column of a recording is what. Written as `user=user_id,item=3,time=click_time:ms,type=event,
- * weight=rating,context=device,os`: columns by name, or by number from 1 where there is no header; the
- * names after `context=` become fields of the context, `context=*` all columns that are nothing else.
+ * Which column of a recording is what. Written as
+ * `user=user_id,item=3,time=click_time:ms,type=event, weight=rating,context=device,os`: columns by
+ * name, or by number from 1 where there is no header; the names after `context=` become fields of
+ * the context, `context=*` all columns that are nothing else.
  */
 import { ServiceError } from '../base/errors.ts'
 
@@ -87,9 +88,9 @@ const common = {
 } as const
 
 /**
- * Places of the columns, for a file whose first row has the fields `first`. Throws `RECORDING_COLUMNS` when
- * one is not there. The row is taken as a header when columns are named, or when what should be a
- * number in it is none.
+ * Places of the columns, for a file whose first row has the fields `first`. Throws
+ * `RECORDING_COLUMNS` when one is not there. The row is taken as a header when columns are named,
+ * or when what should be a number in it is none.
  */
 export function resolveColumns(
   first: readonly string[],

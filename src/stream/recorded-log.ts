@@ -1,9 +1,9 @@
 /**
- * Past interactions from files as a log that is read only: CSV, TSV, `::`, `|` or space-separated rows, or
- * one line per user or session (`sequences`), plain or gzip, several files one after the other. An
- * offset is the ordinal of the row (of the item, with sequences), rejected ones counted, so that a
- * replay can resume anywhere by skipping without parsing. Rows in error are counted, told apart by
- * reason and written to a file of their own; they never stop the reading.
+ * Past interactions from files as a log that is read only: CSV, TSV, `::`, `|` or space-separated
+ * rows, or one line per user or session (`sequences`), plain or gzip, several files one after the
+ * other. An offset is the ordinal of the row (of the item, with sequences), rejected ones counted,
+ * so that a replay can resume anywhere by skipping without parsing. Rows in error are counted, told
+ * apart by reason and written to a file of their own; they never stop the reading.
  */
 import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
@@ -24,8 +24,8 @@ export interface RecordedLogOptions {
   /** Absent: guessed from the names of the columns, or their order. See recorded-columns.ts. */
   readonly columns?: ColumnMapping | string
   /**
-   * Context fields that the reader has a use for: where `columns` speaks of no context, those of them that
-   * the header names are read.
+   * Context fields that the reader has a use for: where `columns` speaks of no context, those of
+   * them that the header names are read.
    */
   readonly contextFields?: readonly string[]
   /** Absent: guessed from the first line of each file. */

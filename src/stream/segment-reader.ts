@@ -1,6 +1,6 @@
 /**
- * Reads a file log without writing to it: the half that the appender and every other thread share. How
- * far it may read is told by the appender's end signal; a process that only looks at a log of
+ * Reads a file log without writing to it: the half that the appender and every other thread share.
+ * How far it may read is told by the appender's end signal; a process that only looks at a log of
  * nobody's finds the end by scanning the last segment.
  */
 import { type FileHandle, open, readdir, readFile } from 'node:fs/promises'
@@ -198,9 +198,9 @@ class OrdinalBatch implements LogBatch {
 const initialBufferBytes = 1 << 20
 
 /**
- * A place in the log, between two events, with the file open there and a buffer of what follows. Not for
- * two reads at once. Bytes past the end that was durable when the buffer was filled are not used: they
- * may be of an append that was taken back.
+ * A place in the log, between two events, with the file open there and a buffer of what follows.
+ * Not for two reads at once. Bytes past the end that was durable when the buffer was filled are not
+ * used: they may be of an append that was taken back.
  */
 class Cursor {
   readonly #directory: string
@@ -348,7 +348,10 @@ class Cursor {
     this.#record += count
   }
 
-  /** Where this segment ends before the log does, the next one must begin with the event that is due. */
+  /**
+   * Where this segment ends before the log does, the next one must begin with the event that is
+   * due.
+   */
   async #nextSegment(): Promise<void> {
     if (this.#segment === this.#record) throw this.#damaged('the segment is empty')
     const firsts = await listSegments(this.#directory)

@@ -1,6 +1,6 @@
 /**
- * What is known of users: their features, the items they had, when they were last there. `Users` is what
- * readers see; `UserStore` is the state that the facts fold owns and changes.
+ * What is known of users: their features, the items they had, when they were last there. `Users` is
+ * what readers see; `UserStore` is the state that the facts fold owns and changes.
  */
 import { assert } from '../base/assert.ts'
 import type { ByteReader, ByteWriter } from '../base/bytes.ts'
@@ -19,7 +19,9 @@ export interface Users {
   handleOf(id: string): number
   id(handle: number): string
   features(handle: number): Features
-  /** At most `limit` (default `historyLength`) distinct items, newest first; removed items left out. */
+  /**
+   * At most `limit` (default `historyLength`) distinct items, newest first; removed items left out.
+   */
   history(handle: number, limit?: number): readonly HistoryItem[]
   /** Handles of the items that the user had, longest ago first; a copy. */
   seen(handle: number): Int32Array
@@ -42,9 +44,9 @@ export interface UserStoreOptions {
 const maxTypes = 255
 
 /**
- * A history is a block of the pool: distinct items, longest ago first, each with the time and type of the
- * newest interaction. An entry whose item has been removed stays until pushed out, and is known by its
- * birth, which is not that of the item at its handle now.
+ * A history is a block of the pool: distinct items, longest ago first, each with the time and type
+ * of the newest interaction. An entry whose item has been removed stays until pushed out, and is
+ * known by its birth, which is not that of the item at its handle now.
  */
 export class UserStore implements Users {
   readonly #options: UserStoreOptions

@@ -1,6 +1,6 @@
 /**
- * Features and JSON values as bytes: a tag, then the value. Numbers keep every bit (-0 too); key order is
- * kept; integers from 0 up take a varint.
+ * Features and JSON values as bytes: a tag, then the value. Numbers keep every bit (-0 too); key
+ * order is kept; integers from 0 up take a varint.
  */
 import type { ByteReader, ByteWriter } from '../base/bytes.ts'
 import type { Features, FeatureValue } from '../base/features.ts'

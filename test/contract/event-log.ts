@@ -1,7 +1,7 @@
 /**
- * What every event log must do. An adapter's test calls one of these with a way to open a log: the first
- * for adapters that can only be read, the second for those that append too. What is special to an
- * adapter it tests itself.
+ * What every event log must do. An adapter's test calls one of these with a way to open a log: the
+ * first for adapters that can only be read, the second for those that append too. What is special
+ * to an adapter it tests itself.
  */
 import { expect, test } from 'vitest'
 
@@ -177,7 +177,7 @@ export function testEventLog(open: () => Promise<LogUnderTest>): void {
     expect(batch?.events).toEqual(interactions(2))
   })
 
-  test('a reader that waits gives up after its time, when aborted, and when the log closes', async () => {
+  test('a reader that waits gives up after its time, aborted, and at the close', async () => {
     await using subject = await open()
     const { reader } = subject
     const start = await reader.start()

@@ -21,7 +21,7 @@ const failure = (action: () => unknown): unknown => {
   return undefined
 }
 
-test('a second lock in the same process is refused and names the owner; released, it is free', () => {
+test('a second lock in the same process is refused, until the first is released', () => {
   using directory = temporaryDirectory()
   const lock = lockDirectory(directory.path)
   const error = failure(() => lockDirectory(directory.path))
@@ -33,7 +33,7 @@ test('a second lock in the same process is refused and names the owner; released
   expect(readdirSync(directory.path)).toEqual([])
 })
 
-test('a second process is refused while the first lives, and takes over when it was killed', async () => {
+test('a second process is refused while the first lives, not when it was killed', async () => {
   using directory = temporaryDirectory()
   const script = fileURLToPath(new URL('../support/lock-holder.ts', import.meta.url))
   const holder = spawn(process.execPath, [script, directory.path], {
@@ -87,7 +87,7 @@ test('a lock file with nothing readable in it is taken over', () => {
   }
 })
 
-test('while another process takes a stale lock over, this one is refused; a dead one does not block', () => {
+test('while another process takes a stale lock over, this one is refused', () => {
   using directory = temporaryDirectory()
   const stale = owner(directory.path, { pid: 4_000_000 })
   const alive = owner(directory.path, { token: 'rival' })

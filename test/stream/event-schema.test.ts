@@ -44,7 +44,7 @@ test('an upsert replaces unless it says patch', () => {
   expect(parse({ kind: 'user', userId: 'u' })).toMatchObject({ event: { mode: 'replace' } })
 })
 
-test('fields that are not named, or undefined, are kept out; nobody sets the time of acceptance', () => {
+test('fields that are unknown or undefined are kept out, the time of acceptance too', () => {
   const parsed = parse({ ...click, colour: 'red', acceptedAt: 5, weight: undefined })
   expect(parsed).toStrictEqual({
     event: { kind: 'interaction', ...click, timestamp: now, acceptedAt: now },

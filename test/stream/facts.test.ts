@@ -215,7 +215,7 @@ describe('the catalogue', () => {
     expect(facts.catalogue.lastTouchedAt(0)).toBe(1_000)
   })
 
-  test('forgets a deleted item everywhere at once, also when its handle is given to another', () => {
+  test('forgets a deleted item, also when its handle is given to another', () => {
     const facts = folded([click('u', 'a'), click('u', 'b'), click('u', 'c')])
     expect(facts.apply(deleteItem('b'))).toEqual({
       kind: 'itemRemoved',

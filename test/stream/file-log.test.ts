@@ -146,7 +146,7 @@ test('with interval, syncs follow writes on their own; sync and close make sure'
 })
 
 describe('on a full disk', () => {
-  test('an append is refused whole, what was there is kept, and there may be room later', async () => {
+  test('an append is refused whole, and there may be room for it later', async () => {
     for (let room = 0; room < 400; room += 13) {
       const files = new FaultyFiles()
       await using subject = await openLog({ files, fsync: room % 2 === 0 ? 'never' : 'always' })
@@ -211,7 +211,7 @@ describe('on a full disk', () => {
   })
 })
 
-test('after a failure that is not a full disk nothing more is taken until it is opened again', async () => {
+test('after a failure other than a full disk nothing more is taken', async () => {
   for (const operation of ['write', 'sync'] as const) {
     const files = new FaultyFiles()
     await using subject = await openLog({ files, fsync: 'always' })

@@ -175,7 +175,7 @@ describe('a log of several segments', () => {
     expect(events).toEqual(expected.slice(0, events.length))
   })
 
-  test('a middle segment cut short, emptied, with a broken header or missing is a clear error', async () => {
+  test('a middle segment that is cut, empty, headless or missing is a clear error', async () => {
     using directory = temporaryDirectory()
     await write(directory.path, many, { segmentBytes: 300 })
     const segments = segmentsOf(directory.path)
@@ -247,7 +247,7 @@ test('a look at a log at rest neither repairs nor trusts its torn end', async ()
   await expect(damaged).rejects.toMatchObject({ code: 'LOG_SEGMENT_DAMAGED' })
 })
 
-test('an event the reader already holds in its buffer is not read before it is durable', async () => {
+test('an event that is in the buffer already is not read before it is durable', async () => {
   using directory = temporaryDirectory()
   const log = await FileLog.open({ directory: directory.path, fsync: 'never' })
   await log.append(interactions(1))

@@ -1,4 +1,7 @@
-/** Log files on a disk of limited size, or that fails when told to: half of a write may have happened. */
+/**
+ * Log files on a disk of limited size, or that fails when told to: half of a write may have
+ * happened.
+ */
 import type { LogFile, LogFiles } from '../../src/stream/log-files.ts'
 import { nodeLogFiles } from '../../src/stream/log-files.ts'
 

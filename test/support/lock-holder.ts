@@ -1,4 +1,6 @@
-/** A process that opens a file log and holds it until it is killed: `node lock-holder.ts DIRECTORY`. */
+/**
+ * A process that opens a file log and holds it until it is killed: `node lock-holder.ts DIRECTORY`.
+ */
 import { FileLog } from '../../src/stream/file-log.ts'
 import { interactions } from './events.ts'
 
