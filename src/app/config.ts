@@ -161,7 +161,7 @@ function refusal(source: string, complaints: readonly Complaint[]): ServiceError
 }
 
 /** Checks what a file and its overrides say, and fills in the defaults. */
-export function parseConfig(input: unknown, source: string): Config {
+function parseConfig(input: unknown, source: string): Config {
   const result = configSchema.safeParse(input, { reportInput: true })
   if (!result.success) throw refusal(source, result.error.issues.flatMap(complaintsOf))
   const complaints = [...checkModel(result.data.model)]

@@ -14,7 +14,8 @@ Exit codes:
   0  done, or stopped as asked (SIGINT, SIGTERM)
   1  the run failed
   2  the command line or the configuration is wrong
-  3  the data directory is in use, unreadable, damaged, full or of another model
+  3  the data directory is in use, unreadable, damaged, full or of another model;
+     or a file to be read cannot be
   4  the address cannot be listened on
   130, 143  stopped at once by a second SIGINT or SIGTERM`
 
@@ -22,7 +23,8 @@ Exit codes:
 const byPrefix: readonly (readonly [prefix: string, exitCode: number])[] = [
   ['CONFIG_', exitCodes.usage],
   ['USAGE_', exitCodes.usage],
-  ['INPUT_', exitCodes.usage],
+  ['RECORDING_', exitCodes.usage],
+  ['INPUT_', exitCodes.data],
   ['DATA_', exitCodes.data],
   ['LOG_', exitCodes.data],
   ['JOURNAL_', exitCodes.data],

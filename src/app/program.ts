@@ -26,7 +26,7 @@ const processTerminal: Terminal = {
 }
 
 /** Every command; nothing runs until `parseAsync`. */
-export function buildProgram(terminal: Terminal): Command {
+function buildProgram(terminal: Terminal): Command {
   const program = new Command('freshet')
     .description(
       'A recommendation service that learns from every interaction the moment it happens',

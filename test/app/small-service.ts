@@ -10,10 +10,17 @@ import { ServiceClient } from '../../src/app/service-client.ts'
 import { createLogger } from '../../src/app/telemetry.ts'
 import { systemClock } from '../../src/base/clock.ts'
 
-export const smallTables = ['had', 'item', 'words', 'user'].flatMap((name) => [
-  `model.tables.${name}.capacityRows=4096`,
-  `model.tables.${name}.restrict=null`,
-])
+/** Values of `--set` that make the shop small enough to start in a moment. */
+export const smallShop: readonly string[] = [
+  'model.facts.maxItems=4096',
+  'model.facts.maxUsers=4096',
+  'model.facts.maxHistoryEntries=100000',
+  'process.jobs.auditRecallMs=0',
+  ...['had', 'item', 'words', 'user'].flatMap((name) => [
+    `model.tables.${name}.capacityRows=4096`,
+    `model.tables.${name}.restrict=null`,
+  ]),
+]
 
 export const smallConfig = (dataDirectory: string, ...more: readonly string[]): Config =>
   loadConfig({
@@ -21,11 +28,7 @@ export const smallConfig = (dataDirectory: string, ...more: readonly string[]): 
     overrides: [
       `process.dataDirectory=${dataDirectory}`,
       'process.http.port=0',
-      'model.facts.maxItems=4096',
-      'model.facts.maxUsers=4096',
-      'model.facts.maxHistoryEntries=100000',
-      'process.jobs.auditRecallMs=0',
-      ...smallTables,
+      ...smallShop,
       ...more,
     ].map(parseOverride),
   }).config

@@ -20,6 +20,8 @@ export interface BenchFreshnessOptions {
   readonly events: number
   readonly eventsPerRequest: number
   readonly seconds: number
+  /** Of load before measuring. */
+  readonly warmup: number
   readonly seed: number
   readonly flags: readonly string[]
   readonly clock: Clock
@@ -55,8 +57,8 @@ export async function benchFreshness(
       { seconds, clock: options.clock, signal },
     )
   try {
-    options.progress('warming up for 3 s')
-    await run(3, new Latencies())
+    options.progress(`warming up for ${options.warmup} s`)
+    await run(options.warmup, new Latencies())
     const before = await loaded.client.metrics()
     options.progress(`${options.events} events/s for ${options.seconds} s`)
     const acknowledged = new Latencies()

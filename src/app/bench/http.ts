@@ -18,6 +18,8 @@ export interface BenchHttpOptions {
   readonly events: number
   readonly eventsPerRequest: number
   readonly seconds: number
+  /** Of load before measuring. */
+  readonly warmup: number
   readonly n: number
   readonly seed: number
   readonly flags: readonly string[]
@@ -25,7 +27,6 @@ export interface BenchHttpOptions {
   readonly progress: (line: string) => void
 }
 
-const warmupSeconds = 3
 const maxQueued = 20_000
 
 export async function benchHttp(
@@ -41,8 +42,8 @@ export async function benchHttp(
     return streams.map(({ latencies }) => latencies.report(seconds))
   }
   try {
-    options.progress(`warming up for ${warmupSeconds} s`)
-    await measure(warmupSeconds)
+    options.progress(`warming up for ${options.warmup} s`)
+    await measure(options.warmup)
     const before = await loaded.client.metrics()
     options.progress(`${options.rate} recommendations/s and ${options.events} events/s`)
     const [asked, told] = await measure(options.seconds)

@@ -24,7 +24,7 @@ import { stopSignal } from '../stop-signal.ts'
 type Flags = ConfigFlags & { readonly json?: true }
 
 /** A benchmark of one room, in `bench/` of the source. */
-export type RoomBenchmark = (
+type RoomBenchmark = (
   options: Readonly<Record<string, unknown>>,
   progress: (line: string) => void,
 ) => Promise<JsonObject>
@@ -93,6 +93,7 @@ const withLoad = (command: Command): Command =>
     .option('--events <number>', 'events per second', decimal(1), 2_000)
     .option('--events-per-request <number>', 'of them in one request', wholeNumber(1, 1_000), 10)
     .option('-t, --threads <number>', 'threads of the trainer', wholeNumber(1, 64))
+    .option('--warmup <seconds>', 'of load before measuring', decimal(0), 3)
     .option('--seed <number>', 'of the load', wholeNumber(0), 1)
 
 /** The configuration flags again, for the service that is started. */
@@ -111,6 +112,7 @@ interface LoadFlags extends Flags {
   readonly events: number
   readonly eventsPerRequest: number
   readonly seconds: number
+  readonly warmup: number
   readonly n: number
   readonly seed: number
 }

@@ -22,7 +22,7 @@ export interface GivenNegatives {
 }
 
 /** A text file, gzip or not, in UTF-8 or else latin-1. Throws `INPUT_UNREADABLE`. */
-export function readTextFile(file: string): string {
+function readTextFile(file: string): string {
   try {
     const bytes = readFileSync(file)
     const plain = bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes) : bytes
