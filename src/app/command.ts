@@ -1,6 +1,6 @@
 /**
- * What every command shares: where it writes, how it loads its configuration, and the JSON object that
- * `--json` promises as the last line of stdout.
+ * What every command shares: where it writes, how it loads its configuration, and the JSON object
+ * that `--json` promises as the last line of stdout.
  */
 import type { Command } from 'commander'
 

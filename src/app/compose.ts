@@ -1,7 +1,8 @@
 /**
- * The composition root of the embedded shape: one process with every role. Log, replica, index and HTTP
- * server live on this thread, the trainer in a worker, and parameters travel between them by the same
- * deltas as between processes. Started in the order of the flow, stopped in the opposite one.
+ * The composition root of the embedded shape: one process with every role. Log, replica, index and
+ * HTTP server live on this thread, the trainer in a worker, and parameters travel between them by
+ * the same deltas as between processes. Started in the order of the flow, stopped in the opposite
+ * one.
  */
 import { MessageChannel } from 'node:worker_threads'
 
@@ -49,8 +50,8 @@ export interface RunningService {
 }
 
 /**
- * Resolves when it listens. Throws `DATA_UNUSABLE`, `LOG_LOCKED` and others of the log, `CHECKPOINT_*`,
- * `HTTP_*`; whatever was started is stopped again.
+ * Resolves when it listens. Throws `DATA_UNUSABLE`, `LOG_LOCKED` and others of the log,
+ * `CHECKPOINT_*`, `HTTP_*`; whatever was started is stopped again.
  */
 export async function startFreshet(
   config: Config,

@@ -1,7 +1,8 @@
 /**
- * The `model` part of the configuration: what must agree in every process, because the same log and
- * the same values here give the same bits. Each option is declared once, with its type, default, unit
- * and meaning; the JSON schema and the environment variables are derived from this file.
+ * The `model` part of the configuration: what must agree in every process, because the same log
+ * and the same values here give the same bits. Each option is declared once, with its type,
+ * default, unit and meaning; the JSON schema and the environment variables are derived from this
+ * file.
  */
 import * as z from 'zod'
 

@@ -1,6 +1,6 @@
 /**
- * What the JSON schema of the configuration knows about paths: which names may stand at a place, and
- * which single values can be overridden by an environment variable or a flag.
+ * What the JSON schema of the configuration knows about paths: which names may stand at a place,
+ * and which single values can be overridden by an environment variable or a flag.
  */
 import * as z from 'zod'
 

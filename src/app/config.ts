@@ -1,7 +1,7 @@
 /**
- * Reads the configuration: one YAML file, then FRESHET_* variables, then flags, each overriding the one
- * before. Unknown names are refused with the nearest right one; every complaint carries its path.
- * The only file that reads the environment.
+ * Reads the configuration: one YAML file, then FRESHET_* variables, then flags, each overriding
+ * the one before. Unknown names are refused with the nearest right one; every complaint carries
+ * its path. The only file that reads the environment.
  */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -102,7 +102,9 @@ export function environmentOverrides(variables: Environment): readonly Override[
   return overrides
 }
 
-/** `process.http.port=0` from a `--set` flag. Steps into lists are indices or `name`s of members. */
+/**
+ * `process.http.port=0` from a `--set` flag. Steps into lists are indices or `name`s of members.
+ */
 export function parseOverride(text: string): Override {
   const at = text.indexOf('=')
   if (at < 1) throw invalid('--set', [text], 'expected path=value')

@@ -5,8 +5,8 @@ import { ServiceError } from '../base/errors.ts'
 import { dataPaths } from './options.ts'
 
 /**
- * Makes what is missing and checks that all of it can be written. Throws `DATA_UNUSABLE`. That only one
- * process uses it is the event log's business: it holds the lock.
+ * Makes what is missing and checks that all of it can be written. Throws `DATA_UNUSABLE`. That
+ * only one process uses it is the event log's business: it holds the lock.
  */
 export function prepareDataDirectory(directory: string): void {
   for (const path of [directory, ...Object.values(dataPaths(directory))]) {

@@ -1,6 +1,7 @@
 /**
- * Looks into a data directory without writing to it: checkpoints, log, tables, and single users and items.
- * A service may be running on it; what is seen is its newest checkpoint and what the log has since.
+ * Looks into a data directory without writing to it: checkpoints, log, tables, and single users
+ * and items. A service may be running on it; what is seen is its newest checkpoint and what the
+ * log has since.
  */
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'

@@ -1,7 +1,7 @@
 /**
- * `freshet replay`: past interactions through the service's own trainer, test-then-train, as fast as it
- * goes. Batches are cut by count alone, so the result depends on the files and the model only. With a
- * data directory it saves checkpoints there and goes on from the newest.
+ * `freshet replay`: past interactions through the service's own trainer, test-then-train, as fast
+ * as it goes. Batches are cut by count alone, so the result depends on the files and the model
+ * only. With a data directory it saves checkpoints there and goes on from the newest.
  */
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

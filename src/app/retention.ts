@@ -1,6 +1,6 @@
 /**
- * How much of the event log is kept: not more bytes and not older than told, but never less than the
- * oldest checkpoint needs, because a restart from it reads on from there. Pure.
+ * How much of the event log is kept: not more bytes and not older than told, but never less than
+ * the oldest checkpoint needs, because a restart from it reads on from there. Pure.
  */
 export interface Segment {
   readonly first: number

@@ -55,8 +55,8 @@ export function bucketsSince(now: readonly Bucket[], before: readonly Bucket[]):
 }
 
 /**
- * The value that `share` of all do not exceed, interpolated within its bucket; of nothing, undefined.
- * What lies above the last bound counts as that bound.
+ * The value that `share` of all do not exceed, interpolated within its bucket; of nothing,
+ * undefined. What lies above the last bound counts as that bound.
  */
 export function quantile(buckets: readonly Bucket[], share: number): number | undefined {
   const total = buckets.at(-1)?.count ?? 0

@@ -1,4 +1,7 @@
-/** A client of the service's own HTTP interface: the demo, the benchmarks and the crash test use it. */
+/**
+ * A client of the service's own HTTP interface: the demo, the benchmarks and the crash test use
+ * it.
+ */
 import * as z from 'zod'
 
 import { ServiceError } from '../base/errors.ts'

@@ -1,4 +1,6 @@
-/** What the running service shows of itself: one plain snapshot for metrics, one report at the end. */
+/**
+ * What the running service shows of itself: one plain snapshot for metrics, one report at the end.
+ */
 import type { MetricsSnapshot } from '../serving/http/metrics-snapshot.ts'
 import type { HttpServer } from '../serving/http/server.ts'
 import type { ServingService } from '../serving/serving-service.ts'

@@ -1,6 +1,6 @@
 /**
- * SIGINT and SIGTERM: the first asks for a graceful stop, the second ends the process at once with the
- * shell's code for it.
+ * SIGINT and SIGTERM: the first asks for a graceful stop, the second ends the process at once with
+ * the shell's code for it.
  */
 const exitCodes = { SIGINT: 130, SIGTERM: 143 } as const
 

@@ -1,6 +1,6 @@
 /**
- * The log of the process: pino, one JSON object per line on stderr, so that stdout stays the command's
- * result. With `redactIds` no user or item id leaves the process this way.
+ * The log of the process: pino, one JSON object per line on stderr, so that stdout stays the
+ * command's result. With `redactIds` no user or item id leaves the process this way.
  */
 import { destination, type Logger, pino } from 'pino'
 
@@ -15,7 +15,9 @@ const idPaths = [...idFields, ...idFields.flatMap((name) => [`details.${name}`, 
 /** Never shown, whatever the options say. */
 const secretPaths = ['authorization', 'headers.authorization', 'apiKey', 'headers["x-api-key"]']
 
-/** `write` is for tests; a process writes to stderr, synchronously, so that last words are heard. */
+/**
+ * `write` is for tests; a process writes to stderr, synchronously, so that last words are heard.
+ */
 export function createLogger(
   { level, redactIds }: ProcessConfig['logging'],
   write?: (line: string) => void,

@@ -47,14 +47,16 @@ export interface LayerKernels {
   normalizeRows: Split<
     [out: Address, inverses: Address, x: Address, columns: number, epsilon: number]
   >
-  /** In place: gradients of the normalised rows y become those of x, r (g - y (g.y)). Range: rows. */
+  /**
+   * In place: gradients of the normalised rows y become those of x, r (g - y (g.y)). Range: rows.
+   */
   normalizeRowsBackward: Split<[gradients: Address, y: Address, inverses: Address, columns: number]>
 }
 
 export interface LossKernels {
   /**
-   * Scores of (row, column) pairs that are no negatives become -Infinity: `pairs` holds `count` pairs of
-   * i32, in any order. Range: rows of scores.
+   * Scores of (row, column) pairs that are no negatives become -Infinity: `pairs` holds `count`
+   * pairs of i32, in any order. Range: rows of scores.
    */
   maskPairs: Split<[scores: Address, columns: number, pairs: Address, count: number]>
   /**
@@ -64,7 +66,8 @@ export interface LossKernels {
    *              + (j == t ? targetCorrections[row] : corrections[j])
    *     losses[row] = weights[row] (log(sum exp logit) - logit[t])
    *     scores[j] <- scale normalizer weights[row] (p[j] - (j == t)),  p = softmax(logit)
-   *     popularityWeightGradients[row] = normalizer weights[row] sum (p[j] - (j == t)) popularity[j]
+   *     popularityWeightGradients[row] =
+   *       normalizer weights[row] sum (p[j] - (j == t)) popularity[j]
    *
    * so what is left in scores is the gradient by the scores as they came in, for a loss of
    * normalizer x the sum of losses. A row whose target is -1 gives zeros. `popularity` absent: that
@@ -92,8 +95,8 @@ export interface RowKernels {
   /** out[i] = rows[indices[i]], dim floats each, `outStride` floats apart. Range: i. */
   gatherRows: Split<[out: Address, outStride: number, rows: Address, indices: Address, dim: number]>
   /**
-   * out[indices[i]] += rows[i] for i from 0 to count in order; rows lie `rowStride` floats apart, those
-   * of out close together. Range: the *columns* [from, to) of every row, up to dim.
+   * out[indices[i]] += rows[i] for i from 0 to count in order; rows lie `rowStride` floats apart,
+   * those of out close together. Range: the *columns* [from, to) of every row, up to dim.
    */
   scatterAddRows: Split<
     [out: Address, rows: Address, rowStride: number, indices: Address, count: number, dim: number]
@@ -101,9 +104,9 @@ export interface RowKernels {
 }
 
 /**
- * Bags: bag b has the entries e in [offsets[b], offsets[b + 1]), each the row indices[e] of `rows` (dim
- * floats each) with the weight weights[e] (absent: 1). The vectors of the bags lie `stride` floats
- * apart, so that features may stand side by side in one matrix.
+ * Bags: bag b has the entries e in [offsets[b], offsets[b + 1]), each the row indices[e] of `rows`
+ * (dim floats each) with the weight weights[e] (absent: 1). The vectors of the bags lie `stride`
+ * floats apart, so that features may stand side by side in one matrix.
  */
 export interface BagKernels {
   /** out[b] (+)= the weighted sum of the bag's rows; of nothing: 0. Range: bags. */
@@ -148,7 +151,9 @@ export interface BagKernels {
 
 /** The same bags, without weights: the largest value of each column instead of the sum. */
 export interface MaxBagKernels {
-  /** out[b] (+)= the largest value in each column among the bag's rows; of nothing: 0. Range: bags. */
+  /**
+   * out[b] (+)= the largest value in each column among the bag's rows; of nothing: 0. Range: bags.
+   */
   maxBags: Split<
     [
       out: Address,
@@ -190,7 +195,9 @@ export interface ElementKernels {
   sumOfSquares: Whole<[x: Address, n: number], number>
 }
 
-/** Optimizers on blocks of floats: w weights, g gradients, the rest their state. Ranges: elements. */
+/**
+ * Optimizers on blocks of floats: w weights, g gradients, the rest their state. Ranges: elements.
+ */
 export interface OptimizerKernels {
   /** a += g g; w -= rate g / sqrt(a + epsilon). */
   adagrad: Split<[w: Address, a: Address, g: Address, rate: number, epsilon: number]>
@@ -207,8 +214,9 @@ export interface OptimizerKernels {
     ]
   >
   /**
-   * m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g g; w -= rate m / (sqrt(v) + epsilon). The
-   * caller puts the bias correction of step t into rate: rate sqrt(1 - beta2^t) / (1 - beta1^t).
+   * m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g g; w -= rate m / (sqrt(v) + epsilon).
+   * The caller puts the bias correction of step t into rate: rate sqrt(1 - beta2^t) / (1 -
+   * beta1^t).
    */
   adam: Split<
     [

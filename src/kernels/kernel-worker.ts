@@ -1,4 +1,7 @@
-/** A thread of a `ThreadPool`: waits for calls and does its share of each, until it is told to stop. */
+/**
+ * A thread of a `ThreadPool`: waits for calls and does its share of each, until it is told to
+ * stop.
+ */
 import { parentPort, workerData } from 'node:worker_threads'
 
 import { kernelTable } from './kernel-table.ts'

@@ -1,6 +1,6 @@
 /**
- * How a kernel is called: numbers only, so that a call is the same from WebAssembly's side, from the
- * reference twins' and over the thread pool. Tuples name the operands; an editor shows them.
+ * How a kernel is called: numbers only, so that a call is the same from WebAssembly's side, from
+ * the reference twins' and over the thread pool. Tuples name the operands; an editor shows them.
  */
 
 /** A byte offset in the arena's memory, a multiple of 4. `absent` (0) is no block's address. */
@@ -19,8 +19,8 @@ export type Whole<Operands extends readonly number[], Result = void> = (
 
 /**
  * A kernel that computes the part [from, to) of its output: rows, columns or elements, as each one
- * says. The bits of a part do not depend on how the whole was split. (`split` is for the types alone:
- * it tells these kernels from the whole ones.)
+ * says. The bits of a part do not depend on how the whole was split. (`split` is for the types
+ * alone: it tells these kernels from the whole ones.)
  */
 export type Split<Operands extends readonly number[]> = {
   (...operands: [...Operands, from: number, to: number]): void

@@ -1,7 +1,7 @@
 /**
- * The memory through which a pool and its workers speak: a call is written, then the generation goes
- * up; each worker does its share and counts down `remaining`. Whoever waits spins a little first,
- * because the next call of a training step is usually that near, and then sleeps.
+ * The memory through which a pool and its workers speak: a call is written, then the generation
+ * goes up; each worker does its share and counts down `remaining`. Whoever waits spins a little
+ * first, because the next call of a training step is usually that near, and then sleeps.
  *
  * All atomics are in one order: a sleeper registers before it looks at the word for the last time,
  * and the waker looks for sleepers after it has changed the word, so no wake-up is missed. What is
@@ -23,9 +23,9 @@ const numbers = 32
 const textBytes = 256
 
 /**
- * Looks before a sleep, some tens of microseconds (a pause is 40 to 140 cycles). Ten times fewer, and
- * a product of 256 x 64 x 64 took twice as long on two threads: they slept between calls and were
- * woken on one core.
+ * Looks before a sleep, some tens of microseconds (a pause is 40 to 140 cycles). Ten times fewer,
+ * and a product of 256 x 64 x 64 took twice as long on two threads: they slept between calls and
+ * were woken on one core.
  */
 const spins = 1_500
 /** How long a sleep lasts before the sleeper looks whether anybody is still there. */

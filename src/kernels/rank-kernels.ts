@@ -12,16 +12,16 @@ import type { Address, Split, Whole } from './operands.ts'
 
 export interface RankKernels {
   /**
-   * out[2q], out[2q + 1] = how many candidates score above query q's target, and how many the same, the
-   * target among them. targets: slots; -1: no target, counts 0. Queries lie `stride` floats apart.
-   * Range: queries.
+   * out[2q], out[2q + 1] = how many candidates score above query q's target, and how many the
+   * same, the target among them. targets: slots; -1: no target, counts 0. Queries lie `stride`
+   * floats apart. Range: queries.
    */
   rankTargets: Split<
     [out: Address, candidates: Address, queries: Address, stride: number, targets: Address]
   >
   /**
-   * Takes the candidates excluded[offsets[q]] .. excluded[offsets[q + 1] - 1] (slots, distinct) back out of
-   * query q's counts. Range: queries.
+   * Takes the candidates excluded[offsets[q]] .. excluded[offsets[q + 1] - 1] (slots, distinct)
+   * back out of query q's counts. Range: queries.
    */
   rankExcluded: Split<
     [
@@ -34,13 +34,15 @@ export interface RankKernels {
       excluded: Address,
     ]
   >
-  /** Row i of `vectors` (`stride` floats apart) becomes the candidate at slots[i], norm included. */
+  /**
+   * Row i of `vectors` (`stride` floats apart) becomes the candidate at slots[i], norm included.
+   */
   packPanels: Whole<
     [candidates: Address, slots: Address, vectors: Address, stride: number, count: number]
   >
   /**
-   * out[2t], out[2t + 1] = how many of n values are above thresholds[t], and how many equal to it. Range:
-   * thresholds.
+   * out[2t], out[2t + 1] = how many of n values are above thresholds[t], and how many equal to it.
+   * Range: thresholds.
    */
   countAbove: Split<[out: Address, values: Address, n: number, thresholds: Address]>
 }

@@ -1,4 +1,6 @@
-/** The twins of assembly/matmul.ts: each element the sum over k in its order, whatever the layout. */
+/**
+ * The twins of assembly/matmul.ts: each element the sum over k in its order, whatever the layout.
+ */
 import type { MatmulKernels } from './dense-kernels.ts'
 
 const { fround } = Math

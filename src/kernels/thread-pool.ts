@@ -1,7 +1,7 @@
 /**
- * Threads that share the work of one kernel call: the output is cut into as many shares as there are
- * threads, this thread does the first and waits for the others. Every kernel gives the same bits
- * however it is cut, so the number of threads is a matter of speed alone.
+ * Threads that share the work of one kernel call: the output is cut into as many shares as there
+ * are threads, this thread does the first and waits for the others. Every kernel gives the same
+ * bits however it is cut, so the number of threads is a matter of speed alone.
  *
  * A call costs a few microseconds when the workers are still awake from the one before and tens of
  * microseconds when they sleep: `grain` keeps small calls to this thread.

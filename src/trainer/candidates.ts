@@ -1,6 +1,6 @@
 /**
- * The live catalogue as the ranking kernels want it: packed without gaps, a slot per item, vectors in
- * panels of eight, log popularities aside (`src/kernels/rank-kernels.ts`). Items come and go by
+ * The live catalogue as the ranking kernels want it: packed without gaps, a slot per item, vectors
+ * in panels of eight, log popularities aside (`src/kernels/rank-kernels.ts`). Items come and go by
  * handle; the last slot moves into a gap. Which slot an item has changes no result.
  *
  * Popularity is a decayed count, kept in the unit of a landmark in time so that nothing is touched
@@ -22,10 +22,15 @@ export interface CandidatesOptions {
   readonly halfLifeMs: number
 }
 
-/** Half-lives between two landmarks: counts up to 2^60 times larger than they are, far below 2^127. */
+/**
+ * Half-lives between two landmarks: counts up to 2^60 times larger than they are, far below 2^127.
+ */
 const landmarkStep = 60
 
-/** Invariant: `#slots[#handles[slot]] === slot` for every slot below `size`, -1 for all other handles. */
+/**
+ * Invariant: `#slots[#handles[slot]] === slot` for every slot below `size`, -1 for all other
+ * handles.
+ */
 export class Candidates {
   readonly #options: CandidatesOptions
   readonly #slots: Int32Array

@@ -1,8 +1,8 @@
 /**
- * Keeps the ranker's candidates equal to the live catalogue: which items there are, how often they are
- * clicked, and their vectors by the rows as they are between two batches. Where the candidate tower has
- * no weights of its own and every item its own rows, only the items are embedded again whose rows a
- * batch has changed; else all of them, before the next evaluation.
+ * Keeps the ranker's candidates equal to the live catalogue: which items there are, how often they
+ * are clicked, and their vectors by the rows as they are between two batches. Where the candidate
+ * tower has no weights of its own and every item its own rows, only the items are embedded again
+ * whose rows a batch has changed; else all of them, before the next evaluation.
  */
 import type { ByteReader, ByteWriter } from '../base/bytes.ts'
 import type { FeatureSpec, ModelSpec } from '../model/spec.ts'

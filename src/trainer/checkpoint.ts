@@ -1,11 +1,11 @@
 /**
- * Checkpoints on disk: one directory each, `checkpoint-<sequence>`, with a file per part and a manifest.
- * Written under another name, every file synced, the manifest last, and then renamed: a
+ * Checkpoints on disk: one directory each, `checkpoint-<sequence>`, with a file per part and a
+ * manifest. Written under another name, every file synced, the manifest last, and then renamed: a
  * directory of that name is either whole or damaged by something else than a crash of ours. What
  * is damaged is reported and passed over; see "Checkpoints" in docs/formats.md.
  *
- * A part is a list of chunks, each preceded by its length (u32). The manifest holds each file's size
- * and CRC-32, and its own.
+ * A part is a list of chunks, each preceded by its length (u32). The manifest holds each file's
+ * size and CRC-32, and its own.
  */
 import { closeSync, fstatSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs'
 import { mkdir, open, rename, rm } from 'node:fs/promises'

@@ -90,8 +90,8 @@ export class Checkpoints {
   }
 
   /**
-   * Copies the state now, and resolves when it is durable. `written` hears of the oldest checkpoint kept.
-   * Throws `CHECKPOINT_FAILED`, which is reported too.
+   * Copies the state now, and resolves when it is durable. `written` hears of the oldest
+   * checkpoint kept. Throws `CHECKPOINT_FAILED`, which is reported too.
    */
   async write(
     learner: Learner,
@@ -170,8 +170,8 @@ export class Checkpoints {
 }
 
 /**
- * What a checkpoint must have been made with: all of the model but what only decides how it is fed and
- * watched. Through JSON, as the manifest holds it.
+ * What a checkpoint must have been made with: all of the model but what only decides how it is fed
+ * and watched. Through JSON, as the manifest holds it.
  */
 function comparable({ spec, tables, facts }: TrainerModel): Json {
   const plain: Json = JSON.parse(JSON.stringify({ spec, tables, facts }))

@@ -1,12 +1,14 @@
 /**
- * Item-to-item co-visitation, the baseline that needs no learning: what users went to from an item,
- * counted with decay. The score of an item for a user is how often it is clicked now (as a share of
- * all clicks) plus, for each of the user's newest items, the share of its transitions that lead there:
+ * Item-to-item co-visitation, the baseline that needs no learning: what users went to from an
+ * item, counted with decay. The score of an item for a user is how often it is clicked now (as a
+ * share of all clicks) plus, for each of the user's newest items, the share of its transitions
+ * that lead there:
  *
  *     score(i) = count(i) / total + blend  sum_j places[j] T(h_j, i) / (T(h_j) + shrinkage)
  *
- * Bounded: each item keeps the transitions to its strongest successors only. Transitions decay forward,
- * as the catalogue's counts do: a transition at time t weighs 2^((t - landmark) / halfLife).
+ * Bounded: each item keeps the transitions to its strongest successors only. Transitions decay
+ * forward, as the catalogue's counts do: a transition at time t weighs 2^((t - landmark) /
+ * halfLife).
  */
 import type { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { exp2, powerOfTwo } from '../base/math.ts'

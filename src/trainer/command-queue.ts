@@ -1,4 +1,6 @@
-/** Commands that wait for the trainer to stand between two batches, in the order of their arrival. */
+/**
+ * Commands that wait for the trainer to stand between two batches, in the order of their arrival.
+ */
 import { ServiceError } from '../base/errors.ts'
 import type { CommandResult, TrainerCommand } from './trainer-status.ts'
 

@@ -1,7 +1,7 @@
 /**
- * What readers are told of the parameters: a delta with the rows that have changed since the one before,
- * or everything, in pieces. Rows go as they are when the delta is made, so changes in between are
- * coalesced.
+ * What readers are told of the parameters: a delta with the rows that have changed since the one
+ * before, or everything, in pieces. Rows go as they are when the delta is made, so changes in
+ * between are coalesced.
  */
 import type { Keys } from '../base/keys.ts'
 import type { TableChanges } from '../embedding/embedding-table.ts'

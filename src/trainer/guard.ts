@@ -1,8 +1,8 @@
 /**
- * Decides whether a step may change the model. A batch is refused when its loss or a gradient is not
- * a finite number, or when the loss lies above a running band: mean + `deviations` standard deviations
- * + `margin`, both moving averages over the batches so far. What is refused is quarantined by the
- * caller; the model stays as it was.
+ * Decides whether a step may change the model. A batch is refused when its loss or a gradient is
+ * not a finite number, or when the loss lies above a running band: mean + `deviations` standard
+ * deviations + `margin`, both moving averages over the batches so far. What is refused is
+ * quarantined by the caller; the model stays as it was.
  *
  * A refused loss still moves the average, cut off at the band's edge: when the stream has really
  * changed, the band follows and learning goes on after a few batches.
@@ -14,7 +14,9 @@ export interface GuardOptions {
   readonly rate: number
   /** Standard deviations above the mean that are still accepted. Default 8. */
   readonly deviations: number
-  /** And this much more, in nats: keeps a quiet stretch from making the band too tight. Default 1. */
+  /**
+   * And this much more, in nats: keeps a quiet stretch from making the band too tight. Default 1.
+   */
   readonly margin: number
   /** Batches before the band is used. Default 100. */
   readonly warmupBatches: number

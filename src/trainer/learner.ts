@@ -56,8 +56,8 @@ interface Parts {
 const emptyReport: BatchReport = { examples: [], loss: 0, weight: 0, trip: undefined, evicted: 0 }
 
 /**
- * Invariants: between batches no handle of an item that is gone is in use anywhere but in histories, and
- * `step` is the version of the model.
+ * Invariants: between batches no handle of an item that is gone is in use anywhere but in
+ * histories, and `step` is the version of the model.
  */
 export class Learner {
   readonly options: TrainerModel
@@ -246,7 +246,10 @@ export class Learner {
     ]
   }
 
-  /** Takes what `serialize` gave, by the name of the part. Throws `RangeError` and the parts' errors. */
+  /**
+   * Takes what `serialize` gave, by the name of the part. Throws `RangeError` and the parts'
+   * errors.
+   */
   load(chunks: (part: string) => Iterable<Uint8Array>): void {
     const whole = (part: string): Uint8Array => present([...chunks(part)].at(0), part)
     this.#facts = Facts.load(whole('facts'), this.options.facts)

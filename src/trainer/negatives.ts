@@ -1,14 +1,16 @@
 /**
- * The columns of a batch's scores: the distinct items that its examples are about, then distinct items
- * drawn uniformly from the active catalogue. Drawn from a generator seeded by (seed, step), so that
- * a restart at any step draws the same; and everything that follows from the choice: which column is
- * whose positive, what each column's score is corrected by, which pairs are no negatives.
+ * The columns of a batch's scores: the distinct items that its examples are about, then distinct
+ * items drawn uniformly from the active catalogue. Drawn from a generator seeded by (seed, step),
+ * so that a restart at any step draws the same; and everything that follows from the choice: which
+ * column is whose positive, what each column's score is corrected by, which pairs are no
+ * negatives.
  *
  * Corrections make a softmax over a sample stand for one over the catalogue: minus the log of how
- * likely a column was to be here. `inclusion`: the probability to be drawn at least once; 1 for the
- * targets of the batch. `logq` (Yi et al. 2019; Bengio and Senecal 2008): the probability per draw, of
- * the mixture that columns come from, B examples distributed as the stream (estimated) and N uniform
- * draws; a column that came m times counts m times, so log m is added, but not for its own queries.
+ * likely a column was to be here. `inclusion`: the probability to be drawn at least once; 1 for
+ * the targets of the batch. `logq` (Yi et al. 2019; Bengio and Senecal 2008): the probability per
+ * draw, of the mixture that columns come from, B examples distributed as the stream (estimated)
+ * and N uniform draws; a column that came m times counts m times, so log m is added, but not for
+ * its own queries.
  */
 import { assert, unreachable } from '../base/assert.ts'
 import { exp2, ln } from '../base/math.ts'

@@ -1,6 +1,6 @@
 /**
- * Batches that the guard refused, one file each, with the reason: for somebody to look at. Bounded: when
- * the directory is full, further batches are reported but not kept.
+ * Batches that the guard refused, one file each, with the reason: for somebody to look at.
+ * Bounded: when the directory is full, further batches are reported but not kept.
  */
 import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'

@@ -1,7 +1,7 @@
 /**
- * Ranks targets among the whole live catalogue, exactly: item vectors are embedded once and kept, again
- * when something they depend on has changed; queries are embedded as they come and scored many at once
- * by kernels that only count. Results depend neither on slots nor on threads.
+ * Ranks targets among the whole live catalogue, exactly: item vectors are embedded once and kept,
+ * again when something they depend on has changed; queries are embedded as they come and scored
+ * many at once by kernels that only count. Results depend neither on slots nor on threads.
  */
 import { assert, present } from '../base/assert.ts'
 import type { ByteReader, ByteWriter } from '../base/bytes.ts'
@@ -49,6 +49,13 @@ export interface Ranks {
   readonly byCount: Float64Array
 }
 
+/**
+ * What is worth handing to another thread, in logarithms, in multiplications and in comparisons:
+ * about twice what waking it takes.
+ */
+const shareOfLogs = 1 << 16
+const shareOfProducts = 1 << 20
+const shareOfCounts = 1 << 20
 /** Rank calls between two orderings by popularity. */
 const reorderEvery = 256
 /** Excluded slots of all queries of one kernel call; one query's always fit. */
@@ -130,7 +137,7 @@ export class Ranker {
     this.#calls += 1
     candidates.decayTo(time, popularity.smoothing)
     const { address } = candidates.popularity
-    this.#pool.run('log', [address, address], candidates.size)
+    this.#pool.run('log', [address, address], candidates.size, shareOfLogs)
   }
 
   /** The rank of each request's target; Infinity where it is no candidate, or excluded. */
@@ -205,7 +212,8 @@ export class Ranker {
     const queries = this.#queries.address
     const { address } = this.candidates
     const n = ranks.length
-    this.#pool.run('rankTargets', [counts, address, queries, outputDim, targets], n)
+    const grain = Math.ceil(shareOfProducts / (this.candidates.size * outputDim + 1))
+    this.#pool.run('rankTargets', [counts, address, queries, outputDim, targets], n, grain)
     const excluded = [this.#offsets.address, this.#excluded.address] as const
     this.#pool.kernels.rankExcluded(
       ...([counts, address, queries, outputDim, targets, ...excluded, 0, n] as const),
@@ -221,7 +229,8 @@ export class Ranker {
       thresholds[q] = targets[q] < 0 ? Infinity : counts.view[targets[q]]
     }
     const operands = [counts.address, size, this.#thresholds.address] as const
-    this.#pool.run('countAbove', [this.#counts.address, ...operands], ranks.length)
+    const grain = Math.ceil(shareOfCounts / (size + 1))
+    this.#pool.run('countAbove', [this.#counts.address, ...operands], ranks.length, grain)
     for (let q = 0; q < ranks.length; q += 1) {
       const end = this.#offsets.view[q + 1]
       for (let e = this.#offsets.view[q]; e < end; e += 1) {

@@ -1,7 +1,7 @@
 /**
- * One hash over what has been learned and what is known: rows (vectors, optimizer state, statistics),
- * dense weights with their optimizer's state, facts. Rows count in any order, so that it does not
- * matter where in a table a row lies; equal digests mean equal states.
+ * One hash over what has been learned and what is known: rows (vectors, optimizer state,
+ * statistics), dense weights with their optimizer's state, facts. Rows count in any order, so that
+ * it does not matter where in a table a row lies; equal digests mean equal states.
  */
 import { ByteWriter } from '../base/bytes.ts'
 import { digestBytes } from '../base/digest.ts'

@@ -1,6 +1,6 @@
 /**
- * One step of learning: columns, rows, loss and gradients, the guard's word, and then all updates or
- * none. Pure: everything it reads and changes is handed in.
+ * One step of learning: columns, rows, loss and gradients, the guard's word, and then all updates
+ * or none. Pure: everything it reads and changes is handed in.
  */
 import { present } from '../base/assert.ts'
 import type { Stamp } from '../embedding/embedding-table.ts'

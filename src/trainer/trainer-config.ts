@@ -10,7 +10,9 @@ import type { FactsOptions } from '../stream/facts.ts'
 interface BatchOptions {
   /** A batch is cut at this many examples. */
   readonly maxExamples: number
-  /** Or when its first event has waited this long, in milliseconds; a replay cuts by count alone. */
+  /**
+   * Or when its first event has waited this long, in milliseconds; a replay cuts by count alone.
+   */
   readonly maxAgeMs: number
 }
 
@@ -18,9 +20,9 @@ export interface EvaluationOptions {
   /** Every nth example is ranked before it is trained on; 0: none. */
   readonly everyNth: number
   /**
-   * Taken so many at a time: of every `everyNth` such blocks the first. Where items must be embedded
-   * anew for every batch that is evaluated, few large blocks cost less than many single examples.
-   * Default 1.
+   * Taken so many at a time: of every `everyNth` such blocks the first. Where items must be
+   * embedded anew for every batch that is evaluated, few large blocks cost less than many single
+   * examples. Default 1.
    */
   readonly blockExamples?: number
   /** Events at the start of the stream that are not counted. */
@@ -50,8 +52,8 @@ export interface TrainerProcess {
   readonly threads: number
   readonly kernels: 'wasm' | 'reference'
   /**
-   * How far the trainer's thread stands behind the others when there are more of them than processors,
-   * 0..19; on Linux alone, where a thread has a priority of its own. Default 0.
+   * How far the trainer's thread stands behind the others when there are more of them than
+   * processors, 0..19; on Linux alone, where a thread has a priority of its own. Default 0.
    */
   readonly niceness?: number
   /** Between two deltas, in milliseconds. */

@@ -1,11 +1,11 @@
 /**
- * The trainer: reads the log, folds and trains, journals where batches end, publishes deltas, writes
- * checkpoints, executes commands between batches. One path for the live service and for a replay: what
- * a replay leaves out (journal, publisher, checkpoints) is simply not there.
+ * The trainer: reads the log, folds and trains, journals where batches end, publishes deltas,
+ * writes checkpoints, executes commands between batches. One path for the live service and for a
+ * replay: what a replay leaves out (journal, publisher, checkpoints) is simply not there.
  *
- * Restart: the newest whole checkpoint, then the journal's batches and commands as they were, then on
- * from there. Same log, same journal: same bits. Without a journal batches are cut by count alone,
- * and the log is enough.
+ * Restart: the newest whole checkpoint, then the journal's batches and commands as they were, then
+ * on from there. Same log, same journal: same bits. Without a journal batches are cut by count
+ * alone, and the log is enough.
  */
 import { join } from 'node:path'
 import { setImmediate as yieldToEvents, setTimeout } from 'node:timers/promises'
@@ -67,8 +67,8 @@ interface Parts {
 }
 
 /**
- * Invariants: whatever is awaited leaves the state between two events, and a checkpoint, a command or a
- * published delta finds it between two batches.
+ * Invariants: whatever is awaited leaves the state between two events, and a checkpoint, a command
+ * or a published delta finds it between two batches.
  */
 export class Trainer {
   readonly learner: Learner
@@ -96,8 +96,8 @@ export class Trainer {
   #publishedAt = -Infinity
 
   /**
-   * Restores the newest checkpoint. Throws `CHECKPOINT_INCOMPATIBLE`, `CONFIG_INVALID`, `MEMORY_EXHAUSTED`,
-   * `JOURNAL_DAMAGED` and the log's errors.
+   * Restores the newest checkpoint. Throws `CHECKPOINT_INCOMPATIBLE`, `CONFIG_INVALID`,
+   * `MEMORY_EXHAUSTED`, `JOURNAL_DAMAGED` and the log's errors.
    */
   static async create(options: TrainerOptions): Promise<Trainer> {
     const { model, process, reader, report = () => {} } = options
@@ -415,7 +415,9 @@ export class Trainer {
     })
   }
 
-  /** Not awaited: training goes on while the copy of the state is written. Failures are reported. */
+  /**
+   * Not awaited: training goes on while the copy of the state is written. Failures are reported.
+   */
   #startCheckpoint(): void {
     void this.#writeCheckpoint().catch(() => undefined)
   }

@@ -1,6 +1,6 @@
 /**
- * The trainer as the rest of the process sees it: a service whose work happens in a thread of its own, so
- * that training never blocks a query. Parameters leave through the port given, as deltas.
+ * The trainer as the rest of the process sees it: a service whose work happens in a thread of its
+ * own, so that training never blocks a query. Parameters leave through the port given, as deltas.
  */
 import { Worker } from 'node:worker_threads'
 
@@ -31,8 +31,8 @@ export interface TrainerServiceOptions extends TrainerTask {
 type Deferred<Value> = PromiseWithResolvers<Value>
 
 /**
- * Invariant: `#ready` and `#ended` settle exactly once, whatever becomes of the thread, and no command
- * waits for a thread that has ended.
+ * Invariant: `#ready` and `#ended` settle exactly once, whatever becomes of the thread, and no
+ * command waits for a thread that has ended.
  */
 export class TrainerService implements Service {
   readonly name = 'trainer'

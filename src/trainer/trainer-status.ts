@@ -1,4 +1,6 @@
-/** What the trainer says of itself: the status for metrics, reports for the log, and its commands. */
+/**
+ * What the trainer says of itself: the status for metrics, reports for the log, and its commands.
+ */
 import type { Clock } from '../base/clock.ts'
 import type { TableStats } from '../embedding/embedding-table.ts'
 import type { Position } from '../stream/event-log.ts'

@@ -44,7 +44,7 @@ describe('the service in one process', { timeout: 60_000 }, () => {
       minSequence: offset ?? undefined,
     })
     expect(items).toHaveLength(10)
-    await first.settled()
+    await first.settled(sent.length)
     const metrics = await first.client.metrics()
     expect(metrics.sum('freshet_trainer_examples_total')).toBe(sent.length)
     expect(metrics.sum('freshet_evaluation_window_examples')).toBeGreaterThan(0)

@@ -54,12 +54,13 @@ export async function startSmall(config: Config, log: string[] = []) {
     service,
     client,
     /** Resolves when everything sent has been folded, learned and indexed. */
-    settled: async (): Promise<void> => {
+    settled: async (examples = 0): Promise<void> => {
       for (let i = 0; i < 400; i += 1) {
         const metrics = await client.metrics()
         const lag = metrics.sum('freshet_trainer_lag_events')
         const queued = metrics.sum('freshet_facts_lag_events')
-        if (lag + queued === 0 && (await client.isReady())) return
+        const learned = metrics.sum('freshet_trainer_examples_total') >= examples
+        if (lag + queued === 0 && learned && (await client.isReady())) return
         await new Promise((resolve) => setTimeout(resolve, 25))
       }
       throw new Error('not settled within 10 s')

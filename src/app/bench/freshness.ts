@@ -1,8 +1,8 @@
 /**
- * `freshet bench freshness`: how long an event takes to be seen by queries, by stage, under a steady
- * stream of events. The stages are what the service itself measures and shows at /metrics (quantiles
- * interpolated within its histograms' buckets); `observedFact` is measured from outside: from sending a
- * click to holding a list that leaves the clicked item out.
+ * `freshet bench freshness`: how long an event takes to be seen by queries, by stage, under a
+ * steady stream of events. The stages are what the service itself measures and shows at /metrics
+ * (quantiles interpolated within its histograms' buckets); `observedFact` is measured from
+ * outside: from sending a click to holding a list that leaves the clicked item out.
  */
 import type { Clock } from '../../base/clock.ts'
 import type { JsonObject } from '../command.ts'

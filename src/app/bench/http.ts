@@ -1,6 +1,7 @@
 /**
- * `freshet bench http`: recommendations and events side by side, at fixed rates, over loopback, while
- * the service trains on what comes. The service is a child process; the load comes from this one.
+ * `freshet bench http`: recommendations and events side by side, at fixed rates, over loopback,
+ * while the service trains on what comes. The service is a child process; the load comes from this
+ * one.
  */
 import type { Clock } from '../../base/clock.ts'
 import type { JsonObject } from '../command.ts'

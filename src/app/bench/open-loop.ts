@@ -1,7 +1,8 @@
 /**
- * Open-loop load: requests leave on a fixed timetable whether or not earlier ones were answered, and
- * each is timed from when it was *due*, so that a server that stalls is charged for all that it kept
- * waiting (no coordinated omission). Millisecond ticks; what is due within a tick leaves together.
+ * Open-loop load: requests leave on a fixed timetable whether or not earlier ones were answered,
+ * and each is timed from when it was *due*, so that a server that stalls is charged for all that
+ * it kept waiting (no coordinated omission). Millisecond ticks; what is due within a tick leaves
+ * together.
  */
 import type { Clock } from '../../base/clock.ts'
 import type { Latencies } from './latencies.ts'

@@ -1,7 +1,7 @@
 /**
- * The smallest HTTP/1.1 client that can load a server on the same machine: keep-alive connections over
- * plain sockets, one request at a time each, bodies by content-length. A general client costs more
- * than the server that it is to measure.
+ * The smallest HTTP/1.1 client that can load a server on the same machine: keep-alive connections
+ * over plain sockets, one request at a time each, bodies by content-length. A general client costs
+ * more than the server that it is to measure.
  */
 import { connect, type Socket } from 'node:net'
 

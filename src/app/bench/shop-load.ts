@@ -1,4 +1,7 @@
-/** The load of `bench http` and `bench freshness`: a service with a full catalogue, and its traffic. */
+/**
+ * The load of `bench http` and `bench freshness`: a service with a full catalogue, and its
+ * traffic.
+ */
 import type { Clock } from '../../base/clock.ts'
 import { type Random, seededRandom } from '../../base/random.ts'
 import { ServiceClient } from '../service-client.ts'

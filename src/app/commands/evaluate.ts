@@ -1,4 +1,7 @@
-/** `freshet evaluate`: offline protocols, the whole catalogue ranked for every held-out interaction. */
+/**
+ * `freshet evaluate`: offline protocols, the whole catalogue ranked for every held-out
+ * interaction.
+ */
 import type { Command } from 'commander'
 
 import { systemClock } from '../../base/clock.ts'

@@ -1,4 +1,7 @@
-/** `freshet replay`: recorded interactions through the trainer, test-then-train, as fast as it goes. */
+/**
+ * `freshet replay`: recorded interactions through the trainer, test-then-train, as fast as it
+ * goes.
+ */
 import type { Command } from 'commander'
 
 import { systemClock } from '../../base/clock.ts'

@@ -18,7 +18,9 @@ export interface DemoOptions {
   readonly rate: number
   /** How long; Infinity: until the signal. */
   readonly seconds: number
-  /** Between two lines of figures, and between two stories, milliseconds. Default 2,000 and 10,000. */
+  /**
+   * Between two lines of figures, and between two stories, milliseconds. Default 2,000 and 10,000.
+   */
   readonly figuresMs?: number
   readonly storyMs?: number
   readonly clock: Clock

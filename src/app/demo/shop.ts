@@ -1,12 +1,12 @@
 /**
- * A simulated shop with planted tastes, so that it is known what there is to learn. Pure: the same seed
- * and the same calls give the same shop.
+ * A simulated shop with planted tastes, so that it is known what there is to learn. Pure: the same
+ * seed and the same calls give the same shop.
  *
- * Items lie in *niches*: a category (what it is) and a style (how it is), both readable in the title. A
- * user likes a few niches and drifts: now and then one is exchanged for another. A visit stays in one
- * niche for some clicks, so that what a user had last says most about what comes next, which only a
- * model that follows every click can use. New items and users arrive all the time, and waves of
- * popularity lift single items for a while and then pass.
+ * Items lie in *niches*: a category (what it is) and a style (how it is), both readable in the
+ * title. A user likes a few niches and drifts: now and then one is exchanged for another. A visit
+ * stays in one niche for some clicks, so that what a user had last says most about what comes
+ * next, which only a model that follows every click can use. New items and users arrive all the
+ * time, and waves of popularity lift single items for a while and then pass.
  */
 import { assert } from '../../base/assert.ts'
 import { type Random, seededRandom } from '../../base/random.ts'

@@ -1,6 +1,7 @@
 /**
- * One visitor of the demo, Ada, whom the simulation does not know: now and then she clicks something of
- * another kind, and her list is shown before and after, with the time from click to changed list.
+ * One visitor of the demo, Ada, whom the simulation does not know: now and then she clicks
+ * something of another kind, and her list is shown before and after, with the time from click to
+ * changed list.
  */
 import type { Clock } from '../../base/clock.ts'
 import type { Recommended, ServiceClient } from '../service-client.ts'

@@ -1,6 +1,6 @@
 /**
- * `freshet evaluate`: the published offline protocols with the service's own model and training step. The
- * whole catalogue of the files is ranked for every held-out interaction.
+ * `freshet evaluate`: the published offline protocols with the service's own model and training
+ * step. The whole catalogue of the files is ranked for every held-out interaction.
  */
 import { present } from '../../base/assert.ts'
 import type { Clock } from '../../base/clock.ts'
@@ -86,7 +86,9 @@ export async function evaluate(options: EvaluateOptions): Promise<EvaluateResult
   }
 }
 
-/** Every item of either part is known before the first interaction, with its title if there is one. */
+/**
+ * Every item of either part is known before the first interaction, with its title if there is one.
+ */
 function foldItems(
   learner: OfflineLearner,
   { train, test }: Split<Interaction>,

@@ -1,6 +1,7 @@
 /**
- * The same model and the same step as in the service, over a file that is read several times: facts are
- * folded once, then the examples are trained on in epochs, each in a seeded order of its own.
+ * The same model and the same step as in the service, over a file that is read several times:
+ * facts are folded once, then the examples are trained on in epochs, each in a seeded order of its
+ * own.
  */
 import { present } from '../../base/assert.ts'
 import { MemoryTable } from '../../embedding/memory-table.ts'

@@ -1,6 +1,6 @@
 /**
- * The offline protocols: which of the interactions of a file are trained on and which are asked for.
- * Pure; a random split is a seeded permutation of the lines, the same on every machine.
+ * The offline protocols: which of the interactions of a file are trained on and which are asked
+ * for. Pure; a random split is a seeded permutation of the lines, the same on every machine.
  */
 import { ServiceError } from '../../base/errors.ts'
 import { seededRandom } from '../../base/random.ts'

@@ -1,10 +1,10 @@
 /**
- * Refuses work before latency grows. Bounded are the bytes of requests under way, and how many there
- * are: by a limit that falls by a fifth whenever the event loop is later than it may be, and rises
- * again in small steps (additive increase, multiplicative decrease, as in TCP). A turn of the loop
- * then takes about as long as it may, and a request that is accepted waits for two at most. Within
- * a turn the same holds by the time since its first request: what is read later in the turn has
- * waited that long.
+ * Refuses work before latency grows. Bounded are the bytes of requests under way, and how many
+ * there are: by a limit that falls by a fifth whenever the event loop is later than it may be, and
+ * rises again in small steps (additive increase, multiplicative decrease, as in TCP). A turn of
+ * the loop then takes about as long as it may, and a request that is accepted waits for two at
+ * most. Within a turn the same holds by the time since its first request: what is read later in
+ * the turn has waited that long.
  */
 import type { Clock } from '../../base/clock.ts'
 
