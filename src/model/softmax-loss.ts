@@ -13,8 +13,13 @@ import type { Allocator } from './dense-parameters.ts'
 import type { Instruction, ProgramSet } from './program.ts'
 import type { Tower } from './tower.ts'
 
-/** Part of the model's arithmetic: another number gives other last bits. */
-const groupRows = 128
+/**
+ * Rows per group, by the batch alone: part of the model's arithmetic, since other numbers give other
+ * last bits. Small batches are cut finer, so that a second thread has something to do.
+ */
+const smallBatch = 256
+const groupRowsFor = (batch: number): number => (batch <= smallBatch ? 32 : 128)
+const groupsOf = (batch: number): number => Math.ceil(batch / groupRowsFor(batch))
 /** Floats of scores that a thread works on at a time, 256 KiB: they stay in its cache. */
 const tileFloats = 65_536
 const smallestTile = 8
@@ -74,7 +79,7 @@ export class SoftmaxLoss {
 
   constructor(allocator: Allocator, shape: SoftmaxShape) {
     const { dim, maxQueries, maxColumns } = shape
-    const groups = Math.ceil(maxQueries / groupRows)
+    const groups = Math.max(groupsOf(maxQueries), groupsOf(Math.min(maxQueries, smallBatch)))
     const popular = shape.popularity ? 1 : 0
     this.#shape = shape
     this.#job = allocator.ints(softmaxWords)
@@ -102,7 +107,6 @@ export class SoftmaxLoss {
       operands: [candidate.outputGradients, this.#parts.address, 0, 0],
     }
     this.#set('dim', dim)
-    this.#set('groupRows', groupRows)
     this.#set('queries', query.output)
     this.#set('candidates', candidate.output)
     this.#set('transposed', this.#transposed.address)
@@ -146,7 +150,8 @@ export class SoftmaxLoss {
     this.#mask(input)
     this.#set('batch', batch)
     this.#set('columns', padded)
-    this.#set('tileRows', tileRowsFor(padded))
+    this.#set('groupRows', groupRowsFor(batch))
+    this.#set('tileRows', Math.min(tileRowsFor(padded), groupRowsFor(batch)))
     const { buffer, byteOffset } = this.#job.view
     const at = byteOffset + softmaxWord.perTemperature * bytesPerFloat
     new DataView(buffer).setFloat32(at, 1 / input.temperature, true)
@@ -169,7 +174,7 @@ export class SoftmaxLoss {
   /** Losses and the gradients by the towers' outputs; the candidates' still in parts. */
   run(pool: ThreadPool, input: StepInput): SoftmaxOutcome {
     const { batch } = input
-    if (batch <= groupRows) pool.kernels.softmaxGroups(this.#job.address, 0, batch)
+    if (batch <= groupRowsFor(batch)) pool.kernels.softmaxGroups(this.#job.address, 0, batch)
     else pool.run('softmaxGroups', [this.#job.address], batch)
     let loss = 0
     let weight = 0
@@ -190,7 +195,7 @@ export class SoftmaxLoss {
 
   /** Tells the backward program how many parts there are and how long. */
   setParts(backward: ProgramSet, program: number): void {
-    const groups = Math.ceil(this.#job.view[softmaxWord.batch] / groupRows)
+    const groups = groupsOf(this.#job.view[softmaxWord.batch])
     const at = { program, instruction: 0 }
     backward.setOperand(at, 2, this.#padded * this.#shape.dim)
     backward.setOperand(at, 3, groups)
