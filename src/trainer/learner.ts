@@ -53,6 +53,9 @@ interface Parts {
   readonly mirror: CatalogueMirror | undefined
 }
 
+/** The parts of a smaller step are over before another thread is awake. */
+const examplesWorthThreads = 256
+
 const emptyReport: BatchReport = { examples: [], loss: 0, weight: 0, trip: undefined, evicted: 0 }
 
 /**
@@ -81,7 +84,12 @@ export class Learner {
     const { spec, batch, facts, evaluation } = options
     const maxQueries = batch.maxExamples
     const maxItems = batch.maxExamples + spec.loss.extraNegatives
-    const model = await TwoTower.create(spec, { maxQueries, maxItems, threads, implementation })
+    const model = await TwoTower.create(spec, {
+      maxQueries,
+      maxItems,
+      threads: maxQueries < examplesWorthThreads ? 1 : threads,
+      implementation,
+    })
     const tables = new Map(
       options.tables.map((table) => [table.name, new MemoryTable(table, { implementation })]),
     )
