@@ -59,6 +59,10 @@ export class Candidates {
     this.#descriptor.view.set([this.#panels.address, this.#norms.address, popularity, dims, 0])
   }
 
+  get capacity(): number {
+    return this.#options.capacity
+  }
+
   get size(): number {
     return this.#size
   }

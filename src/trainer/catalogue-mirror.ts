@@ -35,11 +35,15 @@ export class CatalogueMirror {
   readonly #tables: ReadonlySet<string>
   /** Every vector has to be embedded again. */
   #isStale = true
+  /** By handle: the batch that has it in its list already. */
+  readonly #marks: Float64Array
+  #mark = 0
   readonly #one = new Int32Array(1)
   readonly #count = new Float32Array(1)
 
   constructor(ranker: Ranker, spec: ModelSpec) {
     this.#ranker = ranker
+    this.#marks = new Float64Array(ranker.candidates.capacity)
     this.#isIncremental = hasRowsOfItsOwn(spec)
     this.#tables = new Set(spec.candidate.features.flatMap((feature) => tableOf(feature) ?? []))
     // Whether the query side moves rows that candidates are made of.
@@ -111,10 +115,13 @@ export class CatalogueMirror {
 
   /** Candidates whose vector may be another than before the batch, each once. */
   #moved(catalogue: Catalogue, { examples, columns, touched, changed }: BatchEffects): Item[] {
-    const items = new Map<number, Item>()
+    const items: Item[] = []
+    this.#mark += 1
     const add = (handle: number): void => {
+      if (this.#marks[handle] === this.#mark) return
+      this.#marks[handle] = this.#mark
       const item = catalogue.byHandle(handle)
-      if (item !== undefined && !item.hidden) items.set(handle, item)
+      if (item !== undefined && !item.hidden) items.push(item)
     }
     for (const { handle } of columns) add(handle)
     for (const { handle } of changed) add(handle)
@@ -122,7 +129,7 @@ export class CatalogueMirror {
     if (this.#sharesRows) {
       for (const { query } of examples) for (const { item } of query.history) add(item.handle)
     }
-    return [...items.values()]
+    return items
   }
 }
 

@@ -158,18 +158,22 @@ export class ColumnBuilder {
     if (activeSize === 0) return
     const random = seededRandom(seed, step)
     for (let i = 0; i < loss.extraNegatives; i += 1) {
-      const item = catalogue.byHandle(catalogue.active(random.integer(activeSize)))
-      assert(item !== undefined, 'an active item is in the catalogue')
-      const column = this.#column(item)
+      const handle = catalogue.active(random.integer(activeSize))
+      const known = this.#columnOf[handle] - 1
+      const column = known < 0 ? this.#append(catalogue.byHandle(handle)) : known
       if (this.#isPulled[column] === 0) this.#drawCount[column] += 1
     }
   }
 
   /** The item's column, a new one if it has none yet. */
   #column(item: Item): number {
+    const known = this.#columnOf[item.handle] - 1
+    return known < 0 ? this.#append(item) : known
+  }
+
+  #append(item: Item | undefined): number {
+    assert(item !== undefined, 'an active item is in the catalogue')
     const { handle } = item
-    const known = this.#columnOf[handle]
-    if (known > 0) return known - 1
     const column = this.#items.length
     this.#items.push(item)
     this.#handles[column] = handle
@@ -183,14 +187,20 @@ export class ColumnBuilder {
   #correct(batch: number, activeSize: number, bias: SamplingBias): void {
     const { correction, inBatch } = this.#options.loss
     const sampling = this.#sampling(batch, activeSize)
+    // Most columns have the probability of the one before.
+    let last = 1
+    let lastLog = 0
     for (let c = 0; c < this.#items.length; c += 1) {
       const fromBatch = inBatch ? this.#targetCount[c] : 0
       const came = fromBatch + this.#drawCount[c]
-      const logProbability = ln(this.#probability(c, sampling, bias))
-      this.#ownCorrections[c] = correction === 'inclusion' ? 0 : -logProbability
+      const probability = this.#probability(c, sampling, bias)
+      if (probability !== last) lastLog = ln(probability)
+      last = probability
+      this.#ownCorrections[c] = correction === 'inclusion' ? 0 : -lastLog
       const multiplicity = correction === 'inclusion' ? 1 : came
       // What did not come as a negative is none: it is here for its own query or to be pulled.
-      this.#corrections[c] = came === 0 ? -Infinity : ln(multiplicity) - logProbability
+      this.#corrections[c] = multiplicity === 1 ? -lastLog : ln(multiplicity) - lastLog
+      if (came === 0) this.#corrections[c] = -Infinity
     }
     for (let b = 0; b < batch; b += 1) {
       const target = this.#targets[b]
