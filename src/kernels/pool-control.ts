@@ -95,7 +95,7 @@ export class PoolControl {
       Atomics.pause()
     }
     Atomics.add(this.#words, word.sleepers, 1)
-    // A sleep of limited length: should a wake-up ever be missed, it costs a second and not the pool.
+    // Of limited length: should a wake-up ever be missed, it costs a second and not the pool.
     while (Atomics.wait(this.#words, word.generation, seen, sleepMs) === 'timed-out');
     Atomics.sub(this.#words, word.sleepers, 1)
     return Atomics.load(this.#words, word.generation)

@@ -14,8 +14,8 @@ import type { Instruction, ProgramSet } from './program.ts'
 import type { Tower } from './tower.ts'
 
 /**
- * Rows per group, by the batch alone: part of the model's arithmetic, since other numbers give other
- * last bits. Small batches are cut finer, so that a second thread has something to do.
+ * Rows per group, by the batch alone: part of the model's arithmetic, since other numbers give
+ * other last bits. Small batches are cut finer, so that a second thread has something to do.
  */
 const smallBatch = 256
 const groupRowsFor = (batch: number): number => (batch <= smallBatch ? 32 : 128)
