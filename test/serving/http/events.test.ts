@@ -236,7 +236,10 @@ test('brackets within strings are no depth', async () => {
 
 test('whatever comes as an event, each is either appended or rejected with a code', async () => {
   await using http = await openHttp()
-  const nonsense = fc.oneof(fc.jsonValue(), almostAnEvent())
+  // A body that names a prototype is refused whole: see above.
+  const nonsense = fc
+    .oneof(fc.jsonValue(), almostAnEvent())
+    .filter((value) => !JSON.stringify(value).includes('__proto__'))
   await fc.assert(
     fc.asyncProperty(fc.oneof(nonsense, fc.array(nonsense, { maxLength: 5 })), async (value) => {
       const before = http.service.events.length
