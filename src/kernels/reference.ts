@@ -4,7 +4,6 @@
  * that the two agree to the bit.
  */
 import type { DenseKernels } from './dense-kernels.ts'
-import type { Kernels } from './kernels.ts'
 import { referenceBagKernels, referenceMaxBagKernels } from './reference-bags.ts'
 import { referenceCuckooKernels } from './reference-cuckoo.ts'
 import { referenceElementKernels } from './reference-elements.ts'
@@ -21,7 +20,8 @@ import { referenceTableScanKernels } from './reference-table-scan.ts'
 import { referenceTableScoreKernels } from './reference-table-scores.ts'
 import { referenceTowerKernels } from './reference-towers.ts'
 
-export function referenceKernels(memory: WebAssembly.Memory): Kernels {
+/** Every kernel there is: `kernels.ts` checks it against the interface. */
+export function referenceKernels(memory: WebAssembly.Memory) {
   const dense: DenseKernels = {
     ...referenceMatmulKernels(memory),
     ...referenceLayerKernels(memory),

@@ -12,12 +12,10 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 
 import { ServiceError } from '../../base/errors.ts'
 import { collect, parseJson } from './body.ts'
-import type { ServerDependencies } from './dependencies.ts'
 import { answerFor, mediaType, sendError, toServiceError } from './error-answer.ts'
 import { announcedBytes } from './gate.ts'
-import type { Gate } from './gate.ts'
 import { Ingest } from './ingest.ts'
-import type { LoadGuard } from './load-guard.ts'
+import type { AppParts } from './route-parts.ts'
 import { addSharedSchemas } from './route.ts'
 import { addEventRoutes } from './routes/events.ts'
 import { addItemRoutes } from './routes/items.ts'
@@ -26,18 +24,6 @@ import { addOperationRoutes } from './routes/operations.ts'
 import { addRecommendationRoutes } from './routes/recommendations.ts'
 import { addUserRoutes } from './routes/users.ts'
 import type { HttpSettings } from './settings.ts'
-
-export interface AppParts {
-  readonly settings: HttpSettings
-  readonly dependencies: ServerDependencies
-  readonly gate: Gate
-  readonly load: LoadGuard
-}
-
-/** What every route is built from. */
-export interface RouteParts extends AppParts {
-  readonly ingest: Ingest
-}
 
 /** An id of 256 bytes, each of them percent-encoded. */
 const longestParameter = 3 * 256

@@ -4,8 +4,8 @@ import * as z from 'zod'
 
 import { ServiceError } from '../../../base/errors.ts'
 import type { JobRun } from '../../../jobs/scheduler.ts'
-import type { RouteParts } from '../app.ts'
 import { none, numberText, part } from '../parts.ts'
+import type { RouteParts } from '../route-parts.ts'
 import { addRoute } from '../route.ts'
 import { time } from '../schemas.ts'
 

@@ -2,8 +2,8 @@
 import type { FastifyInstance } from 'fastify'
 import * as z from 'zod'
 
-import type { RouteParts } from '../app.ts'
 import { none } from '../parts.ts'
+import type { RouteParts } from '../route-parts.ts'
 import { addRoute } from '../route.ts'
 
 const alive = z.object({ status: z.literal('live') }).describe('the process answers')

@@ -10,8 +10,8 @@ import type {
   RecommendRequest,
   Recommendations,
 } from '../../recommendation.ts'
-import type { RouteParts } from '../app.ts'
 import { booleanText, listText, none, numberText, part } from '../parts.ts'
+import type { RouteParts } from '../route-parts.ts'
 import { addRoute } from '../route.ts'
 import type { Call } from '../route.ts'
 import { attributes, features, id, idPath, time } from '../schemas.ts'

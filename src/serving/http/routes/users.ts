@@ -3,8 +3,8 @@ import type { FastifyInstance } from 'fastify'
 import * as z from 'zod'
 
 import { ServiceError } from '../../../base/errors.ts'
-import type { RouteParts } from '../app.ts'
 import { none, part } from '../parts.ts'
+import type { RouteParts } from '../route-parts.ts'
 import { addRoute } from '../route.ts'
 import { features, idPath, knownFeatures, time, written } from '../schemas.ts'
 
