@@ -10,7 +10,7 @@
  * dimensions are left out of the codes and scored in f32 in both passes.
  *
  * Sums have a fixed order and ties go to the smaller id, so an answer does not depend on the order
- * of insertion. `src/kernels/reference-flat.ts` is the twin, `src/kernels/flat-kernels.ts` the
+ * of insertion. `src/kernels/reference/reference-flat.ts` is the twin, `src/kernels/flat-kernels.ts` the
  * interface.
  */
 import { scratch } from './scratch'

@@ -9,7 +9,7 @@
  * A panel of which no candidate can reach the target's score is skipped: by Cauchy and Schwarz no
  * score is above |q| |v| + w popularity. The bound is widened by far more than rounding can add, so
  * the counts are exactly those of a scan of everything. Where popularity decides most of a score,
- * few panels remain. `src/kernels/reference-rank.ts`, the twin, scans everything.
+ * few panels remain. `src/kernels/reference/reference-rank.ts`, the twin, scans everything.
  */
 import { scratch } from './scratch'
 

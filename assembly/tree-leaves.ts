@@ -8,7 +8,7 @@
  * are 16 bytes: byte j holds member j in its low half and member j + 16 in its high half, which is
  * what `tree-query.ts` looks up (Andre et al. 2015).
  *
- * `src/kernels/reference-tree-leaves.ts` is the twin.
+ * `src/kernels/reference/reference-tree-leaves.ts` is the twin.
  */
 import { scratch } from './scratch'
 import { TreeLayout, blockAt, centroidOf, rowOf, setWord, word } from './tree-layout'

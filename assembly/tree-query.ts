@@ -8,7 +8,7 @@
  * Where ScaNN sums 8-bit tables in 16 bits, the 6 bits cost some hundredths of the error that the
  * codes themselves make, and save a third of the work.
  *
- * `src/kernels/reference-tree-query.ts` is the twin, `src/kernels/tree-kernels.ts` the interface.
+ * `src/kernels/reference/reference-tree-query.ts` is the twin, `src/kernels/tree-kernels.ts` the interface.
  */
 import { Reservoir, append, idOf, keepBest, keyOf, nthBest, scoreOf, sortBest } from './reservoir'
 import { scratch } from './scratch'

@@ -5,7 +5,7 @@
  */
 import { availableParallelism } from 'node:os'
 
-import { openKafkaLog } from '../src/stream/kafka-log.ts'
+import { openKafkaLog } from '../src/stream/kafka/kafka-log.ts'
 import { KafkaServer, makeTopic } from '../test/support/kafka-server.ts'
 import { type LogBenchOptions, makeBatches, rateOf } from './log.ts'
 

@@ -11,9 +11,9 @@ import { join } from 'node:path'
 
 import { type Random, seededRandom } from '../src/base/random.ts'
 import type { Event, Interaction } from '../src/stream/event.ts'
-import { Facts } from '../src/stream/facts.ts'
-import { FileLog, type FileLogOptions } from '../src/stream/file-log.ts'
-import { openFileLogReader } from '../src/stream/segment-reader.ts'
+import { Facts } from '../src/stream/facts/facts.ts'
+import { FileLog, type FileLogOptions } from '../src/stream/files/file-log.ts'
+import { openFileLogReader } from '../src/stream/files/segment-reader.ts'
 
 export interface LogBenchOptions {
   readonly events: number

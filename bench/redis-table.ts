@@ -6,8 +6,12 @@
  * `FRESHET_TEST_REDIS` names (host:port), where a model tag of the benchmark's own is used.
  */
 import { assert } from '../src/base/assert.ts'
-import { openRedisRowStore, type RedisRowStore } from '../src/embedding/redis-row-store.ts'
-import { openStoredTable, recordBytesOf, type StoredTable } from '../src/embedding/stored-table.ts'
+import { openRedisRowStore, type RedisRowStore } from '../src/embedding/redis/redis-row-store.ts'
+import {
+  openStoredTable,
+  recordBytesOf,
+  type StoredTable,
+} from '../src/embedding/store/stored-table.ts'
 import type { TableSpec } from '../src/embedding/table-spec.ts'
 import { anyServer } from '../test/support/redis-server.ts'
 import { Subject, type Verb, verbs } from './table-subject.ts'

@@ -1,7 +1,7 @@
 /** A table and the clock around its verbs. */
 import { assert } from '../src/base/assert.ts'
 import { seededRandom } from '../src/base/random.ts'
-import { MemoryTable } from '../src/embedding/memory-table.ts'
+import { MemoryTable } from '../src/embedding/memory/memory-table.ts'
 import type { KernelImplementation } from '../src/kernels/kernels.ts'
 import { type Batch, batchKeys, type Workload } from './table-workload.ts'
 

@@ -8,11 +8,11 @@
 import { systemClock } from '../src/base/clock.ts'
 import type { Keys } from '../src/base/keys.ts'
 import { seededRandom } from '../src/base/random.ts'
-import { MemoryTable } from '../src/embedding/memory-table.ts'
-import { openRedisRowStore } from '../src/embedding/redis-row-store.ts'
-import { RowKeeper } from '../src/embedding/row-keeper.ts'
+import { MemoryTable } from '../src/embedding/memory/memory-table.ts'
+import { openRedisRowStore } from '../src/embedding/redis/redis-row-store.ts'
 import type { TableSpec } from '../src/embedding/table-spec.ts'
-import { TieredTable } from '../src/embedding/tiered-table.ts'
+import { RowKeeper } from '../src/embedding/tiered/row-keeper.ts'
+import { TieredTable } from '../src/embedding/tiered/tiered-table.ts'
 import { anyServer } from '../test/support/redis-server.ts'
 
 export interface TieredBenchOptions {

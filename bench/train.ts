@@ -6,7 +6,7 @@
  * tables' update.
  */
 import { seededRandom, type Random } from '../src/base/random.ts'
-import { MemoryTable } from '../src/embedding/memory-table.ts'
+import { MemoryTable } from '../src/embedding/memory/memory-table.ts'
 import type { ItemInput, QueryInput } from '../src/model/inputs.ts'
 import type { ModelSpec, TowerSpec } from '../src/model/spec.ts'
 import { TwoTower, type StepBatch, type StepStage } from '../src/model/two-tower.ts'

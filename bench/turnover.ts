@@ -6,14 +6,14 @@
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
-import { loadConfig, parseOverride } from '../src/app/config.ts'
+import { loadConfig, parseOverride } from '../src/app/config/config.ts'
 import { trainerModel } from '../src/app/options.ts'
 import { present } from '../src/base/assert.ts'
 import type { Keys } from '../src/base/keys.ts'
 import { keyCount } from '../src/base/keys.ts'
 import { type Random, seededRandom } from '../src/base/random.ts'
-import { MemoryTable } from '../src/embedding/memory-table.ts'
-import { restrictWhenFull } from '../src/embedding/restrict.ts'
+import { MemoryTable } from '../src/embedding/memory/memory-table.ts'
+import { restrictWhenFull } from '../src/embedding/restrict/restrict.ts'
 import type { Event } from '../src/stream/event.ts'
 import { Learner } from '../src/trainer/learner.ts'
 

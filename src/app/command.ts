@@ -10,7 +10,7 @@ import {
   loadConfig,
   type Override,
   parseOverride,
-} from './config.ts'
+} from './config/config.ts'
 import { machine, sourceCommit } from './machine.ts'
 
 /** The outside world of a command: handed in, so that a test can be it. */

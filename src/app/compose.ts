@@ -14,7 +14,8 @@ import { HttpServer } from '../serving/http/server.ts'
 import { ServingService } from '../serving/serving-service.ts'
 import type { JsonObject } from './command.ts'
 import { composeJobs } from './compose-jobs.ts'
-import type { Config } from './config-schema.ts'
+import type { Config } from './config/config-schema.ts'
+import { rowStoreChecks } from './config/row-store-checks.ts'
 import { prepareDataDirectory } from './data-directory.ts'
 import { DistributedShape } from './distributed-shape.ts'
 import { version } from './machine.ts'
@@ -25,7 +26,6 @@ import {
   trainerModel,
   trainerProcess,
 } from './options.ts'
-import { rowStoreChecks } from './row-store-checks.ts'
 import { finalReport, metricsSnapshot, type Parts, TrainerView } from './service-view.ts'
 import { EmbeddedShape, type Shape, type ShapeOptions, type TrainerRole } from './shape.ts'
 import type { Logger } from './telemetry.ts'

@@ -2,7 +2,7 @@
 import { accessSync, constants, mkdirSync, statSync } from 'node:fs'
 
 import { ServiceError } from '../base/errors.ts'
-import type { ProcessConfig, Role } from './config-process-schema.ts'
+import type { ProcessConfig, Role } from './config/config-process-schema.ts'
 import { dataPaths } from './options.ts'
 
 interface Used extends Pick<ProcessConfig, 'dataDirectory' | 'shape'> {

@@ -10,7 +10,7 @@ import { ServiceError } from '../base/errors.ts'
 import type { ExportRequest, JobDependencies } from '../jobs/jobs.ts'
 import type { JobContext, JobResult } from '../jobs/scheduler.ts'
 import { fromPlain, type PlainError } from '../trainer/trainer-protocol.ts'
-import type { Config } from './config-schema.ts'
+import type { Config } from './config/config-schema.ts'
 
 /** What the thread is told. */
 export interface ExportTask {

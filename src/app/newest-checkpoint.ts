@@ -1,6 +1,6 @@
 /** The newest good checkpoint of a data directory, and the model that it was made with. */
 import { ServiceError } from '../base/errors.ts'
-import { type Checkpoint, CheckpointStore } from '../trainer/checkpoint.ts'
+import { type Checkpoint, CheckpointStore } from '../trainer/checkpoint/checkpoint.ts'
 import type { TrainerModel } from '../trainer/trainer-config.ts'
 import { dataPaths } from './options.ts'
 

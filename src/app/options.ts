@@ -3,12 +3,12 @@ import { join } from 'node:path'
 
 import type { ModelSpec } from '../model/spec.ts'
 import type { EventLogReader, Position } from '../stream/event-log.ts'
-import type { FactsOptions } from '../stream/facts.ts'
-import { type CheckpointHeader, CheckpointStore } from '../trainer/checkpoint.ts'
+import type { FactsOptions } from '../stream/facts/facts.ts'
+import { type CheckpointHeader, CheckpointStore } from '../trainer/checkpoint/checkpoint.ts'
 import type { TrainerModel, TrainerProcess } from '../trainer/trainer-config.ts'
-import type { ModelConfig } from './config-model-schema.ts'
-import type { Config } from './config-schema.ts'
-import { farRowsOptions } from './far-rows-options.ts'
+import type { ModelConfig } from './config/config-model-schema.ts'
+import type { Config } from './config/config-schema.ts'
+import { farRowsOptions } from './config/far-rows-options.ts'
 
 const hourMs = 3_600_000
 

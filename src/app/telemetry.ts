@@ -4,7 +4,7 @@
  */
 import { destination, type Logger, pino } from 'pino'
 
-import type { ProcessConfig } from './config-process-schema.ts'
+import type { ProcessConfig } from './config/config-process-schema.ts'
 
 export type { Logger }
 

@@ -16,7 +16,7 @@ import { restrictJob } from '../jobs/restrict-job.ts'
 import type { JobPayload, JobResult } from '../jobs/scheduler.ts'
 import type { TrainerService } from '../trainer/trainer-service.ts'
 import type { RestrictedTable } from '../trainer/trainer-status.ts'
-import type { Config } from './config-schema.ts'
+import type { Config } from './config/config-schema.ts'
 
 export function localTrainerCommands(
   trainer: Pick<TrainerService, 'command' | 'status'>,

@@ -5,7 +5,7 @@
  */
 import type { Awaitable, Keys } from '../base/keys.ts'
 import type { EmbeddingTable, RestrictRequest } from './embedding-table.ts'
-import type { RestrictPreview } from './restrict-preview.ts'
+import type { RestrictPreview } from './restrict/restrict-preview.ts'
 
 /** Some rows of a table: n keys and n x dim floats. */
 export interface TableRows {

@@ -5,9 +5,9 @@
  * `test/contract/embedding-table.ts`.
  */
 import type { Awaitable, Keys } from '../base/keys.ts'
-import type { AdmissionStats } from './admission.ts'
+import type { AdmissionStats } from './admission/admission.ts'
 import type { RestrictPolicy, TableSpec } from './table-spec.ts'
-import type { TierStats } from './tier-stats.ts'
+import type { TierStats } from './tiered/tier-stats.ts'
 
 /** What a batch tells a row that it touches. */
 export interface Stamp {

@@ -11,7 +11,7 @@
  */
 import type { AnnIndex, Bitmap, IndexStats, SearchOptions, SearchResult } from '../ann/ann-index.ts'
 import type { Item } from '../stream/example.ts'
-import type { Outcome } from '../stream/facts.ts'
+import type { Outcome } from '../stream/facts/facts.ts'
 import { ExpiryHeap } from './expiry-heap.ts'
 import { HandleQueue } from './handle-queue.ts'
 import { itemsPerCall, type Replica } from './replica.ts'

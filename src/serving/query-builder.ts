@@ -1,7 +1,7 @@
 /** From a request and what is known of its user to the towers' input. */
 import { type Features, noFeatures } from '../base/features.ts'
 import type { HistoryEntry, QueryInput } from '../model/inputs.ts'
-import type { Facts } from '../stream/facts.ts'
+import type { Facts } from '../stream/facts/facts.ts'
 import type { Fallback, RecommendRequest } from './recommendation.ts'
 
 export interface BuiltQuery {

@@ -2,7 +2,7 @@
 import { setTimeout } from 'node:timers/promises'
 
 import type { Clock } from '../base/clock.ts'
-import type { Breathe } from './ranker.ts'
+import type { Breathe } from './evaluation/ranker.ts'
 
 /** Pauses as long as it worked, slice by slice: an evaluation then takes half of a processor. */
 export function breather(clock: Clock, sliceMs: number): Breathe {

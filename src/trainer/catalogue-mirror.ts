@@ -6,9 +6,9 @@
  */
 import type { ByteReader, ByteWriter } from '../base/bytes.ts'
 import type { FeatureSpec, ModelSpec } from '../model/spec.ts'
-import type { Catalogue } from '../stream/catalogue.ts'
 import type { Example, Item } from '../stream/example.ts'
-import type { Ranker } from './ranker.ts'
+import type { Catalogue } from '../stream/facts/catalogue.ts'
+import type { Ranker } from './evaluation/ranker.ts'
 
 /** What a batch did, as far as candidates are concerned. */
 export interface BatchEffects {

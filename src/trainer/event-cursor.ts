@@ -6,7 +6,7 @@
 import { assert } from '../base/assert.ts'
 import type { EventLogReader, LogBatch, Position } from '../stream/event-log.ts'
 import type { Event } from '../stream/event.ts'
-import type { Run } from '../stream/journal.ts'
+import type { Run } from '../stream/files/journal.ts'
 
 export interface WaitOptions {
   /** How long to wait for an event when there is none at hand, in milliseconds. */

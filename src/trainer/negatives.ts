@@ -16,8 +16,8 @@ import { assert, unreachable } from '../base/assert.ts'
 import { exp2, ln } from '../base/math.ts'
 import { seededRandom } from '../base/random.ts'
 import type { LossSpec } from '../model/spec.ts'
-import type { Catalogue } from '../stream/catalogue.ts'
 import type { Example, Item } from '../stream/example.ts'
+import type { Catalogue } from '../stream/facts/catalogue.ts'
 import type { SamplingBias } from './sampling-bias.ts'
 
 /** What the sampler needs of the catalogue. */

@@ -6,7 +6,7 @@
 import { present } from '../base/assert.ts'
 import { ServiceError } from '../base/errors.ts'
 import type { RestrictRequest } from '../embedding/embedding-table.ts'
-import { ownRequest, rowsToRemove, wholeRows } from '../embedding/restrict.ts'
+import { ownRequest, rowsToRemove, wholeRows } from '../embedding/restrict/restrict.ts'
 import type { Json } from '../stream/event.ts'
 import type { Learner, RestrictLimits } from './learner.ts'
 import type { RestrictCommand, RestrictedTable, RestrictResult } from './trainer-status.ts'

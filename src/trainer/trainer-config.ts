@@ -5,7 +5,7 @@
  */
 import type { TableSpec } from '../embedding/table-spec.ts'
 import type { ModelSpec } from '../model/spec.ts'
-import type { FactsOptions } from '../stream/facts.ts'
+import type { FactsOptions } from '../stream/facts/facts.ts'
 import type { FarRowsOptions } from './far-rows.ts'
 
 interface BatchOptions {

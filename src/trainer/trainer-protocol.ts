@@ -3,7 +3,7 @@ import type { MessagePort } from 'node:worker_threads'
 
 import { type ErrorCode, type ErrorDetails, ServiceError } from '../base/errors.ts'
 import type { RedisSettings } from '../redis/redis-connection.ts'
-import type { KafkaLogOptions } from '../stream/kafka-log.ts'
+import type { KafkaLogOptions } from '../stream/kafka/kafka-log.ts'
 import type { Fence } from '../sync/fence.ts'
 import type { TrainerModel, TrainerProcess } from './trainer-config.ts'
 import type {

@@ -3,11 +3,11 @@
  */
 import type { Clock } from '../base/clock.ts'
 import type { TableStats } from '../embedding/embedding-table.ts'
-import type { PreviewReport } from '../embedding/restrict-preview.ts'
+import type { PreviewReport } from '../embedding/restrict/restrict-preview.ts'
 import type { RestrictPolicy } from '../embedding/table-spec.ts'
 import type { Position } from '../stream/event-log.ts'
 import type { Json } from '../stream/event.ts'
-import type { EvaluationReport } from './evaluator.ts'
+import type { EvaluationReport } from './evaluation/evaluator.ts'
 
 /** Something worth a line in the log. `code` is stable; `message` is for people. */
 export interface TrainerReport {

@@ -7,7 +7,7 @@ import type { QueryInput } from '../model/inputs.ts'
 import type { TableKeys, TwoTower } from '../model/two-tower.ts'
 import type { Event, Interaction } from '../stream/event.ts'
 import type { Item } from '../stream/example.ts'
-import type { Facts } from '../stream/facts.ts'
+import type { Facts } from '../stream/facts/facts.ts'
 import type { ColumnBuilder } from './negatives.ts'
 
 export interface UpcomingParts {

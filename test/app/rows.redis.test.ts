@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 
 import { runCli } from '../../src/app/program.ts'
 import { ManualClock } from '../../src/base/clock.ts'
-import { openRedisRowStore } from '../../src/embedding/redis-row-store.ts'
+import { openRedisRowStore } from '../../src/embedding/redis/redis-row-store.ts'
 import { recordsOf, testRecordBytes } from '../contract/row-store.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { keysOf, tableSpec } from '../support/tables.ts'

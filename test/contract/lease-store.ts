@@ -1,7 +1,7 @@
 /** What every store of leases must do: one holder at a time, epochs that only go up. */
 import { expect, test } from 'vitest'
 
-import type { LeaseStore } from '../../src/trainer/lease.ts'
+import type { LeaseStore } from '../../src/trainer/lease/lease.ts'
 
 interface LeaseStoreUnderTest extends AsyncDisposable {
   readonly store: LeaseStore

@@ -6,8 +6,8 @@ import { expect, test } from 'vitest'
 import type { Keys } from '../../src/base/keys.ts'
 import { keyCount } from '../../src/base/keys.ts'
 import { seededRandom } from '../../src/base/random.ts'
-import type { RowStore } from '../../src/embedding/row-store.ts'
-import { scoreBytes } from '../../src/embedding/row-store.ts'
+import type { RowStore } from '../../src/embedding/store/row-store.ts'
+import { scoreBytes } from '../../src/embedding/store/row-store.ts'
 import { idsOf, keysOf, randomKeys, range, step } from '../support/tables.ts'
 
 /** Rows with vectors of two floats and as much state. */

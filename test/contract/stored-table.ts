@@ -3,8 +3,8 @@ import { expect, test } from 'vitest'
 
 import { seededRandom } from '../../src/base/random.ts'
 import type { EmbeddingTable } from '../../src/embedding/embedding-table.ts'
-import { MemoryTable } from '../../src/embedding/memory-table.ts'
-import type { StoredTable } from '../../src/embedding/stored-table.ts'
+import { MemoryTable } from '../../src/embedding/memory/memory-table.ts'
+import type { StoredTable } from '../../src/embedding/store/stored-table.ts'
 import type { OptimizerSpec, TableSpec } from '../../src/embedding/table-spec.ts'
 import { idsOf, keysOf, range, step, tableSpec } from '../support/tables.ts'
 

@@ -11,7 +11,7 @@ import { type MovieLens, readMovieLens, split } from '../../examples/movielens-d
 import { Recipe, type RecipeOptions } from '../../examples/movielens-dynamic/recipe.ts'
 import { assert } from '../../src/base/assert.ts'
 import { seededRandom } from '../../src/base/random.ts'
-import { MemoryTable } from '../../src/embedding/memory-table.ts'
+import { MemoryTable } from '../../src/embedding/memory/memory-table.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 
 const main = 'examples/movielens-dynamic/main.ts'

@@ -1,4 +1,4 @@
-import { openRedisRowStore, type RedisRowStore } from '../../src/embedding/redis-row-store.ts'
+import { openRedisRowStore, type RedisRowStore } from '../../src/embedding/redis/redis-row-store.ts'
 /**
  * A trainer with its rows in Redis, in a process of its own: trains to the end of a seeded stream
  * and prints the digest. Told to, it kills itself in the middle of a flush: the rows of the first

@@ -8,9 +8,9 @@ import { ServiceError } from '../../src/base/errors.ts'
  */
 import { seededRandom } from '../../src/base/random.ts'
 import type { RedisSettings } from '../../src/redis/redis-connection.ts'
-import { RedisPublisher } from '../../src/sync/redis-publisher.ts'
-import { acquireLease } from '../../src/trainer/lease.ts'
-import { RedisLeaseStore } from '../../src/trainer/redis-lease.ts'
+import { RedisPublisher } from '../../src/sync/redis/redis-publisher.ts'
+import { acquireLease } from '../../src/trainer/lease/lease.ts'
+import { RedisLeaseStore } from '../../src/trainer/lease/redis-lease.ts'
 import { RowWriter } from '../support/parameters.ts'
 
 export interface LeaseHolderTask {

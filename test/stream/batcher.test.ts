@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 
 import { Batcher } from '../../src/stream/batcher.ts'
 import type { Example } from '../../src/stream/example.ts'
-import { Facts } from '../../src/stream/facts.ts'
+import { Facts } from '../../src/stream/facts/facts.ts'
 import { interactions } from '../support/events.ts'
 
 const examples = (n: number): Example[] => {

@@ -2,8 +2,8 @@
  * Log files on a disk of limited size, or that fails when told to: half of a write may have
  * happened.
  */
-import type { LogFile, LogFiles } from '../../src/stream/log-files.ts'
-import { nodeLogFiles } from '../../src/stream/log-files.ts'
+import type { LogFile, LogFiles } from '../../src/stream/files/log-files.ts'
+import { nodeLogFiles } from '../../src/stream/files/log-files.ts'
 
 export class FaultyFiles implements LogFiles {
   /** Bytes that may still be written. */

@@ -19,7 +19,7 @@ import { defaultHttpSettings } from '../../src/serving/http/settings.ts'
 import type { HttpSettings } from '../../src/serving/http/settings.ts'
 import type { Recommendations, RecommendRequest } from '../../src/serving/recommendation.ts'
 import type { Event } from '../../src/stream/event.ts'
-import { Facts } from '../../src/stream/facts.ts'
+import { Facts } from '../../src/stream/facts/facts.ts'
 import { ManualTimers } from './manual-timers.ts'
 
 export const noon = Date.UTC(2026, 0, 1, 12)

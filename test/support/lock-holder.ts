@@ -1,7 +1,7 @@
 /**
  * A process that opens a file log and holds it until it is killed: `node lock-holder.ts DIRECTORY`.
  */
-import { FileLog } from '../../src/stream/file-log.ts'
+import { FileLog } from '../../src/stream/files/file-log.ts'
 import { interactions } from './events.ts'
 
 const log = await FileLog.open({ directory: process.argv[2], fsync: 'never' })

@@ -3,7 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 
 import { ServiceError } from '../../src/base/errors.ts'
 import type { Position, ReadOptions } from '../../src/stream/event-log.ts'
-import { openFileLogReader } from '../../src/stream/segment-reader.ts'
+import { openFileLogReader } from '../../src/stream/files/segment-reader.ts'
 
 export type ReaderCall = { readonly id: number } & (
   | { readonly verb: 'start' | 'end' | 'close' | 'abort' }

@@ -5,9 +5,12 @@ import type { RedisSettings } from '../../src/redis/redis-connection.ts'
 import type { Delta } from '../../src/sync/delta.ts'
 import type { Fence } from '../../src/sync/fence.ts'
 import type { ApplyDelta, ParameterSubscriber } from '../../src/sync/parameter-sync.ts'
-import { RedisPublisher, type RedisPublisherOptions } from '../../src/sync/redis-publisher.ts'
-import { RedisSubscriber, type RedisSubscriberOptions } from '../../src/sync/redis-subscriber.ts'
-import { RedisLeaseStore } from '../../src/trainer/redis-lease.ts'
+import { RedisPublisher, type RedisPublisherOptions } from '../../src/sync/redis/redis-publisher.ts'
+import {
+  RedisSubscriber,
+  type RedisSubscriberOptions,
+} from '../../src/sync/redis/redis-subscriber.ts'
+import { RedisLeaseStore } from '../../src/trainer/lease/redis-lease.ts'
 import type { SyncUnderTest } from '../contract/parameter-sync.ts'
 import { until } from './redis-server.ts'
 

@@ -1,12 +1,12 @@
 /** Tiered tables over a row store in memory, for tests. */
 import { systemClock } from '../../src/base/clock.ts'
-import { MemoryRowStore, type MemoryRows } from '../../src/embedding/memory-row-store.ts'
-import { MemoryTable } from '../../src/embedding/memory-table.ts'
-import type { SavedCut } from '../../src/embedding/redo.ts'
-import { RowKeeper, type RowStoreEvent } from '../../src/embedding/row-keeper.ts'
-import type { RowStore } from '../../src/embedding/row-store.ts'
+import { MemoryTable } from '../../src/embedding/memory/memory-table.ts'
+import { MemoryRowStore, type MemoryRows } from '../../src/embedding/store/memory-row-store.ts'
+import type { RowStore } from '../../src/embedding/store/row-store.ts'
 import type { TableSpec } from '../../src/embedding/table-spec.ts'
-import { TieredTable } from '../../src/embedding/tiered-table.ts'
+import type { SavedCut } from '../../src/embedding/tiered/redo.ts'
+import { RowKeeper, type RowStoreEvent } from '../../src/embedding/tiered/row-keeper.ts'
+import { TieredTable } from '../../src/embedding/tiered/tiered-table.ts'
 
 export interface TieredOptions {
   readonly memoryRows: number

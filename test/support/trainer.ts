@@ -6,7 +6,7 @@ import type { TableSpec } from '../../src/embedding/table-spec.ts'
 import type { ModelSpec } from '../../src/model/spec.ts'
 import type { EventLogReader, LogBatch, Position } from '../../src/stream/event-log.ts'
 import type { Event } from '../../src/stream/event.ts'
-import { defaultFactsOptions } from '../../src/stream/facts.ts'
+import { defaultFactsOptions } from '../../src/stream/facts/facts.ts'
 import type { TrainerModel, TrainerProcess } from '../../src/trainer/trainer-config.ts'
 
 const table = (name: string, dim: number, rest: Partial<TableSpec> = {}): TableSpec => ({

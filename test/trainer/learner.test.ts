@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 
-import { outOfVocabularyKey } from '../../src/embedding/shared-row.ts'
+import { outOfVocabularyKey } from '../../src/embedding/admission/shared-row.ts'
 import type { Event } from '../../src/stream/event.ts'
 import { Learner, type LearnerOptions } from '../../src/trainer/learner.ts'
 import type { TrainerModel } from '../../src/trainer/trainer-config.ts'

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 
 import { systemClock } from '../../src/base/clock.ts'
 import type { TableSpec } from '../../src/embedding/table-spec.ts'
-import { BatchJournal } from '../../src/stream/journal.ts'
+import { BatchJournal } from '../../src/stream/files/journal.ts'
 import { Trainer } from '../../src/trainer/trainer-loop.ts'
 import type { RestrictCommand, RestrictResult } from '../../src/trainer/trainer-status.ts'
 import { randomKeys } from '../support/tables.ts'

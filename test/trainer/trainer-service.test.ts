@@ -5,7 +5,7 @@ import { MessageChannel } from 'node:worker_threads'
 import { expect, test } from 'vitest'
 
 import type { Event } from '../../src/stream/event.ts'
-import { FileLog } from '../../src/stream/file-log.ts'
+import { FileLog } from '../../src/stream/files/file-log.ts'
 import { LocalSubscriber } from '../../src/sync/local-sync.ts'
 import { TrainerService, type TrainerServiceOptions } from '../../src/trainer/trainer-service.ts'
 import type { TrainerReport, TrainerStatus } from '../../src/trainer/trainer-status.ts'

@@ -3,8 +3,8 @@ import type { Command } from 'commander'
 import { stringify } from 'yaml'
 
 import { type ConfigFlags, configOf, type Terminal, withConfig } from '../command.ts'
-import { options } from '../config-paths.ts'
-import { type Config, jsonSchema } from '../config-schema.ts'
+import { options } from '../config/config-paths.ts'
+import { type Config, jsonSchema } from '../config/config-schema.ts'
 
 export function addConfig(program: Command, terminal: Terminal): void {
   const config = program.command('config').description('the configuration: schema, options, values')

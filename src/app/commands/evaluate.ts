@@ -20,7 +20,11 @@ import { readInteractions, type ReadResult } from '../evaluation/read-interactio
 import { parseSplit } from '../evaluation/split.ts'
 import { wholeNumber } from '../flags.ts'
 import { peakRssBytes } from '../machine.ts'
-import { type RecordingFlags, recordingOptions, withRecording } from '../recording-flags.ts'
+import {
+  type RecordingFlags,
+  recordingOptions,
+  withRecording,
+} from '../recordings/recording-flags.ts'
 
 interface EvaluateFlags extends ConfigFlags, RecordingFlags {
   readonly json?: true

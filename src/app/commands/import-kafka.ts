@@ -12,7 +12,7 @@ import {
   withConfig,
   withJson,
 } from '../command.ts'
-import { importKafka } from '../import-kafka.ts'
+import { importKafka } from '../recordings/import-kafka.ts'
 import { stopSignal } from '../stop-signal.ts'
 
 type Flags = ConfigFlags & { readonly json?: true }

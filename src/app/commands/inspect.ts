@@ -11,7 +11,7 @@ import {
   withConfig,
   withJson,
 } from '../command.ts'
-import type { Config } from '../config-schema.ts'
+import type { Config } from '../config/config-schema.ts'
 import { wholeNumber } from '../flags.ts'
 import {
   inspectCheckpoint,

@@ -14,10 +14,14 @@ import {
   withConfig,
   withJson,
 } from '../command.ts'
-import type { Config } from '../config-schema.ts'
+import type { Config } from '../config/config-schema.ts'
 import { wholeNumber } from '../flags.ts'
-import { type RecordingFlags, recordingOptions, withRecording } from '../recording-flags.ts'
-import { replay } from '../replay.ts'
+import {
+  type RecordingFlags,
+  recordingOptions,
+  withRecording,
+} from '../recordings/recording-flags.ts'
+import { replay } from '../recordings/replay.ts'
 import { stopSignal } from '../stop-signal.ts'
 
 interface ReplayFlags extends ConfigFlags, RecordingFlags {

@@ -4,7 +4,7 @@ import * as z from 'zod'
 
 import { ServiceError } from '../../base/errors.ts'
 import { type JsonObject, printReport, type Terminal, withJson } from '../command.ts'
-import { environment } from '../config.ts'
+import { environment } from '../config/config.ts'
 import { oneOf, wholeNumber } from '../flags.ts'
 import { type RanJob, ServiceClient } from '../service-client.ts'
 import { stopSignal } from '../stop-signal.ts'

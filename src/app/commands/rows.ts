@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 
 import { systemClock } from '../../base/clock.ts'
 import { ServiceError } from '../../base/errors.ts'
-import { RedisTags, type StoredTag } from '../../embedding/redis-tags.ts'
+import { RedisTags, type StoredTag } from '../../embedding/redis/redis-tags.ts'
 import {
   type ConfigFlags,
   configOf,
@@ -12,8 +12,8 @@ import {
   withConfig,
   withJson,
 } from '../command.ts'
-import type { Config } from '../config-schema.ts'
-import { farRowsOptions } from '../far-rows-options.ts'
+import type { Config } from '../config/config-schema.ts'
+import { farRowsOptions } from '../config/far-rows-options.ts'
 import { decimal } from '../flags.ts'
 
 interface RowsFlags extends ConfigFlags {

@@ -12,7 +12,7 @@ import {
   withJson,
 } from '../command.ts'
 import { type ComposeOptions, type RunningService, startFreshet } from '../compose.ts'
-import type { Config } from '../config-schema.ts'
+import type { Config } from '../config/config-schema.ts'
 import { wholeNumber } from '../flags.ts'
 import { aborted, stopSignal } from '../stop-signal.ts'
 import { createLogger } from '../telemetry.ts'

@@ -13,8 +13,8 @@ import {
   withJson,
 } from '../command.ts'
 import { oneOf } from '../flags.ts'
-import { type TableFormat, tableFormats } from '../table-files.ts'
-import { exportTables, importTables, type TransferOptions } from '../table-transfer.ts'
+import { type TableFormat, tableFormats } from '../tables/table-files.ts'
+import { exportTables, importTables, type TransferOptions } from '../tables/table-transfer.ts'
 
 interface TransferFlags extends ConfigFlags {
   readonly json?: true

@@ -3,15 +3,15 @@
  * facts are folded once, then the examples are trained on in epochs, each in a seeded order of its
  * own.
  */
-import { withAdmission } from '../../embedding/admitted-table.ts'
+import { withAdmission } from '../../embedding/admission/admitted-table.ts'
 import type { DurableTable } from '../../embedding/durable-table.ts'
-import { MemoryTable } from '../../embedding/memory-table.ts'
+import { MemoryTable } from '../../embedding/memory/memory-table.ts'
 import type { KernelImplementation } from '../../kernels/kernels.ts'
 import type { ItemInput, QueryInput } from '../../model/inputs.ts'
 import { TwoTower } from '../../model/two-tower.ts'
 import type { Event } from '../../stream/event.ts'
 import type { Example } from '../../stream/example.ts'
-import { Facts } from '../../stream/facts.ts'
+import { Facts } from '../../stream/facts/facts.ts'
 import type { FarRows } from '../../trainer/far-rows.ts'
 import { Guard } from '../../trainer/guard.ts'
 import { ColumnBuilder } from '../../trainer/negatives.ts'

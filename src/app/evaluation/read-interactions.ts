@@ -1,6 +1,6 @@
 /** All interactions of files, in memory: what a protocol that splits and shuffles needs. */
 import type { Interaction } from '../../stream/event.ts'
-import { RecordedLog, type RecordedLogOptions } from '../../stream/recorded-log.ts'
+import { RecordedLog, type RecordedLogOptions } from '../../stream/recorded/recorded-log.ts'
 
 export interface ReadResult {
   readonly interactions: readonly Interaction[]

@@ -1,7 +1,7 @@
 /** The catalogue and the users as the routes show them, read from the facts of the replica. */
 import { ServiceError } from '../../base/errors.ts'
 import type { Item } from '../../stream/example.ts'
-import type { Facts } from '../../stream/facts.ts'
+import type { Facts } from '../../stream/facts/facts.ts'
 import type { CatalogueReader, ItemView, UsersReader } from './dependencies.ts'
 
 export interface FactsReaders {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 
 import { expect, test } from 'vitest'
 
-import { loadConfig, parseOverride } from '../../../src/app/config.ts'
+import { loadConfig, parseOverride } from '../../../src/app/config/config.ts'
 import { evaluate } from '../../../src/app/evaluation/evaluate.ts'
 import { readInteractions } from '../../../src/app/evaluation/read-interactions.ts'
 import { parseSplit } from '../../../src/app/evaluation/split.ts'

@@ -1,0 +1,42 @@
+/** From `process.tables` to the trainer's options: which tables are far, and where. */
+import type { FarRowsOptions } from '../../trainer/far-rows.ts'
+import type { Config } from './config-schema.ts'
+import { redisMemoryRows } from './config-tables-schema.ts'
+import { redisSettings } from './servers-options.ts'
+
+/** Rows in memory, of each table whose rows are not all there. */
+function memoryRowsOf({ model, process }: Config): Readonly<Record<string, number>> {
+  const { rows, memoryRows, byTable } = process.tables
+  const far: Record<string, number> = {}
+  for (const { name, capacityRows } of model.tables) {
+    const own = byTable[name] ?? {}
+    const where = own.rows ?? rows
+    if (where === 'memory') continue
+    const wanted = where === 'redis' ? redisMemoryRows : (own.memoryRows ?? memoryRows)
+    far[name] = Math.min(wanted, capacityRows)
+  }
+  return far
+}
+
+/**
+ * Undefined: all rows are in memory. `keeps` false: nothing outlives the process, so its rows lie
+ * under a tag of their own. Throws `CONFIG_INVALID` for a file that cannot be read.
+ */
+export function farRowsOptions(config: Config, keeps: boolean): FarRowsOptions | undefined {
+  const memoryRows = memoryRowsOf(config)
+  if (Object.keys(memoryRows).length === 0) return undefined
+  const { redis } = config.process.tables
+  const { tag = config.model.name, slices, startWaitMs, stopWaitMs } = redis
+  const { commandTimeoutMs, attempts, probeIntervalMs } = redis
+  return {
+    memoryRows,
+    redis: {
+      connection: redisSettings(redis, 'process.tables.redis'),
+      tag: keeps ? tag : `${tag}-scratch`,
+      limits: { commandTimeoutMs, attempts, probeIntervalMs },
+      ...(slices !== undefined && { slices }),
+    },
+    startWaitMs,
+    stopWaitMs,
+  }
+}

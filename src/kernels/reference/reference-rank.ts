@@ -1,0 +1,114 @@
+/** The twins of assembly/rank.ts: every candidate is scored, nothing is skipped. */
+import type { Address } from '../operands.ts'
+import type { RankKernels } from '../rank-kernels.ts'
+
+const { fround } = Math
+
+/** All places count in words of four bytes. */
+interface Candidates {
+  readonly panels: number
+  readonly norms: number
+  /** 0: scores have no such term. */
+  readonly popularity: number
+  readonly dims: number
+  readonly count: number
+}
+
+/** The memory as words, and what the kernels have in common. */
+class RankMemory {
+  readonly floats: Float32Array
+  readonly words: Int32Array
+
+  constructor({ buffer }: WebAssembly.Memory) {
+    this.floats = new Float32Array(buffer)
+    this.words = new Int32Array(buffer)
+  }
+
+  candidates(address: Address): Candidates {
+    const at = address >>> 2
+    const [panels, norms, popularity, dims, count] = this.words.subarray(at, at + 5)
+    return {
+      panels: panels >>> 2,
+      norms: norms >>> 2,
+      popularity: popularity >>> 2,
+      dims,
+      count,
+    }
+  }
+
+  score(all: Candidates, vector: number, slot: number): number {
+    const { floats } = this
+    const at = all.panels + (slot >>> 3) * all.dims * 8 + (slot & 7)
+    let sum = 0
+    for (let k = 0; k < all.dims; k += 1) {
+      sum = fround(sum + fround(floats[vector + k] * floats[at + 8 * k]))
+    }
+    if (all.popularity === 0) return sum
+    return fround(sum + fround(floats[vector + all.dims] * floats[all.popularity + slot]))
+  }
+
+  norm(vector: number, dims: number): number {
+    let sum = 0
+    for (const x of this.floats.subarray(vector, vector + dims)) sum = fround(sum + fround(x * x))
+    return fround(Math.sqrt(sum))
+  }
+
+  /** Counts a value against the least that is above: two words from `out` on. */
+  count(out: number, values: Iterable<number>, least: number, by: 1 | -1): void {
+    for (const value of values) {
+      if (value > least) this.words[out] += by
+      if (value === least) this.words[out + 1] += by
+    }
+  }
+}
+
+export function referenceRankKernels(memory: WebAssembly.Memory): RankKernels {
+  const ranks = new RankMemory(memory)
+  const { floats, words } = ranks
+  return {
+    rankTargets: (...[out, candidates, queries, stride, targets, from, to]) => {
+      const all = ranks.candidates(candidates)
+      for (let q = from; q < to; q += 1) {
+        const target = words[(targets >>> 2) + q]
+        const vector = (queries >>> 2) + q * stride
+        const at = (out >>> 2) + 2 * q
+        words.fill(0, at, at + 2)
+        if (target < 0) continue
+        const scores = Array.from({ length: all.count }, (_, slot) =>
+          ranks.score(all, vector, slot),
+        )
+        ranks.count(at, scores, ranks.score(all, vector, target), 1)
+      }
+    },
+    rankExcluded: (...[out, candidates, queries, stride, targets, offsets, excluded, from, to]) => {
+      const all = ranks.candidates(candidates)
+      for (let q = from; q < to; q += 1) {
+        const target = words[(targets >>> 2) + q]
+        if (target < 0) continue
+        const vector = (queries >>> 2) + q * stride
+        const [first, end] = words.subarray((offsets >>> 2) + q, (offsets >>> 2) + q + 2)
+        const slots = words.slice((excluded >>> 2) + first, (excluded >>> 2) + end)
+        const scores = Array.from(slots, (slot) => ranks.score(all, vector, slot))
+        ranks.count((out >>> 2) + 2 * q, scores, ranks.score(all, vector, target), -1)
+      }
+    },
+    packPanels: (...[candidates, slots, vectors, stride, count]) => {
+      const all = ranks.candidates(candidates)
+      for (let i = 0; i < count; i += 1) {
+        const slot = words[(slots >>> 2) + i]
+        const vector = (vectors >>> 2) + i * stride
+        const at = all.panels + (slot >>> 3) * all.dims * 8 + (slot & 7)
+        for (let k = 0; k < all.dims; k += 1) floats[at + 8 * k] = floats[vector + k]
+        floats[all.norms + slot] = ranks.norm(vector, all.dims)
+      }
+    },
+    countAbove: (...[out, values, n, thresholds, from, to]) => {
+      for (let t = from; t < to; t += 1) {
+        const at = (out >>> 2) + 2 * t
+        words.fill(0, at, at + 2)
+        const all = floats.subarray(values >>> 2, (values >>> 2) + n)
+        ranks.count(at, all, floats[(thresholds >>> 2) + t], 1)
+      }
+    },
+  }
+}

@@ -1,0 +1,212 @@
+/** Twins of `assembly/tree-leaves.ts`: members of leaves and their codes. */
+import type { Address } from '../operands.ts'
+import { type TreeKernels, treeGroup } from '../tree-kernels.ts'
+import { type TreeViews, TreeView, treeViews } from '../tree-views.ts'
+
+const { fround } = Math
+
+type LeafKernels = Omit<
+  TreeKernels,
+  'treePrepare' | 'treeChoose' | 'treeScan' | 'treeReach' | 'treeCountBits' | 'treeFinish'
+>
+
+export function referenceTreeLeafKernels(memory: WebAssembly.Memory): LeafKernels {
+  const views = treeViews(memory)
+  return {
+    treeAssign: (tree, ids, n, leaves) => assign(new TreeView(views, tree), ids, n, leaves),
+    treePlace: (layout, ids, leaves, n) => {
+      const tree = new TreeView(views, layout)
+      for (const [i, id] of list(views, ids, n).entries()) {
+        put(tree, id, views.words[(leaves >> 2) + i])
+      }
+    },
+    treeRemove: (layout, ids, n) => {
+      const tree = new TreeView(views, layout)
+      for (const id of list(views, ids, n)) if (placeOf(tree, id) >= 0) take(tree, id)
+    },
+    treeTails: (layout, ids, n) => {
+      const tree = new TreeView(views, layout)
+      for (const id of list(views, ids, n)) {
+        if (placeOf(tree, id) >= 0) copyTails(tree, id, placeOf(tree, id))
+      }
+    },
+    treeEncodeLeaf: (layout, leaf) => {
+      const tree = new TreeView(views, layout)
+      for (const [block, lanes] of tree.blocksOf(leaf)) {
+        for (let lane = 0; lane < lanes; lane += 1) {
+          const id = tree.words[tree.idsAt(block) + lane]
+          encode(tree, id, leaf, block * treeGroup + lane)
+        }
+      }
+    },
+    treeMembers: (layout, leaf, ids) => {
+      const tree = new TreeView(views, layout)
+      let to = ids >> 2
+      for (const [block, lanes] of tree.blocksOf(leaf)) {
+        views.words.copyWithin(to, tree.idsAt(block), tree.idsAt(block) + lanes)
+        to += lanes
+      }
+      return to - (ids >> 2)
+    },
+    treeSums: (layout, ids, leaves, ...[n, sums, counts]) => {
+      const tree = new TreeView(views, layout)
+      const dim = tree.get('dim')
+      for (const [i, id] of list(views, ids, n).entries()) {
+        const leaf = views.words[(leaves >> 2) + i]
+        for (let d = 0; d < dim; d += 1) {
+          const at = (sums >> 2) + leaf * dim + d
+          views.floats[at] = fround(views.floats[at] + views.floats[tree.rowAt(id) + d])
+        }
+        views.words[(counts >> 2) + leaf] += 1
+      }
+    },
+    treeCodeSums: (layout, ids, leaves, ...[n, sums]) => {
+      const tree = new TreeView(views, layout)
+      for (const [i, id] of list(views, ids, n).entries()) {
+        addCodeSums(tree, id, views.words[(leaves >> 2) + i], sums >> 2)
+      }
+    },
+  }
+}
+
+const list = ({ words }: TreeViews, ids: Address, n: number): Uint32Array =>
+  words.slice(ids >> 2, (ids >> 2) + n)
+
+/** The place of an id, or -1. */
+const placeOf = (tree: TreeView, id: number): number => tree.entry('places', id) - 1
+
+function assign(tree: TreeView, ids: Address, n: number, leaves: Address): void {
+  for (let i = 0; i < n; i += 1) {
+    tree.words[(leaves >> 2) + i] = nearestLeaf(tree, tree.words[(ids >> 2) + i])
+  }
+}
+
+function nearestLeaf(tree: TreeView, id: number): number {
+  const [dim, coded, weight] = [tree.get('dim'), tree.coded, tree.tailWeight]
+  const row = tree.floats.slice(tree.rowAt(id), tree.rowAt(id) + dim)
+  for (let d = coded; d < dim; d += 1) row[d] *= weight
+  const biases = tree.get('biases') >> 2
+  let [best, nearest] = [-Infinity, 0]
+  for (let leaf = 0; leaf < tree.get('panels') * treeGroup; leaf += 1) {
+    let score = tree.floats[biases + leaf]
+    for (let d = 0; d < dim; d += 1) {
+      score = fround(score + fround(row[d] * tree.centroid(leaf, d)))
+    }
+    if (score > best) [best, nearest] = [score, leaf]
+  }
+  return nearest
+}
+
+function put(tree: TreeView, id: number, leaf: number): void {
+  const place = placeOf(tree, id)
+  if (place >= 0 && tree.entry('owners', Math.floor(place / treeGroup)) !== leaf) take(tree, id)
+  if (placeOf(tree, id) < 0) add(tree, id, leaf)
+  encode(tree, id, leaf, placeOf(tree, id))
+}
+
+function add(tree: TreeView, id: number, leaf: number): void {
+  const size = tree.entry('sizes', leaf)
+  if (size % treeGroup === 0) grow(tree, leaf)
+  const block = tree.entry('heads', leaf) - 1
+  tree.setEntry('sizes', leaf, size + 1)
+  tree.words[tree.idsAt(block) + (size % treeGroup)] = id
+  tree.setEntry('places', id, 1 + block * treeGroup + (size % treeGroup))
+}
+
+function grow(tree: TreeView, leaf: number): void {
+  let block = tree.get('freeBlock')
+  if (block === 0) {
+    block = tree.get('usedBlocks') + 1
+    tree.set('usedBlocks', block)
+  } else {
+    tree.set('freeBlock', tree.entry('nexts', block - 1))
+  }
+  tree.setEntry('nexts', block - 1, tree.entry('heads', leaf))
+  tree.setEntry('owners', block - 1, leaf)
+  tree.setEntry('heads', leaf, block)
+}
+
+function take(tree: TreeView, id: number): void {
+  const place = placeOf(tree, id)
+  const leaf = tree.entry('owners', Math.floor(place / treeGroup))
+  const size = tree.entry('sizes', leaf) - 1
+  const head = tree.entry('heads', leaf) - 1
+  const last = head * treeGroup + (size % treeGroup)
+  if (last !== place) move(tree, last, place)
+  tree.setEntry('places', id, 0)
+  tree.setEntry('sizes', leaf, size)
+  if (size % treeGroup !== 0) return
+  tree.setEntry('heads', leaf, tree.entry('nexts', head))
+  tree.setEntry('nexts', head, tree.get('freeBlock'))
+  tree.set('freeBlock', head + 1)
+}
+
+function move(tree: TreeView, from: number, to: number): void {
+  const id = tree.words[tree.idsAt(Math.floor(from / treeGroup)) + (from % treeGroup)]
+  tree.words[tree.idsAt(Math.floor(to / treeGroup)) + (to % treeGroup)] = id
+  tree.setEntry('places', id, to + 1)
+  copyTails(tree, id, to)
+  for (let d = 0; d < tree.get('codes'); d += 1) setCode(tree, d, to, codeAt(tree, d, from))
+}
+
+/** Byte j of a dimension's codes: members j (low half) and j + 16. */
+function byteAt(tree: TreeView, d: number, place: number): number {
+  return tree.blockAt(Math.floor(place / treeGroup)) + d * 16 + (place % 16)
+}
+
+const isHigh = (place: number): boolean => place % treeGroup >= 16
+
+function codeAt(tree: TreeView, d: number, place: number): number {
+  const byte = tree.bytes[byteAt(tree, d, place)]
+  return isHigh(place) ? byte >> 4 : byte & 15
+}
+
+function setCode(tree: TreeView, d: number, place: number, code: number): void {
+  const at = byteAt(tree, d, place)
+  const byte = tree.bytes[at]
+  tree.bytes[at] = isHigh(place) ? (byte & 15) | (code << 4) : (byte & 0xf0) | code
+}
+
+function copyTails(tree: TreeView, id: number, place: number): void {
+  const to = tree.idsAt(Math.floor(place / treeGroup)) + (place % treeGroup)
+  const from = tree.rowAt(id) + tree.coded
+  for (let t = 0; t < tree.get('tailDims'); t += 1) {
+    tree.floats[to + (t + 1) * treeGroup] = tree.floats[from + t]
+  }
+}
+
+function encode(tree: TreeView, id: number, leaf: number, place: number): void {
+  let extremes = 0
+  for (let d = 0; d < tree.coded; d += 1) {
+    const code = codeOf(tree, d, inUnits(tree, id, leaf, d))
+    setCode(tree, d, place, code)
+    if (code === 0 || code === 15) extremes += 1
+  }
+  if (extremes * 4 > tree.coded && tree.scale(leaf) > fround(1e-30)) {
+    tree.setEntry('strays', leaf, tree.entry('strays', leaf) + 1)
+    tree.set('allStrays', tree.get('allStrays') + 1)
+  }
+  copyTails(tree, id, place)
+}
+
+/** A coordinate less that of the centroid, in units of the leaf's scale. */
+function inUnits(tree: TreeView, id: number, leaf: number, d: number): number {
+  const residual = fround(tree.floats[tree.rowAt(id) + d] - tree.centroid(leaf, d))
+  const scale = tree.scale(leaf)
+  return fround(residual * (scale > fround(1e-30) ? fround(1 / scale) : 0))
+}
+
+/** The number of borders below a value. */
+function codeOf(tree: TreeView, d: number, value: number): number {
+  const borders = (tree.get('codebook') >> 2) + d * 32 + 16
+  return tree.floats.subarray(borders, borders + 16).filter((border) => value > border).length
+}
+
+function addCodeSums(tree: TreeView, id: number, leaf: number, sums: number): void {
+  for (let d = 0; d < tree.coded; d += 1) {
+    const value = inUnits(tree, id, leaf, d)
+    const at = sums + d * 32 + codeOf(tree, d, value) * 2
+    tree.floats[at] = fround(tree.floats[at] + value)
+    tree.floats[at + 1] = fround(tree.floats[at + 1] + 1)
+  }
+}

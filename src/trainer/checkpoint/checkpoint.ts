@@ -1,0 +1,378 @@
+/**
+ * Checkpoints on disk: one directory each, `checkpoint-<sequence>`, with a file per part and a
+ * manifest. Written under another name, every file synced, the manifest last, and then renamed: a
+ * directory of that name is either whole or damaged by something else than a crash of ours. What
+ * is damaged is reported and passed over; see "Checkpoints" in docs/formats.md.
+ *
+ * A part is a list of chunks, each preceded by its length (u32). The manifest holds each file's
+ * size and CRC-32, and its own.
+ */
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+} from 'node:fs'
+import { mkdir, open, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
+
+import { ServiceError } from '../../base/errors.ts'
+import type { Json } from '../../stream/event.ts'
+
+export interface CheckpointPart {
+  /** Also the file's name: letters, digits, "-", "." and "_". */
+  readonly name: string
+  /** Read once, while the part is written. */
+  readonly chunks: Iterable<Uint8Array>
+}
+
+/** What the manifest says beside the list of files. */
+export interface CheckpointHeader {
+  /** Batches trained on: later checkpoints have larger ones. */
+  readonly sequence: number
+  /** The next event to be folded, per partition. */
+  readonly position: Readonly<Record<number, string>>
+  /** Epoch ms. */
+  readonly createdAt: number
+  /** The configuration that it was made with; compared when it is restored. */
+  readonly config: Json
+}
+
+interface FileEntry {
+  readonly name: string
+  readonly bytes: number
+  readonly crc: number
+}
+
+interface ManifestBody extends CheckpointHeader {
+  readonly format: typeof formatName
+  readonly version: typeof formatVersion
+  readonly files: readonly FileEntry[]
+}
+
+/** A checkpoint whose checksums are right. */
+export interface Checkpoint extends CheckpointHeader {
+  readonly bytes: number
+  /** Names of its parts, in the order in which they were written. */
+  readonly parts: readonly string[]
+  /** The chunks of a part; none if there is no such part. */
+  chunks(name: string): Generator<Uint8Array>
+}
+
+export interface DamagedCheckpoint {
+  readonly directory: string
+  readonly reason: string
+}
+
+export interface CheckpointStoreOptions {
+  readonly directory: string
+  /** Older ones are removed. */
+  readonly keep: number
+}
+
+const formatName = 'freshet-checkpoint'
+const formatVersion = 1
+const manifestFile = 'manifest.json'
+const prefix = 'checkpoint-'
+const temporaryPrefix = 'writing-'
+/** Of a checkpoint that another one is about to take the place of. */
+const asidePrefix = 'replaced-'
+const readBytes = 1 << 20
+/** Two buffers each, and a call of the system takes 1,024. */
+const chunksPerWrite = 512
+/** Rows are copied as they are read, for which a batch waits: a millisecond or so of each part. */
+const bytesPerWrite = 1 << 20
+
+export class CheckpointStore {
+  readonly #options: CheckpointStoreOptions
+
+  constructor(options: CheckpointStoreOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Durable when it resolves, and in the place of one with the same sequence. Throws
+   * `CHECKPOINT_FAILED`; what was there before is untouched then. Returns the bytes written.
+   */
+  async write(header: CheckpointHeader, parts: readonly CheckpointPart[]): Promise<number> {
+    const { directory } = this.#options
+    const temporary = join(directory, `${temporaryPrefix}${header.sequence}`)
+    try {
+      await rm(temporary, { recursive: true, force: true })
+      await mkdir(temporary, { recursive: true })
+      const files = await writeParts(temporary, parts)
+      await writeManifest(temporary, {
+        format: formatName,
+        version: formatVersion,
+        ...header,
+        files,
+      })
+      await syncDirectory(temporary)
+      await this.#putInPlace(temporary, nameOf(header.sequence))
+      await this.#prune()
+      return files.reduce((sum, file) => sum + file.bytes, 0)
+    } catch (cause) {
+      await rm(temporary, { recursive: true, force: true }).catch(() => undefined)
+      throw new ServiceError('CHECKPOINT_FAILED', { directory, reason: String(cause) }, { cause })
+    }
+  }
+
+  /**
+   * The newest one that is whole and that `refuse` gives no reason against; those newer than it are
+   * handed to `passedOver`.
+   */
+  newest(
+    passedOver: (found: DamagedCheckpoint) => void,
+    refuse: (header: CheckpointHeader) => string | undefined = () => undefined,
+  ): Checkpoint | undefined {
+    for (const sequence of this.sequences().toReversed()) {
+      const directory = join(this.#options.directory, nameOf(sequence))
+      try {
+        const found = readCheckpoint(directory)
+        const reason = refuse(found)
+        if (reason === undefined) return found
+        passedOver({ directory, reason })
+      } catch (error) {
+        passedOver({ directory, reason: String(error) })
+      }
+    }
+    return undefined
+  }
+
+  /**
+   * The chunks of one part of one checkpoint, whose checksum is right; undefined if it is gone or
+   * damaged.
+   */
+  part(sequence: number, name: string): Iterable<Uint8Array> | undefined {
+    const directory = join(this.#options.directory, nameOf(sequence))
+    try {
+      const entry = readManifest(directory).files.find((file) => file.name === name)
+      if (entry === undefined) return undefined
+      verify(join(directory, name), entry)
+      return readChunks(join(directory, name))
+    } catch {
+      return undefined
+    }
+  }
+
+  /** Of all that are kept, oldest first; whether they are whole is not looked at. */
+  sequences(): readonly number[] {
+    return entries(this.#options.directory)
+      .filter((name) => name.startsWith(prefix))
+      .map((name) => Number(name.slice(prefix.length)))
+      .filter((sequence) => Number.isSafeInteger(sequence))
+      .toSorted((a, b) => a - b)
+  }
+
+  /** The oldest whose manifest can be read: what a restart may need of the log and the journal. */
+  oldest(): CheckpointHeader | undefined {
+    for (const sequence of this.sequences()) {
+      try {
+        return readManifest(join(this.#options.directory, nameOf(sequence)))
+      } catch {
+        // A restart passes over it too.
+      }
+    }
+    return undefined
+  }
+
+  /** What a crash left half written or half replaced. Call it before the first write. */
+  async clean(): Promise<void> {
+    const { directory } = this.#options
+    for (const name of entries(directory).filter((entry) => entry.startsWith(asidePrefix))) {
+      const [aside, final] = [name, name.slice(asidePrefix.length)].map((one) =>
+        join(directory, one),
+      )
+      if (existsSync(final)) await rm(aside, { recursive: true, force: true })
+      else await rename(aside, final)
+    }
+    for (const name of entries(directory).filter((entry) => entry.startsWith(temporaryPrefix))) {
+      await rm(join(directory, name), { recursive: true, force: true })
+    }
+  }
+
+  /** At every moment one of the two is there, or is put back by `clean`. */
+  async #putInPlace(temporary: string, name: string): Promise<void> {
+    const { directory } = this.#options
+    const [final, aside] = [name, asidePrefix + name].map((one) => join(directory, one))
+    if (existsSync(final)) {
+      await rm(aside, { recursive: true, force: true })
+      await rename(final, aside)
+    }
+    await rename(temporary, final).catch(async (error: unknown) => {
+      await this.clean()
+      throw error
+    })
+    await syncDirectory(directory)
+    await rm(aside, { recursive: true, force: true })
+  }
+
+  async #prune(): Promise<void> {
+    const { directory, keep } = this.#options
+    const sequences = this.sequences()
+    for (const sequence of sequences.slice(0, Math.max(0, sequences.length - keep))) {
+      await rm(join(directory, nameOf(sequence)), { recursive: true, force: true })
+    }
+  }
+}
+
+const nameOf = (sequence: number): string => prefix + String(sequence).padStart(12, '0')
+
+const entries = (directory: string): string[] => {
+  try {
+    return readdirSync(directory)
+  } catch {
+    return []
+  }
+}
+
+/**
+ * All at the same time: what changes before its part is read has to be kept. Resolves or rejects
+ * when all have ended.
+ */
+async function writeParts(
+  directory: string,
+  parts: readonly CheckpointPart[],
+): Promise<readonly FileEntry[]> {
+  const results = await Promise.allSettled(parts.map((part) => writePart(directory, part)))
+  return results.map((result) => {
+    if (result.status === 'rejected') throw result.reason
+    return result.value
+  })
+}
+
+async function writePart(directory: string, part: CheckpointPart): Promise<FileEntry> {
+  const file = await open(join(directory, part.name), 'wx')
+  try {
+    let bytes = 0
+    let crc = 0
+    for (const pieces of writesOf(part.chunks)) {
+      for (const piece of pieces) crc = crc32(piece, crc)
+      bytes += await writeAll(file, pieces)
+    }
+    await file.sync()
+    return { name: part.name, bytes, crc }
+  } finally {
+    await file.close()
+  }
+}
+
+/** What goes to the file in one call: chunks with their lengths, bounded in number and bytes. */
+function* writesOf(chunks: Iterable<Uint8Array>): Generator<readonly Uint8Array[]> {
+  let pieces: Uint8Array[] = []
+  let bytes = 0
+  for (const chunk of chunks) {
+    pieces.push(...withLength(chunk))
+    bytes += chunk.length
+    if (pieces.length < 2 * chunksPerWrite && bytes < bytesPerWrite) continue
+    yield pieces
+    pieces = []
+    bytes = 0
+  }
+  if (pieces.length > 0) yield pieces
+}
+
+function withLength(chunk: Uint8Array): readonly Uint8Array[] {
+  const length = new Uint8Array(4)
+  new DataView(length.buffer).setUint32(0, chunk.length, true)
+  return [length, chunk]
+}
+
+type File = Awaited<ReturnType<typeof open>>
+
+/** In as few calls as possible: training goes on in between, a slice for each. */
+async function writeAll(file: File, pieces: readonly Uint8Array[]): Promise<number> {
+  const total = pieces.reduce((sum, { length }) => sum + length, 0)
+  let { bytesWritten: done } = await file.writev([...pieces])
+  while (done < total) {
+    const rest = Buffer.concat(pieces, total).subarray(done)
+    const { bytesWritten } = await file.write(rest)
+    done += bytesWritten
+  }
+  return total
+}
+
+async function writeManifest(directory: string, body: ManifestBody): Promise<void> {
+  const crc = crc32(JSON.stringify(body))
+  const file = await open(join(directory, manifestFile), 'wx')
+  try {
+    await file.writeFile(`${JSON.stringify({ crc, body }, undefined, 2)}\n`)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Throws a plain error that says what is wrong: the caller reports it. */
+function readManifest(directory: string): ManifestBody {
+  const text = readFileSync(join(directory, manifestFile), 'utf8')
+  // The checksum vouches for the shape: nobody else writes one.
+  const { crc, body }: { crc: number; body: ManifestBody } = JSON.parse(text)
+  if (crc32(JSON.stringify(body)) !== crc) throw new Error('the manifest fails its checksum')
+  if (body.format !== formatName || body.version !== formatVersion) {
+    throw new Error(`format ${body.format} ${body.version} is not ${formatName} ${formatVersion}`)
+  }
+  return body
+}
+
+function readCheckpoint(directory: string): Checkpoint {
+  const { files, sequence, position, createdAt, config } = readManifest(directory)
+  for (const file of files) verify(join(directory, file.name), file)
+  const names = new Set(files.map((file) => file.name))
+  return {
+    sequence,
+    position,
+    createdAt,
+    config,
+    bytes: files.reduce((sum, file) => sum + file.bytes, 0),
+    parts: files.map((file) => file.name),
+    *chunks(name) {
+      if (names.has(name)) yield* readChunks(join(directory, name))
+    },
+  }
+}
+
+function verify(path: string, expected: FileEntry): void {
+  const file = openSync(path, 'r')
+  try {
+    const { size } = fstatSync(file)
+    if (size !== expected.bytes) {
+      throw new Error(`${expected.name} has ${size} bytes instead of ${expected.bytes}`)
+    }
+    const buffer = new Uint8Array(readBytes)
+    let crc = 0
+    for (let read = readSync(file, buffer); read > 0; read = readSync(file, buffer)) {
+      crc = crc32(buffer.subarray(0, read), crc)
+    }
+    if (crc !== expected.crc) throw new Error(`${expected.name} fails its checksum`)
+  } finally {
+    closeSync(file)
+  }
+}
+
+function* readChunks(path: string): Generator<Uint8Array> {
+  const file = openSync(path, 'r')
+  try {
+    const length = new Uint8Array(4)
+    while (readSync(file, length) === 4) {
+      const chunk = new Uint8Array(new DataView(length.buffer).getUint32(0, true))
+      for (let at = 0; at < chunk.length;) at += readSync(file, chunk, at, chunk.length - at, null)
+      yield chunk
+    }
+  } finally {
+    closeSync(file)
+  }
+}

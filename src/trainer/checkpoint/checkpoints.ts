@@ -1,0 +1,188 @@
+/**
+ * When the trainer's state is saved and which saved state it starts from. Saving copies the state
+ * between two batches and writes the copy while training goes on; one at a time.
+ */
+import type { Clock } from '../../base/clock.ts'
+import { ServiceError } from '../../base/errors.ts'
+import type { EventLogReader, Position } from '../../stream/event-log.ts'
+import type { Json } from '../../stream/event.ts'
+import type { Learner } from '../learner.ts'
+import type { CheckpointOptions, TrainerModel } from '../trainer-config.ts'
+import type { CheckpointStatus, TrainerReport } from '../trainer-status.ts'
+import { type CheckpointHeader, CheckpointStore } from './checkpoint.ts'
+import { differingFields } from './config-difference.ts'
+
+export interface CheckpointsOptions extends CheckpointOptions {
+  readonly model: TrainerModel
+  readonly clock: Clock
+  readonly report: (report: TrainerReport) => void
+}
+
+/** Where the state that is saved stands. */
+export interface Place {
+  readonly sequence: number
+  readonly position: Position
+}
+
+export class Checkpoints {
+  readonly #options: CheckpointsOptions
+  readonly #store: CheckpointStore
+  readonly #config: Json
+  #startedAt: number
+  #writing: Promise<CheckpointStatus> | undefined
+  #last: CheckpointStatus | undefined
+  #retainFrom: Position | undefined
+
+  constructor(options: CheckpointsOptions) {
+    this.#options = options
+    this.#store = new CheckpointStore(options)
+    this.#config = comparable(options.model)
+    this.#startedAt = options.clock.monotonic()
+  }
+
+  /** The newest. */
+  get last(): CheckpointStatus | undefined {
+    return this.#last
+  }
+
+  /** The position of the oldest checkpoint that is kept. */
+  get retainFrom(): Position | undefined {
+    return this.#retainFrom
+  }
+
+  /**
+   * Loads the newest whole checkpoint that the log still reaches. Undefined: there is none. Throws
+   * `CHECKPOINT_INCOMPATIBLE`.
+   */
+  async restore(learner: Learner, log: EventLogReader): Promise<Place | undefined> {
+    await this.#store.clean()
+    const end = this.#store.sequences().length === 0 ? {} : await log.end()
+    const isReached = ({ position }: CheckpointHeader): boolean =>
+      Object.entries(position).every(
+        ([partition, offset]) => log.compare(offset, end[Number(partition)] ?? '') <= 0,
+      )
+    const found = this.#store.newest(
+      (damaged) => {
+        const message = `checkpoint ${damaged.directory} is passed over: ${damaged.reason}`
+        this.#report('error', 'checkpointDamaged', message, { ...damaged })
+      },
+      (header) => (isReached(header) ? undefined : 'it is ahead of the log'),
+    )
+    if (found === undefined) {
+      this.#report('info', 'startedFresh', 'no checkpoint: starts at the beginning of the log', {})
+      return undefined
+    }
+    const { sequence, position, createdAt, bytes } = found
+    this.#requireCompatible(found)
+    learner.load((part) => found.chunks(part))
+    this.#last = { sequence, bytes, milliseconds: 0, at: createdAt }
+    this.#retainFrom = this.#store.oldest()?.position
+    const message = `restored checkpoint ${sequence}`
+    this.#report('info', 'restored', message, { sequence, position, createdAt, bytes })
+    return { sequence, position }
+  }
+
+  /** Whether none is being written. */
+  get isIdle(): boolean {
+    return this.#writing === undefined
+  }
+
+  /** Whether it is time for the next, and none is being written. */
+  isDue(): boolean {
+    const { intervalMs, clock } = this.#options
+    if (intervalMs === 0 || !this.isIdle) return false
+    return clock.monotonic() - this.#startedAt >= intervalMs
+  }
+
+  /**
+   * Copies the state now, and resolves when it is durable and far rows are in their stores.
+   * `written` hears of the oldest checkpoint kept. The state must stand still until the copy is
+   * made: while another one is being written, that is waited for. Throws `CHECKPOINT_FAILED`, which
+   * is reported too, and `ROW_STORE_*`.
+   */
+  async write(
+    learner: Learner,
+    place: Place,
+    written: (oldest: CheckpointHeader) => void,
+  ): Promise<CheckpointStatus> {
+    const { clock } = this.#options
+    if (!this.isIdle) await this.settled()
+    this.#startedAt = clock.monotonic()
+    // Nothing has happened since.
+    if (this.#last?.sequence === place.sequence) return this.#last
+    const parts = learner.serialize()
+    const header = { ...place, createdAt: clock.now(), config: this.#config }
+    const writing = this.#write(learner, header, parts).then(async (status) => {
+      this.#last = status
+      const oldest = this.#store.oldest()
+      this.#retainFrom = oldest?.position
+      if (oldest !== undefined) this.#tell(written, oldest)
+      await learner.flush(header.sequence)
+      return status
+    })
+    this.#writing = writing
+    try {
+      return await writing
+    } finally {
+      if (this.#writing === writing) this.#writing = undefined
+    }
+  }
+
+  /** Resolves when nothing is being written, whatever came of it. */
+  async settled(): Promise<void> {
+    await this.#writing?.catch(() => undefined)
+  }
+
+  async #write(
+    learner: Learner,
+    header: CheckpointHeader,
+    parts: Parameters<CheckpointStore['write']>[1],
+  ): Promise<CheckpointStatus> {
+    const { clock } = this.#options
+    const from = clock.monotonic()
+    try {
+      const bytes = await this.#store.write(header, parts)
+      const { sequence } = header
+      const milliseconds = clock.monotonic() - from
+      const message = `wrote checkpoint ${sequence}`
+      this.#report('info', 'checkpointWritten', message, { sequence, bytes, milliseconds })
+      return { sequence, bytes, milliseconds, at: clock.now() }
+    } catch (error) {
+      learner.takeBack()
+      this.#report('error', 'checkpointFailed', String(error), {})
+      throw error
+    }
+  }
+
+  #tell(written: (oldest: CheckpointHeader) => void, oldest: CheckpointHeader): void {
+    try {
+      written(oldest)
+    } catch (error) {
+      this.#report('warn', 'journalNotTruncated', String(error), {})
+    }
+  }
+
+  #requireCompatible({ config, sequence }: CheckpointHeader): void {
+    const fields = differingFields(config, this.#config)
+    if (fields.length === 0) return
+    throw new ServiceError('CHECKPOINT_INCOMPATIBLE', { sequence, fields: fields.join(', ') })
+  }
+
+  #report(
+    level: TrainerReport['level'],
+    code: TrainerReport['code'],
+    message: string,
+    details: TrainerReport['details'],
+  ): void {
+    this.#options.report({ level, code, message, details })
+  }
+}
+
+/**
+ * What a checkpoint must have been made with: all of the model but what only decides how it is fed
+ * and watched. Through JSON, as the manifest holds it.
+ */
+function comparable({ spec, tables, facts }: TrainerModel): Json {
+  const plain: Json = JSON.parse(JSON.stringify({ spec, tables, facts }))
+  return plain
+}

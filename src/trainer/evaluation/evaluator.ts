@@ -1,0 +1,229 @@
+/**
+ * Progressive (test-then-train) evaluation: every nth example is ranked among the whole live
+ * catalogue less what its user has seen, with the model as it was before the batch, and so are two
+ * baselines that need no learning, on the same examples: recently popular (decayed counts alone)
+ * and item-to-item co-visitation. An item that was no candidate before the batch is a miss for all
+ * three.
+ */
+import type { ByteReader, ByteWriter } from '../../base/bytes.ts'
+import type { Example } from '../../stream/example.ts'
+import type { EvaluationOptions } from '../trainer-config.ts'
+import { type Boosts, CoVisitation } from './co-visitation.ts'
+import type { Ranker, RankRequest } from './ranker.ts'
+import { meanRank, RankingMetrics, type RankingReport, RankingWindow } from './ranking-metrics.ts'
+
+const rankings = ['model', 'recentlyPopular', 'coVisitation'] as const
+type Ranking = (typeof rankings)[number]
+
+/**
+ * Examples whose user is new, whose item nobody had before, with history and a known item, without
+ * history, and whose item has been known for less than an hour. They overlap.
+ */
+const cohorts = ['newUser', 'newItem', 'warm', 'cold', 'fresh'] as const
+export type Cohort = (typeof cohorts)[number]
+
+const freshMs = 3_600_000
+
+export interface EvaluationReport {
+  readonly progressive: RankingReport
+  readonly baselines: {
+    readonly recentlyPopular: RankingReport
+    readonly coVisitation: RankingReport
+  }
+  readonly cohorts: Readonly<Record<Cohort, RankingReport>>
+  /** The same over the newest examples only. */
+  readonly window: Readonly<Record<Ranking, RankingReport>>
+}
+
+type ByRanking<Value> = Readonly<Record<Ranking, Value>>
+
+const byRanking = <Value>(make: (ranking: Ranking) => Value): ByRanking<Value> => ({
+  model: make('model'),
+  recentlyPopular: make('recentlyPopular'),
+  coVisitation: make('coVisitation'),
+})
+
+const byCohort = <Value>(make: (cohort: Cohort) => Value): Readonly<Record<Cohort, Value>> => ({
+  newUser: make('newUser'),
+  newItem: make('newItem'),
+  warm: make('warm'),
+  cold: make('cold'),
+  fresh: make('fresh'),
+})
+
+export class Evaluator {
+  readonly #options: EvaluationOptions
+  readonly #metrics = byRanking(() => new RankingMetrics())
+  readonly #windows: ByRanking<RankingWindow>
+  readonly #cohorts = byCohort(() => new RankingMetrics())
+  readonly #coVisitation = new CoVisitation()
+  /** Boosts of the query at hand by slot, zero between queries. */
+  #boosts = new Float64Array(256)
+
+  constructor(options: EvaluationOptions) {
+    this.#options = options
+    this.#windows = byRanking(() => new RankingWindow(options.windowExamples))
+  }
+
+  /** Whether the example is one of those that are ranked. */
+  isDue({ index }: Example): boolean {
+    const { everyNth, warmupEvents, blockExamples = 1 } = this.#options
+    if (everyNth === 0 || index < warmupEvents) return false
+    return Math.floor(index / blockExamples) % everyNth === 0
+  }
+
+  /**
+   * Ranks what is due of a batch that has not been trained on; `ranker` stands before the batch.
+   */
+  async evaluate(examples: readonly Example[], ranker: Ranker): Promise<void> {
+    const due = examples.filter((example) => this.isDue(example))
+    if (due.length === 0) return
+    // Queries are scanned for four at a time: those with targets alike skip much the same.
+    due.sort((a, b) => countOf(b, ranker) - countOf(a, ranker) || a.index - b.index)
+    const requests = due.map(({ query, item, seen }) => ({
+      query,
+      target: item.handle,
+      excluded: seen,
+    }))
+    const byScore = new Float64Array(due.length)
+    const byCount = new Float64Array(due.length)
+    await ranker.rank(requests, { byScore, byCount })
+    const total = sumOfCounts(ranker)
+    for (let i = 0; i < due.length; i += 1) {
+      const rank = byScore[i]
+      const coVisited =
+        byCount[i] === Infinity
+          ? Infinity
+          : this.#coVisitationRank(due[i], requests[i], ranker, total)
+      this.#add('model', rank)
+      this.#add('recentlyPopular', byCount[i])
+      this.#add('coVisitation', coVisited)
+      this.#addToCohorts(due[i], rank)
+    }
+  }
+
+  /** Lets the baselines learn from a batch, after it was evaluated. */
+  observe(examples: readonly Example[]): void {
+    if (this.#options.everyNth === 0) return
+    for (const { query, item } of examples) {
+      const previous = query.history.at(0)?.item
+      if (previous === undefined || previous.handle === item.handle) continue
+      this.#coVisitation.observe(previous.handle, item.handle, query.timestamp)
+    }
+  }
+
+  /** The handle will be given to another item. */
+  forget(handle: number): void {
+    this.#coVisitation.forget(handle)
+  }
+
+  report(): EvaluationReport {
+    return {
+      progressive: this.#metrics.model.report(),
+      baselines: {
+        recentlyPopular: this.#metrics.recentlyPopular.report(),
+        coVisitation: this.#metrics.coVisitation.report(),
+      },
+      cohorts: byCohort((cohort) => this.#cohorts[cohort].report()),
+      window: byRanking((ranking) => this.#windows[ranking].report()),
+    }
+  }
+
+  serialize(writer: ByteWriter): void {
+    for (const ranking of rankings) this.#metrics[ranking].serialize(writer)
+    for (const ranking of rankings) this.#windows[ranking].serialize(writer)
+    for (const cohort of cohorts) this.#cohorts[cohort].serialize(writer)
+    this.#coVisitation.serialize(writer)
+  }
+
+  load(reader: ByteReader): void {
+    for (const ranking of rankings) this.#metrics[ranking].load(reader)
+    for (const ranking of rankings) this.#windows[ranking].load(reader)
+    for (const cohort of cohorts) this.#cohorts[cohort].load(reader)
+    this.#coVisitation.load(reader)
+  }
+
+  #add(ranking: Ranking, rank: number): void {
+    this.#metrics[ranking].add(rank)
+    this.#windows[ranking].add(rank)
+  }
+
+  #addToCohorts(
+    { query, item, isNewUser, isNewItem, itemInteractions }: Example,
+    rank: number,
+  ): void {
+    const isCold = query.history.length === 0
+    const isKnown = itemInteractions > 0
+    if (isNewUser) this.#cohorts.newUser.add(rank)
+    if (isCold) this.#cohorts.cold.add(rank)
+    if (!isKnown) this.#cohorts.newItem.add(rank)
+    if (isKnown && !isCold) this.#cohorts.warm.add(rank)
+    const age = query.timestamp - item.firstSeenAt
+    if (isKnown && !isNewItem && age < freshMs) this.#cohorts.fresh.add(rank)
+  }
+
+  /**
+   * Most candidates have no boost and their score is their count: those are counted by the kernel.
+   * The boosted and the excluded are then taken out, and the boosted put back in with their full
+   * score.
+   */
+  #coVisitationRank(
+    { query }: Example,
+    { target, excluded }: RankRequest,
+    ranker: Ranker,
+    total: number,
+  ): number {
+    const { candidates } = ranker
+    const { view: counts } = candidates.counts
+    const history = query.history.slice(0, 3).map(({ item }) => item.handle)
+    const boosts = this.#coVisitation.boosts(history, query.timestamp)
+    this.#stage(boosts, ranker, total)
+    const own = candidates.slot(target)
+    const score = (slot: number): number => Math.fround(counts[slot] + this.#boosts[slot])
+    const least = score(own)
+    let [above, equal] = ranker.countAbove(least)
+    const count = (value: number, by: 1 | -1): void => {
+      if (value > least) above += by
+      if (value === least) equal += by
+    }
+    count(counts[own], -1)
+    for (let k = 0; k < boosts.size; k += 1) {
+      const slot = candidates.slot(boosts.handles[k])
+      if (slot < 0 || slot === own) continue
+      count(counts[slot], -1)
+      count(score(slot), 1)
+    }
+    for (const handle of excluded) {
+      const slot = candidates.slot(handle)
+      if (slot >= 0) count(score(slot), -1)
+    }
+    for (let k = 0; k < boosts.size; k += 1) {
+      const slot = candidates.slot(boosts.handles[k])
+      if (slot >= 0) this.#boosts[slot] = 0
+    }
+    return meanRank(above, equal)
+  }
+
+  /** Boosts in the unit of the counts, by slot. */
+  #stage({ handles, values, size }: Boosts, { candidates }: Ranker, total: number): void {
+    if (this.#boosts.length < candidates.size) this.#boosts = new Float64Array(2 * candidates.size)
+    for (let k = 0; k < size; k += 1) {
+      const slot = candidates.slot(handles[k])
+      if (slot >= 0) this.#boosts[slot] = values[k] * total
+    }
+  }
+}
+
+/** Of the example's item, in the unit of the counts; -1: it is no candidate. */
+function countOf({ item }: Example, { candidates }: Ranker): number {
+  const slot = candidates.slot(item.handle)
+  return slot < 0 ? -1 : candidates.counts.view[slot]
+}
+
+/** Of all candidates, in the unit of the counts. */
+function sumOfCounts({ candidates }: Ranker): number {
+  const { view } = candidates.counts
+  let sum = 0
+  for (let slot = 0; slot < candidates.size; slot += 1) sum += view[slot]
+  return sum
+}

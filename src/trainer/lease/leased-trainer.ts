@@ -1,0 +1,131 @@
+/**
+ * A trainer of several, of which one is active: whoever has the lease. The others wait as standbys
+ * and have nothing in memory; who takes over starts from the newest checkpoint and the journal in
+ * the folder that they share. A trainer that has lost its lease ends without another word.
+ *
+ * The lease is renewed by this thread, which no step of training holds up.
+ */
+import { ServiceError } from '../../base/errors.ts'
+import type { Service } from '../../base/service.ts'
+import type { RedisSettings } from '../../redis/redis-connection.ts'
+import { TrainerService, type TrainerServiceOptions } from '../trainer-service.ts'
+import type { CommandResult, TrainerCommand, TrainerStatus } from '../trainer-status.ts'
+import { LeaseEnd, threadClock } from './lease-end.ts'
+import { acquireLease, type Lease, type LeaseStore } from './lease.ts'
+
+export interface LeasedTrainerOptions extends Omit<TrainerServiceOptions, 'parameters'> {
+  /** Closed with the trainer. */
+  readonly leases: LeaseStore
+  /** For those who wait: who this is. */
+  readonly holder: string
+  readonly leaseMs: number
+  /** Where parameters go: whose, and to which server. */
+  readonly parameters: { readonly model: string; readonly connection: RedisSettings }
+  /** Another one trains; called once, and when that one changes. */
+  readonly onWait?: (holder: string) => void
+  readonly onActive?: (epoch: number) => void
+}
+
+/** Invariant: `#trainer` exists only under a lease that has not been released. */
+export class LeasedTrainer implements Service {
+  readonly name = 'trainer'
+  readonly #options: LeasedTrainerOptions
+  readonly #stopping = new AbortController()
+  #running: Promise<void> = Promise.resolve()
+  #lease: Lease | undefined
+  #trainer: TrainerService | undefined
+  #isActive = false
+  #isStandby = true
+  #detail = 'waits for the lease'
+
+  constructor(options: LeasedTrainerOptions) {
+    this.#options = options
+  }
+
+  /** Of the trainer in this process; undefined while another one is active. */
+  get status(): TrainerStatus | undefined {
+    return this.#trainer?.status
+  }
+
+  /** Whether it is the one that trains, and has restored its state. */
+  get isActive(): boolean {
+    return this.#isActive
+  }
+
+  /** Whether it has nothing to do but to wait. */
+  get isStandby(): boolean {
+    return this.#isStandby
+  }
+
+  /** For a person. */
+  get detail(): string {
+    return this.#detail
+  }
+
+  /** Resolves at once: the wait for the lease may be long. Failures go to `onFailure`. */
+  start(): Promise<void> {
+    this.#running = this.#run().catch((error: unknown) => {
+      if (!this.#stopping.signal.aborted) this.#options.onFailure?.(error)
+    })
+    return Promise.resolve()
+  }
+
+  /** Throws what the trainer throws, and `TRAINER_STOPPED` where it is not active. */
+  command(command: TrainerCommand): Promise<CommandResult> {
+    if (this.#trainer !== undefined) return this.#trainer.command(command)
+    return Promise.reject(new ServiceError('TRAINER_STOPPED', {}))
+  }
+
+  async drain(): Promise<void> {
+    this.#stopping.abort()
+    await this.#running
+    this.#isActive = false
+    if (this.#lease?.lost.aborted === false) await this.#trainer?.drain()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    await this.#running
+    await this.#trainer?.stop()
+    await this.#lease?.release()
+    await this.#options.leases.close()
+  }
+
+  async #run(): Promise<void> {
+    const { leases, holder, leaseMs, onActive } = this.#options
+    const end = new LeaseEnd()
+    const lease = await acquireLease({
+      store: leases,
+      holder,
+      ttlMs: leaseMs,
+      signal: this.#stopping.signal,
+      clock: threadClock,
+      onRenewed: (until) => end.set(until),
+      onWait: (other) => this.#wait(other),
+    })
+    this.#lease = lease
+    this.#isStandby = false
+    lease.lost.addEventListener('abort', () => this.#lost(lease.lost.reason))
+    this.#detail = `restores its state, epoch ${lease.epoch}`
+    const { parameters } = this.#options
+    this.#trainer = new TrainerService({
+      ...this.#options,
+      parameters: { kind: 'redis', ...parameters, fence: lease.fence, leaseEnd: end.memory },
+    })
+    await this.#trainer.start(this.#stopping.signal)
+    this.#isActive = true
+    this.#detail = `active, epoch ${lease.epoch}`
+    onActive?.(lease.epoch)
+  }
+
+  #wait(other: string): void {
+    this.#detail = `standby, ${other} trains`
+    this.#options.onWait?.(other)
+  }
+
+  #lost(reason: unknown): void {
+    this.#isActive = false
+    this.#detail = 'has lost its lease'
+    if (!this.#stopping.signal.aborted) this.#options.onFailure?.(reason)
+  }
+}

@@ -1,0 +1,150 @@
+/** The fast evaluation against the obvious one: embed everything anew and sort it out with a loop. */
+import { expect, test } from 'vitest'
+
+import type { Lookup } from '../../../src/model/table-lookup.ts'
+import type { Example } from '../../../src/stream/example.ts'
+import { Facts } from '../../../src/stream/facts/facts.ts'
+import { Evaluator } from '../../../src/trainer/evaluation/evaluator.ts'
+import { meanRank, RankingMetrics } from '../../../src/trainer/evaluation/ranking-metrics.ts'
+import { Learner } from '../../../src/trainer/learner.ts'
+import type { TrainerModel } from '../../../src/trainer/trainer-config.ts'
+import { shopEvents, textModel, trainerModel } from '../../support/trainer.ts'
+
+function fill({ tables }: Learner, lookups: readonly Lookup[]): void {
+  for (const { table, keys, rows } of lookups) void tables.get(table)!.find(keys, rows)
+}
+
+/** Rows of the items' vectors, fetched and embedded now; popularity is left out. */
+function embed(learner: Learner, handles: readonly number[]): Float32Array[] {
+  const { model, facts } = learner
+  const items = handles.flatMap((handle) => facts.catalogue.byHandle(handle) ?? [])
+  return items.map((item) => {
+    fill(learner, model.prepareItems([item]))
+    return model.embedItems().slice()
+  })
+}
+
+function embedQuery(learner: Learner, { query }: Example): Float32Array {
+  fill(learner, learner.model.prepareQueries([query]))
+  return learner.model.embedQueries().slice()
+}
+
+const rankOf = (scores: ReadonlyMap<number, number>, example: Example): number => {
+  const { handle } = example.item
+  const target = scores.get(handle)
+  if (target === undefined || example.seen.includes(handle)) return Infinity
+  const rivals = [...scores].filter(([one]) => one !== handle && !example.seen.includes(one))
+  const above = rivals.filter(([, score]) => score > target).length
+  return meanRank(above, rivals.filter(([, score]) => score === target).length)
+}
+
+/** What the catalogue was before the batch at hand. */
+interface Before {
+  readonly handles: readonly number[]
+  readonly vectors: readonly Float32Array[]
+  /** Counts relative to each other: of interactions decayed by hand. */
+  readonly counts: ReadonlyMap<number, number>
+}
+
+const halfLifeMs = 3_600_000
+const start = shopEvents(1)[0].timestamp
+
+/** Runs a learner and ranks every due example by brute force beside it. */
+async function compare(model: TrainerModel, events: number) {
+  const learner = await Learner.create(model)
+  const popularity = model.spec.score.popularity
+  const due = new Evaluator(model.evaluation)
+  const byModel = new RankingMetrics()
+  const byCount = new RankingMetrics()
+  const clicks: { handle: number; time: number }[] = []
+  let batch: Example[] = []
+  let before: Before = { handles: [], vectors: [], counts: new Map() }
+  const evaluate = (): void => {
+    const { time } = learner.facts
+    for (const example of batch.filter((one) => due.isDue(one))) {
+      const query = embedQuery(learner, example)
+      const scores = new Map<number, number>()
+      const counts = new Map<number, number>()
+      for (const [i, handle] of before.handles.entries()) {
+        const count = (before.counts.get(handle) ?? 0) * 2 ** (-(time - start) / halfLifeMs)
+        let score = 0
+        for (let k = 0; k < model.spec.dim; k += 1) score += query[k] * before.vectors[i][k]
+        if (popularity) score += query[model.spec.dim] * Math.log(count + popularity.smoothing)
+        scores.set(handle, Math.round(score * 1e4))
+        counts.set(handle, Math.round(count * 1e6))
+      }
+      byModel.add(rankOf(scores, example))
+      byCount.add(rankOf(counts, example))
+    }
+  }
+  for (const event of shopEvents(events)) {
+    const outcome = learner.apply(event)
+    if (outcome.kind === 'example') {
+      batch.push(outcome.example)
+      clicks.push({ handle: outcome.example.item.handle, time: event.timestamp })
+    }
+    if (outcome.kind === 'itemRemoved' && outcome.handle >= 0) {
+      clicks.splice(0, clicks.length, ...clicks.filter(({ handle }) => handle !== outcome.handle))
+    }
+    if (!learner.isFull) continue
+    evaluate()
+    await learner.trainBatch()
+    batch = []
+    const handles = [...learner.facts.catalogue.items()]
+      .filter(({ hidden }) => !hidden)
+      .map(({ handle }) => handle)
+    const counts = new Map<number, number>()
+    for (const { handle, time } of clicks) {
+      counts.set(handle, (counts.get(handle) ?? 0) + 2 ** ((time - start) / halfLifeMs))
+    }
+    before = { handles, vectors: embed(learner, handles), counts }
+  }
+  await learner.close()
+  return { fast: learner.evaluation(), byModel: byModel.report(), byCount: byCount.report() }
+}
+
+test.each([
+  ['items of their own rows, embedded again one by one', trainerModel()],
+  ['items behind a layer, embedded again whole', textModel()],
+])('ranks are those of brute force: %s', async (_, model) => {
+  const { fast, byModel, byCount } = await compare(model, 700)
+  expect(byModel.evaluated).toBeGreaterThan(200)
+  expect(fast.progressive.evaluated).toBe(byModel.evaluated)
+  for (const name of ['hr1', 'hr5', 'hr10', 'hr20', 'ndcg10', 'mrr10'] as const) {
+    expect(fast.progressive[name]).toBeCloseTo(byModel[name], 2)
+    expect(fast.baselines.recentlyPopular[name]).toBeCloseTo(byCount[name], 2)
+  }
+})
+
+test('every nth example is due, after the warm-up', () => {
+  const evaluator = new Evaluator({ everyNth: 3, warmupEvents: 5, windowExamples: 1 })
+  const facts = new Facts()
+  const due: number[] = []
+  for (const event of shopEvents(20)) {
+    const outcome = facts.apply(event)
+    if (outcome.kind !== 'example' || !evaluator.isDue(outcome.example)) continue
+    due.push(outcome.example.index)
+  }
+  expect(due).toEqual([6, 9, 12, 15])
+  const never = new Evaluator({ everyNth: 0, warmupEvents: 0, windowExamples: 1 })
+  const [first] = shopEvents(1)
+  const outcome = new Facts().apply(first)
+  expect(outcome.kind === 'example' && never.isDue(outcome.example)).toBe(false)
+})
+
+test('cohorts overlap as they should', async () => {
+  const learner = await Learner.create(
+    trainerModel({ evaluation: { everyNth: 1, warmupEvents: 0, windowExamples: 50 } }),
+  )
+  for (const event of shopEvents(500)) {
+    learner.apply(event)
+    if (learner.isFull) await learner.trainBatch()
+  }
+  const { cohorts, progressive, window } = learner.evaluation()
+  await learner.close()
+  expect(cohorts.newItem.evaluated).toBeGreaterThan(20)
+  expect(cohorts.newUser.evaluated).toBeLessThanOrEqual(cohorts.cold.evaluated)
+  expect(cohorts.warm.evaluated + cohorts.cold.evaluated).toBeLessThanOrEqual(progressive.evaluated)
+  expect(cohorts.fresh.evaluated).toBeGreaterThan(0)
+  expect(window.model.evaluated).toBe(50)
+})
