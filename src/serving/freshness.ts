@@ -33,7 +33,9 @@ export class Freshness {
     index: new DurationHistogram(),
   }
   readonly #compare: (a: string, b: string) => number
-  #waiting: Folded[] = []
+  /** By partition, in its order. */
+  readonly #waiting = new Map<number, Folded[]>()
+  #waits = 0
   readonly #learned: Learned[] = []
   /** Of the last delta, with the mark it came with. */
   #watermark: Watermark = { offsets: {}, acceptedAt: 0 }
@@ -50,24 +52,33 @@ export class Freshness {
     return this.#skipped
   }
 
-  /** An event is folded at `now`. */
+  /** An event is folded at `now`; events of one partition come in its order. */
   folded(event: Folded, isInteraction: boolean, now: number): void {
     this.#add('fact', now - event.acceptedAt)
     if (!isInteraction) return
-    // The trainer may have been faster than the fold.
-    if (this.#isLearned(event)) this.#teach([event], now)
-    else if (this.#waiting.length < maxWaiting) this.#waiting.push(event)
-    else this.#skipped += 1
+    if (this.#waits >= maxWaiting) {
+      this.#skipped += 1
+      return
+    }
+    const waiting = this.#waiting.get(event.partition)
+    if (waiting === undefined) this.#waiting.set(event.partition, [event])
+    else waiting.push(event)
+    this.#waits += 1
+  }
+
+  /** Events have been folded: the trainer may have been faster. */
+  settle(partition: number, now: number): void {
+    this.#teach(this.#takeLearned(partition), now)
   }
 
   /** Parameters that have learned up to the watermark are applied; `mark`: touched items so far. */
   learned(watermark: Watermark, mark: number, now: number): void {
     this.#watermark = watermark
     this.#mark = mark
-    const learned = this.#waiting.filter((event) => this.#isLearned(event))
-    if (learned.length === 0) return
-    this.#waiting = this.#waiting.filter((event) => !this.#isLearned(event))
-    this.#teach(learned, now)
+    this.#teach(
+      [...this.#waiting.keys()].flatMap((partition) => this.#takeLearned(partition)),
+      now,
+    )
   }
 
   /** So many touched items have been embedded since start. */
@@ -83,12 +94,23 @@ export class Freshness {
     for (const stage of Object.values(this.stages)) stage.reset()
   }
 
-  #isLearned({ partition, offset }: Folded): boolean {
+  /** Those of a partition that stand before the watermark no longer wait. */
+  #takeLearned(partition: number): readonly Folded[] {
+    const waiting = this.#waiting.get(partition) ?? []
     const next = this.#watermark.offsets[partition]
-    return next !== undefined && this.#compare(offset, next) < 0
+    if (next === undefined || waiting.length === 0) return []
+    let [from, to] = [0, waiting.length]
+    while (from < to) {
+      const middle = (from + to) >> 1
+      if (this.#compare(waiting[middle].offset, next) < 0) from = middle + 1
+      else to = middle
+    }
+    this.#waits -= from
+    return waiting.splice(0, from)
   }
 
   #teach(events: readonly Folded[], now: number): void {
+    if (events.length === 0) return
     const acceptedAt = events.map((event) => event.acceptedAt)
     for (const at of acceptedAt) this.#add('parameter', now - at)
     this.#learned.push({ mark: this.#mark, acceptedAt })

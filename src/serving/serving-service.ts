@@ -262,6 +262,7 @@ export class ServingService implements Service {
       const event = { partition, offset: offsets[i], acceptedAt: events[i].acceptedAt }
       this.freshness.folded(event, outcome.kind === 'interaction', clock.now())
     }
+    this.freshness.settle(partition, clock.now())
     replica.finish(batch)
     this.#waiters.reached(replica.position)
   }

@@ -28,6 +28,7 @@ test('an event that was learned from before it was folded is not waited for', ()
   const freshness = new Freshness(compare)
   freshness.learned(watermark('8'), 0, 1100)
   freshness.folded(event('7', 1000), true, 1120)
+  freshness.settle(0, 1120)
   freshness.embedded(0, 1130)
   expect(maxima(freshness)).toEqual([120, 120, 130])
 })
@@ -48,4 +49,19 @@ test('what waits is bounded, and what is passed over is counted', () => {
   expect(freshness.skipped).toBe(70_000 - 65_536)
   freshness.reset()
   expect(freshness.stages.fact.count).toBe(0)
+})
+
+test('of each partition, what stands before the watermark is learned, and nothing else', () => {
+  const freshness = new Freshness(compare)
+  for (let i = 0; i < 100; i += 1) freshness.folded(event(String(i), 1000), true, 1000)
+  for (let i = 0; i < 50; i += 1) {
+    freshness.folded({ ...event(String(i), 1000), partition: 1 }, true, 1000)
+  }
+  freshness.learned({ offsets: { 0: '60', 1: '10' }, acceptedAt: 0 }, 0, 1100)
+  expect(freshness.stages.parameter.count).toBe(70)
+  freshness.settle(1, 1200)
+  expect(freshness.stages.parameter.count).toBe(70)
+  freshness.learned({ offsets: { 0: '1000', 1: '50' }, acceptedAt: 0 }, 0, 1300)
+  expect(freshness.stages.parameter.count).toBe(150)
+  expect(freshness.skipped).toBe(0)
 })

@@ -96,6 +96,10 @@ export class KafkaServer implements AsyncDisposable {
     return `${host}:${this.#ports.tls}`
   }
 
+  get processId(): number {
+    return this.#process?.pid ?? -1
+  }
+
   async start(): Promise<void> {
     const log = openSync(this.#log, 'a')
     const heap = `${this.#options.heapMb ?? 256}m`

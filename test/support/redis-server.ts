@@ -86,6 +86,10 @@ export class RedisServer implements AsyncDisposable {
     return { mode: 'standalone', addresses: [this.address] }
   }
 
+  get processId(): number {
+    return this.#process?.pid ?? -1
+  }
+
   async start(): Promise<void> {
     const mode = this.#options.sentinel === true ? ['--sentinel'] : []
     const child = spawn(redisServerProgram(), [this.#config, ...mode], { stdio: 'ignore' })

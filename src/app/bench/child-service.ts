@@ -18,6 +18,8 @@ export interface ChildOptions {
   readonly flags: readonly string[]
   /** Absent: a temporary one, removed at the end. */
   readonly dataDirectory?: string
+  /** Flags of Node besides ours. */
+  readonly nodeFlags?: readonly string[]
   readonly onLog?: (line: string) => void
 }
 
@@ -46,7 +48,8 @@ export class ChildService {
     const temporary = options.dataDirectory === undefined
     const dataDirectory = options.dataDirectory ?? mkdtempSync(join(tmpdir(), 'freshet-'))
     const flags = ['start', '--json', '--port', '0', '--data', dataDirectory, ...options.flags]
-    const child = spawn(process.execPath, [...runtimeFlags, entry, ...flags], {
+    const nodeFlags = [...runtimeFlags, ...(options.nodeFlags ?? [])]
+    const child = spawn(process.execPath, [...nodeFlags, entry, ...flags], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     let lastWords = ''

@@ -70,6 +70,23 @@ function addRoomBenchmark(
     })
 }
 
+function addDistributed(bench: Command, terminal: Terminal): void {
+  const description = 'recorded events through Kafka, a trainer and replicas, as processes'
+  addRoomBenchmark(bench, terminal, { name: 'distributed', description })
+    .requiredOption('--file <file>', 'recorded interactions, as replay reads them')
+    .option('--config <file>', 'configuration (default: news)')
+    .option('--columns <mapping>', 'which column is what (default: guessed)')
+    .option('--events <number>', 'as fast as it goes', wholeNumber(1), 400_000)
+    .option('--warmup <number>', 'events before that', wholeNumber(1), 40_000)
+    .option('--rate <number>', 'events per second after that', wholeNumber(1), 5_000)
+    .option('--seconds <number>', 'at that rate', wholeNumber(1), 20)
+    .option('--queries <number>', 'recommendations per second', decimal(1), 50)
+    .option('--partitions <number>', 'of the topic', wholeNumber(1, 256), 4)
+    .option('--replicas <number>', 'that serve', wholeNumber(1, 16), 2)
+    .option('--profiles <folder>', 'processor profiles of the processes')
+    .option('--no-verify', 'without the embedded replay of the same interleaving')
+}
+
 function addRoomBenchmarks(bench: Command, terminal: Terminal): void {
   addRoomBenchmark(bench, terminal, { name: 'table', description: 'embedding table verbs' })
     .option('--backend <name>', 'which table', oneOf('memory', 'redis', 'tiered'), 'memory')
@@ -91,6 +108,7 @@ function addRoomBenchmarks(bench: Command, terminal: Terminal): void {
     .option('--dim <number>', 'floats per vector', wholeNumber(1, 1024), 32)
     .option('--vectors <file>', 'points from a .npy file (f32) instead')
     .option('--queries <file>', 'queries from a .npy file (f32)')
+  addDistributed(bench, terminal)
   addRoomBenchmark(bench, terminal, { name: 'log', description: 'event log append and replay' })
     .option('--backend <name>', 'which log: file or kafka', oneOf('file', 'kafka'), 'file')
     .option('--brokers <host:port>', 'of kafka; default: one is started')

@@ -129,7 +129,7 @@ function replayProcess(config: Config, dataDirectory: string | undefined): Train
 }
 
 /** Fields of the context that the model reads. */
-function contextFields({ model }: Config): readonly string[] {
+export function contextFields({ model }: Config): readonly string[] {
   const features = [...model.towers.query.features, ...(model.score.popularity?.features ?? [])]
   return [...new Set(features.flatMap((one) => (one.kind === 'context' ? one.field : [])))]
 }
