@@ -1,8 +1,9 @@
 /** The data directory: who may use it, what lies where. */
-import { accessSync, constants, mkdirSync, statSync } from 'node:fs'
+import { accessSync, constants, statSync } from 'node:fs'
 
 import { ServiceError } from '../base/errors.ts'
 import type { ProcessConfig, Role } from './config/config-process-schema.ts'
+import { makeDirectory } from './make-directory.ts'
 import { dataPaths } from './options.ts'
 
 interface Used extends Pick<ProcessConfig, 'dataDirectory' | 'shape'> {
@@ -20,8 +21,8 @@ export function prepareDataDirectory({ dataDirectory: directory, shape, roles }:
   if (shape === 'distributed' && !roles.includes('trainer')) return
   const logs = shape === 'distributed' ? [] : [log]
   for (const path of [directory, ...logs, ...Object.values(kept)]) {
+    makeDirectory(path)
     try {
-      mkdirSync(path, { recursive: true })
       if (!statSync(path).isDirectory()) throw new Error('not a directory')
       accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK)
     } catch (cause) {

@@ -27,6 +27,12 @@ test('a file in its place is an error that says so', () => {
   )
 })
 
+test('a file system that refuses a name is an error, not a wait', () => {
+  expect(() => prepareDataDirectory(embedded('/proc/freshet/data'))).toThrow(
+    expect.objectContaining({ code: 'DATA_UNUSABLE' }),
+  )
+})
+
 test('where the log is elsewhere, the trainer alone needs one', () => {
   const directory = join(root, 'c')
   const shape = 'distributed'

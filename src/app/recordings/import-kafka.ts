@@ -7,6 +7,7 @@ import type { Clock } from '../../base/clock.ts'
 import { FileLog } from '../../stream/files/file-log.ts'
 import type { JsonObject } from '../command.ts'
 import type { Config } from '../config/config-schema.ts'
+import { makeDirectory } from '../make-directory.ts'
 import { dataPaths } from '../options.ts'
 import { openTopic, positionText } from './kafka-source.ts'
 
@@ -34,6 +35,7 @@ export async function importKafka(options: ImportKafkaOptions): Promise<JsonObje
   let events = 0
   let toldAt = startedAt
   try {
+    makeDirectory(config.process.dataDirectory)
     await using target = await openTarget(directory, config.process.log.fsync)
     for (;;) {
       const read = { maxEvents: eventsPerAppend, waitMs: 0, signal }

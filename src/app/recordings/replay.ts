@@ -19,6 +19,7 @@ import type { JsonObject } from '../command.ts'
 import type { Config } from '../config/config-schema.ts'
 import { farRowsOptions } from '../config/far-rows-options.ts'
 import { peakRssBytes } from '../machine.ts'
+import { makeDirectory } from '../make-directory.ts'
 import { dataPaths, trainerModel, trainerProcess } from '../options.ts'
 import { isKafkaUrl, openTopic } from './kafka-source.ts'
 
@@ -38,10 +39,11 @@ export interface ReplayOptions extends Omit<RecordedLogOptions, 'contextFields'>
 const checkpointMs = 5_000
 const progressMs = 2_000
 
-/** What `docs/measuring` promises of `freshet replay --json`. Throws what the trainer throws. */
+/** Replays and answers what `freshet replay --json` prints. Throws what the trainer throws. */
 export async function replay(options: ReplayOptions): Promise<JsonObject> {
   const { config, clock, dataDirectory, progress, signal, limit } = options
   const folder = dataDirectory ?? join(tmpdir(), `freshet-replay-${process.pid}`)
+  makeDirectory(folder)
   const { rejectsFile = join(folder, 'rejects.ndjson') } = options
   const reader = await openSource({ ...options, rejectsFile })
   const startedAt = clock.monotonic()

@@ -5,7 +5,7 @@
  * or a kill leaves everything as it was.
  */
 import { existsSync } from 'node:fs'
-import { mkdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import * as z from 'zod'
@@ -24,6 +24,7 @@ import { lockDirectory } from '../../stream/files/directory-lock.ts'
 import type { Checkpoint, CheckpointPart } from '../../trainer/checkpoint/checkpoint.ts'
 import type { JsonObject } from '../command.ts'
 import type { Config } from '../config/config-schema.ts'
+import { makeDirectory } from '../make-directory.ts'
 import { suggestion } from '../nearest.ts'
 import { checkpointStore, newestCheckpoint, type NewestCheckpoint } from '../newest-checkpoint.ts'
 import { dataPaths } from '../options.ts'
@@ -72,7 +73,7 @@ export async function exportTables(options: TransferOptions): Promise<JsonObject
   const newest = newestCheckpoint(dataDirectory)
   const { checkpoint, saved } = newest
   const { here, far } = chosen(newest, options.tables)
-  await mkdir(directory, { recursive: true })
+  makeDirectory(directory)
   const tables: Manifest['tables'] = []
   const write = async (table: ExportableTable & { readonly size: number }): Promise<void> => {
     const { name, dim, optimizer } = table.spec
