@@ -48,10 +48,13 @@ interface FileEntry {
   readonly crc: number
 }
 
-interface ManifestBody extends CheckpointHeader {
+/** What a manifest says: the list of files, too. */
+export interface ManifestBody extends CheckpointHeader {
   readonly format: typeof formatName
   readonly version: typeof formatVersion
   readonly files: readonly FileEntry[]
+  /** The full checkpoint that this one is a delta to; absent: it is full itself. */
+  readonly base?: number
 }
 
 /** A checkpoint whose checksums are right. */
@@ -76,9 +79,10 @@ export interface CheckpointStoreOptions {
 
 const formatName = 'freshet-checkpoint'
 const formatVersion = 1
-const manifestFile = 'manifest.json'
+export const manifestFile = 'manifest.json'
 const prefix = 'checkpoint-'
-const temporaryPrefix = 'writing-'
+/** Of what is not whole yet. */
+export const temporaryPrefix = 'writing-'
 /** Of a checkpoint that another one is about to take the place of. */
 const asidePrefix = 'replaced-'
 const readBytes = 1 << 20
@@ -112,7 +116,7 @@ export class CheckpointStore {
         files,
       })
       await syncDirectory(temporary)
-      await this.#putInPlace(temporary, nameOf(header.sequence))
+      await this.#putInPlace(temporary, checkpointName(header.sequence))
       await this.#prune()
       return files.reduce((sum, file) => sum + file.bytes, 0)
     } catch (cause) {
@@ -130,7 +134,7 @@ export class CheckpointStore {
     refuse: (header: CheckpointHeader) => string | undefined = () => undefined,
   ): Checkpoint | undefined {
     for (const sequence of this.sequences().toReversed()) {
-      const directory = join(this.#options.directory, nameOf(sequence))
+      const directory = join(this.#options.directory, checkpointName(sequence))
       try {
         const found = readCheckpoint(directory)
         const reason = refuse(found)
@@ -148,7 +152,7 @@ export class CheckpointStore {
    * damaged.
    */
   part(sequence: number, name: string): Iterable<Uint8Array> | undefined {
-    const directory = join(this.#options.directory, nameOf(sequence))
+    const directory = join(this.#options.directory, checkpointName(sequence))
     try {
       const entry = readManifest(directory).files.find((file) => file.name === name)
       if (entry === undefined) return undefined
@@ -162,9 +166,8 @@ export class CheckpointStore {
   /** Of all that are kept, oldest first; whether they are whole is not looked at. */
   sequences(): readonly number[] {
     return entries(this.#options.directory)
-      .filter((name) => name.startsWith(prefix))
-      .map((name) => Number(name.slice(prefix.length)))
-      .filter((sequence) => Number.isSafeInteger(sequence))
+      .map((name) => sequenceOf(name))
+      .filter((sequence) => sequence !== undefined)
       .toSorted((a, b) => a - b)
   }
 
@@ -172,7 +175,7 @@ export class CheckpointStore {
   oldest(): CheckpointHeader | undefined {
     for (const sequence of this.sequences()) {
       try {
-        return readManifest(join(this.#options.directory, nameOf(sequence)))
+        return readManifest(join(this.#options.directory, checkpointName(sequence)))
       } catch {
         // A restart passes over it too.
       }
@@ -215,12 +218,20 @@ export class CheckpointStore {
     const { directory, keep } = this.#options
     const sequences = this.sequences()
     for (const sequence of sequences.slice(0, Math.max(0, sequences.length - keep))) {
-      await rm(join(directory, nameOf(sequence)), { recursive: true, force: true })
+      await rm(join(directory, checkpointName(sequence)), { recursive: true, force: true })
     }
   }
 }
 
-const nameOf = (sequence: number): string => prefix + String(sequence).padStart(12, '0')
+/** Of its directory. */
+export const checkpointName = (sequence: number): string =>
+  prefix + String(sequence).padStart(12, '0')
+
+/** Undefined: it is no such name. */
+export function sequenceOf(name: string): number | undefined {
+  const sequence = name.startsWith(prefix) ? Number(name.slice(prefix.length)) : NaN
+  return Number.isSafeInteger(sequence) ? sequence : undefined
+}
 
 const entries = (directory: string): string[] => {
   try {
@@ -316,9 +327,11 @@ async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
+const readManifest = (directory: string): ManifestBody =>
+  parseManifest(readFileSync(join(directory, manifestFile), 'utf8'))
+
 /** Throws a plain error that says what is wrong: the caller reports it. */
-function readManifest(directory: string): ManifestBody {
-  const text = readFileSync(join(directory, manifestFile), 'utf8')
+export function parseManifest(text: string): ManifestBody {
   // The checksum vouches for the shape: nobody else writes one.
   const { crc, body }: { crc: number; body: ManifestBody } = JSON.parse(text)
   if (crc32(JSON.stringify(body)) !== crc) throw new Error('the manifest fails its checksum')
@@ -374,5 +387,15 @@ function* readChunks(path: string): Generator<Uint8Array> {
     }
   } finally {
     closeSync(file)
+  }
+}
+
+/** Those of a file in memory. */
+export function* chunksOf(bytes: Uint8Array): Generator<Uint8Array> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  for (let at = 0; at < bytes.length;) {
+    const from = at + 4
+    at = from + view.getUint32(at, true)
+    yield bytes.subarray(from, at)
   }
 }
