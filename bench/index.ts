@@ -3,6 +3,8 @@
  * exact scores by effort; filters from every item to one in ten thousand; building, replacing
  * vectors one by one and in batches, searches meanwhile, and drift against a fresh build.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+
 import { seededRandom } from '../src/base/random.ts'
 import { drifted, mixture, type Points, readNpy } from './index-data.ts'
 import { k, quantile, rounded, Subject } from './index-subject.ts'
@@ -32,7 +34,7 @@ export interface IndexBenchResult {
   readonly [figure: string]: unknown
 }
 
-export function run(
+export async function run(
   options: IndexBenchOptions,
   progress: (line: string) => void,
 ): Promise<IndexBenchResult> {
@@ -45,9 +47,9 @@ export function run(
     options.queries === undefined
       ? mixture(queryCount, items.dim, queryStream)
       : readNpy(options.queries)
-  const subject = new Subject(items, queries)
+  await using subject = new Subject(items, queries)
   progress('building')
-  const buildSeconds = subject.build(items)
+  const buildSeconds = await subject.build(items)
   progress('exact answers')
   const truth = subject.answers({ exact: true })
   const curve = efforts.map((effort) => {
@@ -69,12 +71,12 @@ export function run(
   const upserts = {
     upsertsPerSecond: churn.rate(upsertBatch),
     singleUpsertsPerSecond: churn.rate(1),
-    whileUpserting: churn.searches(),
+    whileUpserting: await churn.searches(),
   }
   progress('drift')
-  const drift = measureDrift(subject, items, queries)
+  const drift = await measureDrift(subject, items, queries)
   const { seed } = options
-  return Promise.resolve({
+  return {
     config: { count: items.n, dim: items.dim, seed, queries: queries.n, index: kind, k },
     leaves: tree?.leaves ?? 0,
     curve,
@@ -87,8 +89,9 @@ export function run(
     ...upserts,
     ...drift,
     maxPauseMs: rounded(subject.longestMs),
+    maxPauseCpuMs: rounded(subject.longestCpuMs),
     sink: subject.sink,
-  })
+  }
 }
 
 /** Random items replaced by themselves. */
@@ -111,13 +114,13 @@ class Churn {
   }
 
   /** Queries a second and their latency, without and with upserts and maintenance in between. */
-  searches(): object {
-    const quiet = this.#latencies(0)
-    const busy = this.#latencies(meanwhilePerSecond)
+  async searches(): Promise<object> {
+    const quiet = await this.#latencies(0)
+    const busy = await this.#latencies(meanwhilePerSecond)
     return { upsertsPerSecond: meanwhilePerSecond, quiet, busy }
   }
 
-  #latencies(upsertsPerSecond: number): object {
+  async #latencies(upsertsPerSecond: number): Promise<object> {
     const times: number[] = []
     const begin = performance.now()
     let upserted = 0
@@ -127,6 +130,7 @@ class Churn {
         this.#upsert(upsertBatch)
         upserted += upsertBatch
         this.#subject.maintain(upsertBatch)
+        await nextTurn()
       }
       const started = performance.now()
       this.#subject.sink += this.#subject.one(q)[0]
@@ -157,17 +161,19 @@ class Churn {
  * Every vector replaced, a tenth at a time, with as much maintenance as vectors; and the same
  * vectors in an index built of them alone. Both at the effort that the fresh one chooses.
  */
-function measureDrift(subject: Subject, items: Points, queries: Points): object {
+async function measureDrift(subject: Subject, items: Points, queries: Points): Promise<object> {
   const moved = drifted(items, driftStream, driftBy)
   const { n, dim, values } = moved
   for (let wave = 0; wave < waves; wave += 1) {
     for (let id = wave; id < n; id += waves) {
       subject.upsert(Int32Array.of(id), values.subarray(id * dim, (id + 1) * dim))
-      if (id % 640 === wave) subject.maintain(64)
+      if (id % 640 !== wave) continue
+      subject.maintain(64)
+      await nextTurn()
     }
   }
-  const fresh = new Subject(moved, queries)
-  fresh.build(moved)
+  await using fresh = new Subject(moved, queries)
+  await fresh.build(moved)
   const truth = fresh.answers({ exact: true })
   const effort = fresh.stats.tree?.effort ?? 1
   return {

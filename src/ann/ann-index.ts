@@ -81,7 +81,7 @@ export interface AnnIndex {
 
   /**
    * Looks after its own structure for about as long as it takes to place `vectors` vectors, and
-   * returns for how many it did: 0 when there is nothing to do. To be called between searches.
+   * returns for how many it did: 0 when there is nothing to do now. To be called between searches.
    */
   maintain(vectors: number): number
 
@@ -91,14 +91,11 @@ export interface AnnIndex {
    */
   rebuild(): void
 
-  /** Whether a structure is being made, or was asked for. */
+  /** Whether a structure is being made, by this or another thread, or was asked for. */
   readonly isRebuilding: boolean
 
-  /** Whether searches are slow until it has been maintained. */
-  readonly isUrgent: boolean
-
-  /** Whether a new structure is being made, or the old one put right. */
-  readonly isGrowing: boolean
+  /** Whether a new structure waits to be taken over, or the old one must be put right. */
+  readonly isPressing: boolean
 
   stats(): IndexStats
 

@@ -13,7 +13,7 @@ import { flatBlockIds, flatQuery } from '../kernels/flat-kernels.ts'
 import type { KernelImplementation } from '../kernels/kernels.ts'
 import { absent } from '../kernels/operands.ts'
 import type { AnnIndex, Bitmap, IndexStats, SearchOptions, SearchResult } from './ann-index.ts'
-import { FlatMemory, queriesPerScan, vectorsPerUpsert } from './flat-memory.ts'
+import { FlatMemory, type FlatShape, queriesPerScan, vectorsPerUpsert } from './flat-memory.ts'
 import { packVectors, unpackVectors } from './index-codec.ts'
 
 export interface FlatIndexOptions {
@@ -39,15 +39,24 @@ const maxCodedDims = 512
 /** Beyond this a score of two vectors may overflow. */
 const maxMagnitude = 1e18
 const defaultEffort = 0.5
-/** Blocks of a step of an exact search: a tenth of a millisecond. */
-const blocksPerStep = 512
-
+const defaultMaxK = 2_000
 /**
  * How many of the first pass are ranked again for the best k. Codes are so exact that a few places
  * of margin suffice: on 100,000 x 32 unit vectors k alone gives recall@10 1.0 and recall@1000
  * .9986.
  */
 const reorderOf = (k: number, effort: number): number => k + 8 + Math.ceil(effort * (k / 4 + 16))
+
+/** Where an index of these options lies. */
+export const flatShapeOf = (options: FlatIndexOptions): FlatShape => ({
+  dim: options.dim,
+  exactDims: options.exactDims ?? 0,
+  blocks: Math.ceil(options.capacityItems / flatBlockIds),
+  coded: (options.precision ?? 'int8') === 'int8',
+  heapCapacity: reorderOf(options.maxK ?? defaultMaxK, 1),
+  extraBytes: options.extraBytes ?? 0,
+  implementation: options.implementation ?? 'wasm',
+})
 
 /**
  * Invariants: bit i of `present` is set exactly if id i has a vector; the codes of a present id
@@ -67,25 +76,16 @@ export class FlatIndex implements AnnIndex {
   #blocks = 0
 
   constructor(options: FlatIndexOptions) {
-    const { dim, exactDims = 0, precision = 'int8', maxK = 2_000 } = options
-    const coded = precision === 'int8'
-    const blocks = Math.ceil(options.capacityItems / flatBlockIds)
+    const shape = flatShapeOf(options)
+    const { dim, exactDims, coded, blocks } = shape
     assert(exactDims >= 0 && exactDims < dim, 'fewer exact dimensions than dimensions')
     assert(!coded || dim - exactDims <= maxCodedDims, `at most ${maxCodedDims} coded dimensions`)
     this.dim = dim
     this.exactDims = exactDims
     this.#capacity = blocks * flatBlockIds
-    this.#maxK = maxK
+    this.#maxK = options.maxK ?? defaultMaxK
     this.#exactBelow = coded ? (options.exactBelow ?? 20_000) : Infinity
-    this.#memory = new FlatMemory({
-      dim,
-      exactDims,
-      blocks,
-      coded,
-      heapCapacity: reorderOf(maxK, 1),
-      extraBytes: options.extraBytes ?? 0,
-      implementation: options.implementation ?? 'wasm',
-    })
+    this.#memory = new FlatMemory(shape)
   }
 
   /** Takes what `serialize` gave. Throws `INDEX_DAMAGED`, also when dim or exactDims are others. */
@@ -129,7 +129,7 @@ export class FlatIndex implements AnnIndex {
   }
 
   has(id: number): boolean {
-    return id >= 0 && id < this.#capacity && isSet(this.#memory.present, id)
+    return id >= 0 && id < this.#capacity && this.#memory.has(id)
   }
 
   vector(id: number): Float32Array | undefined {
@@ -166,26 +166,6 @@ export class FlatIndex implements AnnIndex {
     return this.#blocks * flatBlockIds
   }
 
-  /**
-   * The best k ids of one query by exact score, best first, in steps that each yield the vectors
-   * they went over: other searches and changes may come in between. One at a time.
-   */
-  *exactSteps(query: Float32Array, k: number): Generator<number, Int32Array> {
-    const { kernels, layout, auditQuery, auditSlot } = this.#memory
-    const { record, vector, ids } = auditSlot
-    vector.set(query)
-    record[flatQuery.size] = 0
-    record[flatQuery.allow] = absent
-    record[flatQuery.capacity] = k
-    for (let block = 0; block < this.#blocks; block += blocksPerStep) {
-      const end = Math.min(block + blocksPerStep, this.#blocks)
-      kernels.flatScanRows(layout, auditQuery, 1, block, end)
-      yield (end - block) * flatBlockIds
-    }
-    kernels.flatSort(auditQuery, 1)
-    return Int32Array.from(ids.subarray(0, record[flatQuery.size]))
-  }
-
   /** How many queries these floats are. Throws `INDEX_VECTOR_INVALID`. */
   countQueries(queries: Float32Array, k: number): number {
     const n = queries.length / this.dim
@@ -203,8 +183,7 @@ export class FlatIndex implements AnnIndex {
     return 0
   }
 
-  readonly isUrgent = false
-  readonly isGrowing = false
+  readonly isPressing = false
 
   /** There is no structure beside the vectors. */
   rebuild(): void {}
@@ -269,7 +248,7 @@ export class FlatIndex implements AnnIndex {
   }
 
   #count(id: number): void {
-    if (isSet(this.#memory.present, id)) return
+    if (this.#memory.has(id)) return
     // The kernel sets the bit too; it must be known now, lest an id twice in a batch counts twice.
     this.#memory.present[id >> 5] |= 1 << (id & 31)
     this.#items += 1
@@ -296,8 +275,6 @@ function checkFinite(values: Float32Array): void {
     throw new ServiceError('INDEX_VECTOR_INVALID', { reason: `${values[i]} at ${i}` })
   }
 }
-
-const isSet = (bitmap: Bitmap, id: number): boolean => ((bitmap[id >> 5] >>> (id & 31)) & 1) === 1
 
 function bitmapOf(allow: SearchOptions['allow'], query: number): Bitmap | undefined {
   return allow === undefined || allow instanceof Uint32Array ? allow : allow[query]

@@ -2,11 +2,14 @@
  * Where a flat index lies in its arena: the rows, the coded blocks, the bitmap of present ids, a
  * staging area for upserts and, for each query of a scan, its vector, filter and heap. See
  * `src/kernels/flat-kernels.ts` for the two records that tell the kernels.
+ *
+ * Where everything lies follows from the shape alone, so that a second thread that is given shape
+ * and memory finds the same: it reads rows and writes what is set aside for it.
  */
 import { Arena, type Block } from '../kernels/arena.ts'
 import { flatBlockIds, flatLayout, flatQuery } from '../kernels/flat-kernels.ts'
-import { type KernelImplementation, type Kernels } from '../kernels/kernels.ts'
-import { loadKernels, scratchBytes } from '../kernels/kernels.ts'
+import { instantiate, type KernelImplementation, type Kernels } from '../kernels/kernels.ts'
+import { kernelSite, scratchBytes } from '../kernels/kernels.ts'
 import type { Address } from '../kernels/operands.ts'
 
 /** Queries whose scans share one pass over the vectors. */
@@ -37,6 +40,7 @@ interface QuerySlot {
 
 export class FlatMemory {
   readonly arena: Arena
+  /** This thread's. */
   readonly kernels: Kernels
   readonly bytes: number
   /** Floats from row to row. */
@@ -48,15 +52,16 @@ export class FlatMemory {
   readonly staging: { readonly ids: Block<Uint32Array>; readonly vectors: Block<Float32Array> }
   readonly queries: Address
   readonly slots: readonly QuerySlot[]
-  /** A query beside those, whose scan goes on between others'. */
-  readonly auditQuery: Address
-  readonly auditSlot: QuerySlot
+  /** As many again, for the second thread. */
+  readonly auditQueries: Address
+  readonly auditSlots: readonly QuerySlot[]
   readonly #shape: FlatShape
   /** The coded blocks as floats, for their tails. */
   readonly #blocks: Float32Array
   readonly #blockFloats: number
 
-  constructor(shape: FlatShape) {
+  /** `shared`: the memory that another thread laid out, for the second one. */
+  constructor(shape: FlatShape, shared?: WebAssembly.Memory) {
     const { dim, exactDims, blocks, heapCapacity } = shape
     const pairs = shape.coded ? Math.ceil((dim - exactDims) / 2) : 0
     this.#shape = shape
@@ -64,10 +69,11 @@ export class FlatMemory {
     this.stride = Math.ceil(dim / 4) * 4
     const perId = this.stride * flatBlockIds + this.#blockFloats + 1
     const perQuery = pairs + this.stride + blocks + 2 * heapCapacity + flatQuery.words + 5 * 16
-    const floats = blocks * perId + (queriesPerScan + 1) * perQuery + vectorsPerUpsert * (dim + 1)
-    const arena = new Arena(floats * 4 + scratchBytes + 64 * 24 + shape.extraBytes)
+    const floats = blocks * perId + 2 * queriesPerScan * perQuery + vectorsPerUpsert * (dim + 1)
+    const arena = new Arena(floats * 4 + 2 * scratchBytes + 64 * 24 + shape.extraBytes, shared)
     this.arena = arena
-    this.kernels = loadKernels(arena, { implementation: shape.implementation })
+    const [first, second] = [kernelSite(arena, shape), kernelSite(arena, shape)]
+    this.kernels = instantiate(shared === undefined ? first : second)
     const layout = arena.words(flatLayout.words)
     const coded = arena.floats(blocks * this.#blockFloats)
     const rows = arena.floats(blocks * flatBlockIds * this.stride)
@@ -89,16 +95,17 @@ export class FlatMemory {
       ids: arena.words(vectorsPerUpsert),
       vectors: arena.floats(vectorsPerUpsert * dim),
     }
-    const records = arena.words(queriesPerScan * flatQuery.words)
-    this.queries = records.address
-    this.slots = Array.from({ length: queriesPerScan }, (_, i) => {
-      const record = records.view.subarray(i * flatQuery.words, (i + 1) * flatQuery.words)
-      return this.#slot(arena, record, pairs)
-    })
-    const audit = arena.words(flatQuery.words)
-    this.auditQuery = audit.address
-    this.auditSlot = this.#slot(arena, audit.view, pairs)
+    const own = this.#queries(arena, pairs)
+    this.queries = own.address
+    this.slots = own.slots
+    const audit = this.#queries(arena, pairs)
+    this.auditQueries = audit.address
+    this.auditSlots = audit.slots
     this.bytes = arena.usedBytes
+  }
+
+  has(id: number): boolean {
+    return ((this.present[id >> 5] >>> (id & 31)) & 1) === 1
   }
 
   /** Writes the last dimensions of a vector, in its row and beside its codes. */
@@ -112,6 +119,15 @@ export class FlatMemory {
       this.rows[row + t] = tails[from + t]
       if (coded) this.#blocks[tail + t * flatBlockIds] = tails[from + t]
     }
+  }
+
+  #queries(arena: Arena, pairs: number): { address: Address; slots: QuerySlot[] } {
+    const { address, view } = arena.words(queriesPerScan * flatQuery.words)
+    const slots = Array.from({ length: queriesPerScan }, (_, i) => {
+      const record = view.subarray(i * flatQuery.words, (i + 1) * flatQuery.words)
+      return this.#slot(arena, record, pairs)
+    })
+    return { address, slots }
   }
 
   #slot(arena: Arena, record: Uint32Array, pairs: number): QuerySlot {

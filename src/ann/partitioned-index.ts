@@ -3,22 +3,22 @@
  * there are many (ScaNN's tree-AH; Guo et al. 2020). Vectors lie in the flat index either way, so
  * exact search is always there, and a tree is only a way to pass over most of them.
  *
- * The index looks after itself in `maintain`, a little at a time between queries: it grows a tree
- * when the catalogue has grown, audits it against exact search before it takes over, chooses the
- * effort that holds the recall target, and lets centroids follow their members. A second tree's
- * memory is reserved for the next one, which is grown beside the first and thrown away if it is
- * no better.
+ * The index looks after itself in `maintain`, a little at a time between queries: it has a tree
+ * grown when the catalogue has grown, audits it against exact search before it takes over, chooses
+ * the effort that holds the recall target, and lets centroids follow their members. A second
+ * tree's memory is reserved for the next one, which is grown beside the first, by another thread
+ * where there is one, and thrown away if it is no better.
  */
 import type { KernelImplementation } from '../kernels/kernels.ts'
 import { treeGroup } from '../kernels/tree-kernels.ts'
 import type { AnnIndex, Bitmap, IndexStats, SearchOptions, SearchResult } from './ann-index.ts'
+import { type Background, InlineBackground } from './background.ts'
 import { FlatIndex } from './flat-index.ts'
+import { flatOptionsOf, IndexMemory, type IndexShape } from './index-memory.ts'
 import { QueryRing } from './query-ring.ts'
-import { GrowthMemory } from './tree-growth.ts'
-import { codesOf, TreeMemory, treeBytes, type TreeShape } from './tree-memory.ts'
-import { tooFew, type TreeEffort, type TreeFilter, TreeSearch } from './tree-search.ts'
+import { tooFew, type TreeEffort, type TreeFilter, type TreeSearch } from './tree-search.ts'
 import { TreeUpkeep } from './tree-upkeep.ts'
-import { Tree, treeChunk, type TreeStaging } from './tree.ts'
+import type { Tree } from './tree.ts'
 
 export interface PartitionedIndexOptions {
   /** Floats per vector. */
@@ -36,6 +36,8 @@ export interface PartitionedIndexOptions {
   /** The largest k of a search. Default 2,000. */
   readonly maxK?: number
   readonly implementation?: KernelImplementation
+  /** Where trees are grown. Default: in `maintain`. */
+  readonly background?: Background
 }
 
 /** 12 n^(3/8): measured best between 10,000 and a million, where it is 2,100. */
@@ -65,37 +67,25 @@ export class PartitionedIndex implements AnnIndex {
   readonly #queries = new QueryRing()
 
   constructor(options: PartitionedIndexOptions) {
-    const { dim, exactDims = 0, capacityItems, maxK = 2_000, implementation } = options
     const leavesFor = (items: number): number =>
       toWhole((options.leavesFor ?? defaultLeaves)(items))
-    this.dim = dim
-    this.exactDims = exactDims
-    // The flat index has room for whole blocks.
-    const places = toWhole(capacityItems)
-    const shape = { dim, exactDims, capacityItems: places, maxLeaves: leavesFor(places) }
-    const searchShape = {
-      ...shape,
-      maxFound: reorderOf(maxK, 1),
-    }
-    this.#flat = new FlatIndex({
-      dim,
-      exactDims,
-      capacityItems,
-      maxK,
-      precision: 'f32',
-      extraBytes: reservedBytes(shape) + TreeSearch.bytes(searchShape),
-      ...(implementation === undefined ? {} : { implementation }),
-    })
-    this.#search = new TreeSearch(this.#flat.memory, searchShape)
+    const { background = new InlineBackground() } = options
+    const shape = shapeOf(options, leavesFor)
+    this.dim = shape.dim
+    this.exactDims = shape.exactDims
+    this.#flat = new FlatIndex(flatOptionsOf(shape))
+    const memory = new IndexMemory(this.#flat.memory, shape, 0)
+    background.open({ shape, memory: memory.flat.arena.memory })
+    this.#search = memory.search
     this.#upkeep = new TreeUpkeep({
       flat: this.#flat,
-      search: this.#search,
+      memory,
+      background,
       queries: this.#queries,
       effortOf,
       leavesFor,
       flatBelow: options.flatBelow ?? 10_000,
       recallTarget: options.recallTarget ?? 0.97,
-      ...growthParts(this.#flat, shape),
     })
   }
 
@@ -159,12 +149,8 @@ export class PartitionedIndex implements AnnIndex {
     return this.#upkeep.work(vectors)
   }
 
-  get isGrowing(): boolean {
-    return this.#upkeep.isGrowing
-  }
-
-  get isUrgent(): boolean {
-    return this.#upkeep.isUrgent
+  get isPressing(): boolean {
+    return this.#upkeep.isPressing
   }
 
   rebuild(): void {
@@ -201,27 +187,13 @@ function bitmapOf(allow: SearchOptions['allow'], query: number): Bitmap | undefi
   return allow === undefined || allow instanceof Uint32Array ? allow : allow[query]
 }
 
-/** Two trees, where they are grown, and what is staged. */
-const reservedBytes = (shape: TreeShape): number =>
-  2 * treeBytes(shape) +
-  GrowthMemory.bytes(shape.maxLeaves, shape.dim, codesOf(shape)) +
-  treeChunk * 8 +
-  4 * 64
-
-function growthParts(
-  flat: FlatIndex,
-  shape: TreeShape,
-): {
-  trees: readonly [Tree, Tree]
-  growthMemory: GrowthMemory
-  staging: TreeStaging
-} {
-  const { arena } = flat.memory
-  const staging = { ids: arena.words(treeChunk), leaves: arena.words(treeChunk) }
-  const tree = (): Tree => new Tree(new TreeMemory(flat.memory, shape), staging)
-  return {
-    staging,
-    trees: [tree(), tree()],
-    growthMemory: new GrowthMemory(arena, shape.maxLeaves, shape.dim, codesOf(shape)),
-  }
+function shapeOf(
+  options: PartitionedIndexOptions,
+  leavesFor: (items: number) => number,
+): IndexShape {
+  const { dim, exactDims = 0, maxK = 2_000, implementation = 'wasm' } = options
+  // The flat index has room for whole blocks.
+  const capacityItems = toWhole(options.capacityItems)
+  const [maxLeaves, maxFound] = [leavesFor(capacityItems), reorderOf(maxK, 1)]
+  return { dim, exactDims, capacityItems, maxLeaves, maxFound, maxK, implementation }
 }

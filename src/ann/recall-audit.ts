@@ -3,7 +3,7 @@
  * queries it was asked, at one effort after another until one holds the target. In steps, so that
  * it goes on between queries.
  */
-import type { FlatIndex } from './flat-index.ts'
+import { auditedK as k } from './exact-answers.ts'
 import type { TreeEffort, TreeSearch } from './tree-search.ts'
 import type { Tree } from './tree.ts'
 
@@ -15,30 +15,10 @@ export interface AuditReport {
   readonly queries: number
 }
 
-const k = 10
 /** Efforts are tried in these steps, so that the choice is within one of the least. */
 const efforts = 40
 /** Recall that the last steps of the ladder are not worth where the target is out of reach. */
 const plateau = 0.01
-
-/** Exact answers to queries, best first: what audits of one state compare with. */
-export function* exactAnswers(
-  flat: FlatIndex,
-  queries: readonly Float32Array[],
-): Generator<number, readonly Int32Array[]> {
-  const answers: Int32Array[] = []
-  for (const query of queries) {
-    const steps = flat.exactSteps(query, k)
-    let step = steps.next()
-    while (step.done !== true) {
-      // A vector scored costs about a hundredth of one that finds its leaf.
-      yield Math.ceil(step.value / 128)
-      step = steps.next()
-    }
-    answers.push(step.value)
-  }
-  return answers
-}
 
 export interface AuditedTree {
   readonly tree: Tree

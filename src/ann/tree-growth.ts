@@ -1,16 +1,17 @@
 /**
  * Growing a tree: centroids by k-means on a sample (Lloyd), codebooks by k-means on the residuals
- * of a smaller one, then every vector into its leaf. In steps of at most `treeChunk` vectors, so
- * that it can go on between queries; rows may change meanwhile, and each step reads them as they
- * are.
+ * of a smaller one, then every vector into its leaf, and again those that have changed meanwhile.
+ * In steps, so that it can go on between queries.
+ *
+ * Rows may change while it reads them, even in the middle of one: a sample with a mixed row is as
+ * good a sample, and an id that is put by a mixed row is marked as changed, and put again.
  *
  * Nothing is random: samples are every so manieth id, and first centroids every so manieth of
  * those.
  */
-import type { Arena, Block } from '../kernels/arena.ts'
-import type { FlatIndex } from './flat-index.ts'
-import type { Tree, TreeStaging } from './tree.ts'
-import { treeChunk } from './tree.ts'
+import type { GrowthOrder } from './background.ts'
+import type { IndexMemory } from './index-memory.ts'
+import { type Tree, treeChunk } from './tree.ts'
 
 /** Sampled vectors for each leaf, rounds of Lloyd over them. */
 const samplesPerLeaf = 64
@@ -19,6 +20,8 @@ const rounds = 8
 const [earlyRounds, earlyOf] = [4, 3]
 const codeSamples = 8_192
 const codeRounds = 4
+/** Rounds of catching up, each over what changed during the one before, and what ends them. */
+const [catchUps, fewChanged] = [8, 256]
 /** Half of the levels as they are best for a normal distribution, in its deviations. */
 const normalLevels = [0.128, 0.388, 0.657, 0.942, 1.256, 1.618, 2.069, 2.733]
 
@@ -28,62 +31,24 @@ function everyNth(ids: Int32Array, step: number): Int32Array {
   return some
 }
 
-/** Where sums are made while a tree grows. */
-export class GrowthMemory {
-  readonly sums: Block<Float32Array>
-  readonly counts: Block<Uint32Array>
-  readonly codeSums: Block<Float32Array>
-
-  constructor(arena: Arena, maxLeaves: number, dim: number, codes: number) {
-    this.sums = arena.floats(maxLeaves * dim)
-    this.counts = arena.words(maxLeaves)
-    this.codeSums = arena.floats(codes * 32)
-  }
-
-  static bytes(maxLeaves: number, dim: number, codes: number): number {
-    return (maxLeaves * (dim + 1) + codes * 32) * 4 + 3 * 64
-  }
-}
-
-export interface GrowthOptions {
-  readonly leaves: number
-  readonly tailWeight: number
-}
-
-/**
- * Invariant: ids below `filled` that are in the flat index are in the tree, as of their last
- * change if whoever changes them also places them.
- */
+/** Owns the tree until its steps are over. */
 export class TreeGrowth {
-  readonly tree: Tree
-  readonly #flat: FlatIndex
-  readonly #staging: TreeStaging
-  readonly #memory: GrowthMemory
-  readonly #options: GrowthOptions
-  readonly #chunk = new Int32Array(treeChunk)
+  readonly #memory: IndexMemory
+  readonly #order: GrowthOrder
+  readonly #tree: Tree
+  readonly #isThere = (id: number): boolean => this.#memory.flat.has(id)
   #sample = new Int32Array(0)
-  #filled = 0
 
-  constructor(
-    parts: { tree: Tree; flat: FlatIndex; staging: TreeStaging; memory: GrowthMemory },
-    options: GrowthOptions,
-  ) {
-    this.tree = parts.tree
-    this.#flat = parts.flat
-    this.#staging = parts.staging
-    this.#memory = parts.memory
-    this.#options = options
-  }
-
-  /** Ids whose vectors are new or others: those that were gone over already go over again. */
-  changed(ids: Int32Array): void {
-    this.tree.place(ids.filter((id) => id < this.#filled))
+  constructor(memory: IndexMemory, order: GrowthOrder) {
+    this.#memory = memory
+    this.#order = order
+    this.#tree = memory.trees[order.tree]
   }
 
   /** Every step yields the number of vectors that it has gone over. */
   *steps(): Generator<number, void> {
-    const { leaves, tailWeight } = this.#options
-    this.tree.reset(leaves, tailWeight)
+    const { leaves, tailWeight } = this.#order
+    this.#tree.reset(leaves, tailWeight)
     yield* this.#takeSample(leaves * samplesPerLeaf)
     this.#firstCentroids(leaves)
     const few = everyNth(this.#sample, earlyOf)
@@ -93,17 +58,18 @@ export class TreeGrowth {
     yield* this.#measureScales(leaves)
     yield* this.#codebook()
     yield* this.#fill()
+    yield* this.#catchUp()
   }
 
   *#takeSample(most: number): Generator<number, void> {
-    const { items } = this.#flat.stats()
+    const { items, idLimit } = this.#order
     const step = Math.max(1, items / most)
     const sample = new Int32Array(Math.min(items, most) + 1)
     let [seen, next, n] = [0, 0, 0]
-    for (let id = 0; id < this.#flat.idLimit; id += 1) {
+    for (let id = 0; id < idLimit; id += 1) {
       if (id % (treeChunk * 64) === 0) yield treeChunk
-      if (!this.#flat.has(id)) continue
-      if (seen >= next) {
+      if (!this.#isThere(id)) continue
+      if (seen >= next && n < sample.length) {
         sample[n] = id
         n += 1
         next += step
@@ -122,28 +88,28 @@ export class TreeGrowth {
   }
 
   #toRow(leaf: number, id: number): void {
-    const { rows, stride } = this.#flat.memory
-    this.tree.setCentroid(leaf, rows.subarray(id * stride, id * stride + this.#flat.dim))
+    const { rows, stride, shape } = this.#tree.memory
+    this.#tree.setCentroid(leaf, rows.subarray(id * stride, id * stride + shape.dim))
   }
 
   *#lloyd(leaves: number, sample: Int32Array): Generator<number, void> {
-    const { sums, counts } = this.#memory
-    const { kernels, layout } = this.tree.memory
+    const { sums, counts } = this.#memory.growth
+    const { kernels, layout, shape } = this.#tree.memory
     sums.view.fill(0)
     counts.view.fill(0)
     for (const n of this.#assigned(sample)) {
-      const { ids, leaves: nearest } = this.#staging
+      const { ids, leaves: nearest } = this.#memory.staging
       kernels.treeSums(layout, ids.address, nearest.address, n, sums.address, counts.address)
       yield n
     }
-    const { dim } = this.#flat
+    const { dim } = shape
     let spare = 0
     for (let leaf = 0; leaf < leaves; leaf += 1) {
       if (leaf % treeChunk === 0) yield treeChunk
       const count = counts.view[leaf]
       if (count > 0) {
         const sum = sums.view.slice(leaf * dim, (leaf + 1) * dim)
-        this.tree.setCentroid(
+        this.#tree.setCentroid(
           leaf,
           sum.map((value) => value / count),
         )
@@ -158,22 +124,22 @@ export class TreeGrowth {
   /** Assigns those ids that are still there, a chunk a time; yields how many are staged. */
   *#assigned(ids: Int32Array): Generator<number, void> {
     for (let from = 0; from < ids.length; from += treeChunk) {
-      const part = ids.subarray(from, from + treeChunk).filter((id) => this.#flat.has(id))
-      this.tree.assign(part)
+      const part = ids.subarray(from, from + treeChunk).filter(this.#isThere)
+      this.#tree.assign(part)
       yield part.length
     }
   }
 
   *#codebook(): Generator<number, void> {
-    const { codeSums } = this.#memory
-    const { kernels, layout } = this.tree.memory
+    const { codeSums } = this.#memory.growth
+    const { kernels, layout } = this.#tree.memory
     const step = Math.max(1, Math.ceil(this.#sample.length / codeSamples))
     const sample = everyNth(this.#sample, step)
     this.#firstLevels()
     for (let round = 0; round < codeRounds; round += 1) {
       codeSums.view.fill(0)
       for (const n of this.#assigned(sample)) {
-        const { ids, leaves } = this.#staging
+        const { ids, leaves } = this.#memory.staging
         kernels.treeCodeSums(layout, ids.address, leaves.address, n, codeSums.address)
         yield n
       }
@@ -183,14 +149,14 @@ export class TreeGrowth {
 
   /** Each level to the mean of what is nearest to it. */
   #moveLevels(): void {
-    const { dim, exactDims } = this.#flat
-    const sums = this.#memory.codeSums.view
+    const { dim, exactDims } = this.#tree.memory.shape
+    const sums = this.#memory.growth.codeSums.view
     for (let d = 0; d < dim - exactDims; d += 1) {
-      const levels = this.tree.levels(d).map((level, code) => {
+      const levels = this.#tree.levels(d).map((level, code) => {
         const [sum, count] = sums.subarray(d * 32 + code * 2, d * 32 + code * 2 + 2)
         return count === 0 ? level : sum / count
       })
-      this.tree.setLevels(d, levels)
+      this.#tree.setLevels(d, levels)
     }
   }
 
@@ -200,44 +166,55 @@ export class TreeGrowth {
     let tails = 0
     const members = new Uint32Array(leaves)
     for (const n of this.#assigned(this.#sample)) {
-      const { ids, leaves: nearest } = this.#staging
+      const { ids, leaves: nearest } = this.#memory.staging
       for (let i = 0; i < n; i += 1) {
-        squares[nearest.view[i]] += this.tree.square(ids.view[i], nearest.view[i])
+        squares[nearest.view[i]] += this.#tree.square(ids.view[i], nearest.view[i])
         members[nearest.view[i]] += 1
-        tails += this.tree.tailSquare(ids.view[i], nearest.view[i])
+        tails += this.#tree.tailSquare(ids.view[i], nearest.view[i])
       }
       yield n
     }
     const total = squares.reduce((sum, square) => sum + square, 0)
     const n = Math.max(1, this.#sample.length)
-    this.tree.setSpread(total / n, tails / n)
+    this.#tree.setSpread(total / n, tails / n)
     for (let leaf = 0; leaf < leaves; leaf += 1) {
-      this.tree.setScale(leaf, squares[leaf], members[leaf])
+      this.#tree.setScale(leaf, squares[leaf], members[leaf])
     }
   }
 
   /** As if residuals were normal, of deviation 1 in units of their leaves' scales. */
   #firstLevels(): void {
-    const { dim, exactDims } = this.#flat
+    const { dim, exactDims } = this.#tree.memory.shape
     const levels = [...normalLevels.map((level) => -level), ...normalLevels]
     for (let d = 0; d < dim - exactDims; d += 1) {
-      this.tree.setLevels(d, Float32Array.from(levels))
+      this.#tree.setLevels(d, Float32Array.from(levels))
     }
   }
 
   *#fill(): Generator<number, void> {
-    while (this.#filled < this.#flat.idLimit) {
+    const chunk = new Int32Array(treeChunk)
+    for (let id = 0; id < this.#order.idLimit;) {
       let n = 0
-      let id = this.#filled
-      for (; id < this.#flat.idLimit && n < treeChunk; id += 1) {
-        if (!this.#flat.has(id)) continue
-        this.#chunk[n] = id
+      for (; id < this.#order.idLimit && n < treeChunk; id += 1) {
+        if (!this.#isThere(id)) continue
+        chunk[n] = id
         n += 1
       }
-      this.tree.place(this.#chunk.subarray(0, n))
-      this.#filled = id
+      this.#tree.place(chunk.subarray(0, n))
       yield treeChunk
     }
-    this.#filled = Infinity
+  }
+
+  /** What has changed meanwhile, until that is little; whoever takes the tree over does the rest. */
+  *#catchUp(): Generator<number, void> {
+    for (let round = 0; round < catchUps; round += 1) {
+      let changed = 0
+      for (const ids of this.#memory.changed.take()) {
+        this.#tree.settle(ids, this.#isThere)
+        changed += ids.length
+        yield ids.length
+      }
+      if (changed <= fewChanged) return
+    }
   }
 }

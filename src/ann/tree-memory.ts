@@ -3,7 +3,7 @@
  * that tells the kernels. See `src/kernels/tree-kernels.ts`. Pages that no block has touched cost
  * nothing.
  */
-import type { Block } from '../kernels/arena.ts'
+import type { Arena, Block } from '../kernels/arena.ts'
 import type { Kernels } from '../kernels/kernels.ts'
 import type { Address } from '../kernels/operands.ts'
 import { treeGroup, treeLayout } from '../kernels/tree-kernels.ts'
@@ -20,10 +20,10 @@ export interface TreeShape {
 /** Bytes that a tree of this shape takes of its arena, padding included. */
 export function treeBytes(shape: TreeShape): number {
   const { codes, blocks, blockBytes } = sizesOf(shape)
-  const perLeaf = shape.dim + 5
+  const perLeaf = shape.dim + 6
   const words =
     shape.capacityItems * 2 + blocks * 2 + shape.maxLeaves * perLeaf + codes * 32 + treeLayout.words
-  return words * 4 + blocks * blockBytes + 18 * 64
+  return words * 4 + blocks * blockBytes + 19 * 64
 }
 
 /** Coded dimensions, rounded up to a multiple of four. */
@@ -42,6 +42,23 @@ function sizesOf(shape: TreeShape): {
   return { codes, blocks, blockBytes: codes * 16 + (1 + exactDims) * treeGroup * 4 }
 }
 
+/** Where sums are made while a tree grows. */
+export class GrowthMemory {
+  readonly sums: Block<Float32Array>
+  readonly counts: Block<Uint32Array>
+  readonly codeSums: Block<Float32Array>
+
+  constructor(arena: Arena, maxLeaves: number, dim: number, codes: number) {
+    this.sums = arena.floats(maxLeaves * dim)
+    this.counts = arena.words(maxLeaves)
+    this.codeSums = arena.floats(codes * 32)
+  }
+
+  static bytes(maxLeaves: number, dim: number, codes: number): number {
+    return (maxLeaves * (dim + 1) + codes * 32) * 4 + 3 * 64
+  }
+}
+
 export class TreeMemory {
   readonly shape: TreeShape
   readonly kernels: Kernels
@@ -57,6 +74,8 @@ export class TreeMemory {
   readonly places: Uint32Array
   readonly centroids: Float32Array
   readonly biases: Float32Array
+  /** What a leaf's bias is while it is not crowded. */
+  readonly bases: Float32Array
   readonly scales: Float32Array
   readonly strays: Uint32Array
   readonly heads: Uint32Array
@@ -81,6 +100,7 @@ export class TreeMemory {
     const places = arena.words(capacityItems)
     const centroids = arena.floats(maxLeaves * dim)
     const biases = arena.floats(maxLeaves)
+    const bases = arena.floats(maxLeaves)
     const scales = arena.floats(maxLeaves)
     const strays = arena.words(maxLeaves)
     const heads = arena.words(maxLeaves)
@@ -92,6 +112,7 @@ export class TreeMemory {
     this.places = places.view
     this.centroids = centroids.view
     this.biases = biases.view
+    this.bases = bases.view
     this.scales = scales.view
     this.strays = strays.view
     this.heads = heads.view

@@ -3,23 +3,24 @@
  * enough items, auditing it, choosing the effort, letting centroids follow their members, growing
  * the next one when the catalogue or the queries have become others.
  *
- * One task at a time, each a generator that yields how many vectors' worth of work a step was.
+ * One task at a time, each a generator that yields how many vectors' worth of work a step was. What
+ * takes long - the growing itself, exact answers - is ordered from `Background`; meanwhile tasks go
+ * on, and when it is done a task makes use of it.
  */
 import type { TreeStats } from './ann-index.ts'
+import type { Answers, Background, Order } from './background.ts'
 import type { FlatIndex } from './flat-index.ts'
+import type { IndexMemory } from './index-memory.ts'
 import type { QueryRing } from './query-ring.ts'
-import { type AuditReport, exactAnswers, leastEffort } from './recall-audit.ts'
-import { type GrowthMemory, TreeGrowth } from './tree-growth.ts'
-import type { TreeEffort, TreeSearch } from './tree-search.ts'
-import { type Tree, treeChunk, type TreeStaging } from './tree.ts'
+import { type AuditReport, leastEffort } from './recall-audit.ts'
+import type { TreeEffort } from './tree-search.ts'
+import { type Tree, treeChunk } from './tree.ts'
 
 export interface UpkeepOptions {
   readonly flat: FlatIndex
-  readonly search: TreeSearch
+  readonly memory: IndexMemory
+  readonly background: Background
   readonly queries: QueryRing
-  readonly trees: readonly [Tree, Tree]
-  readonly growthMemory: GrowthMemory
-  readonly staging: TreeStaging
   readonly effortOf: (tree: Tree, k: number, effort: number) => TreeEffort
   readonly leavesFor: (items: number) => number
   /** Up to so many items there is no tree. */
@@ -33,8 +34,6 @@ const [crowded, deserted] = [4, 1 / 3]
 const effortRise = 0.1
 /** Before an audit has spoken. */
 const firstEffort = 0.5
-/** From here on a search goes over so much that the next tree cannot wait. */
-const slowEffort = 0.8
 /** Of a tree that was grown before anything was asked. */
 const firstTailWeight = 0.25
 /** A tree is grown anew when items or the weight of tails have changed by this factor. */
@@ -54,14 +53,21 @@ const grace = 0.3
 /** Of all vectors, what must have changed before another tree is tried for the same catalogue. */
 const regrowShare = 1 / 4
 
+/** The task to be made of what comes of an order. */
+type Follow = (answers: Answers) => Generator<number, void>
+
 /**
- * Invariants: `tree` holds exactly the flat index's ids; `#growth` is the task under way if a tree
- * is being grown, in the one of the two that does not answer.
+ * Invariants: `tree` holds exactly the flat index's ids; `#next` is the tree that is being grown or
+ * judged, the one of the two that does not answer. What changes while it is grown is marked in
+ * `changed`; from `#isJoined` on changes go into it at once, and once the marks are taken it holds
+ * the same ids.
  */
 export class TreeUpkeep {
   readonly #options: UpkeepOptions
   #tree: Tree | undefined
-  #growth: TreeGrowth | undefined
+  #next: Tree | undefined
+  #isJoined = false
+  #ordered: Follow | undefined
   #task: Generator<number, void> | undefined
   #effort = firstEffort
   #recall = -1
@@ -97,16 +103,10 @@ export class TreeUpkeep {
     return this.#effort
   }
 
-  /** Whether a tree is being grown, or has many vectors that are badly coded. */
-  get isGrowing(): boolean {
-    if (this.#growth !== undefined || this.#tree === undefined) return true
-    return this.#tree.isStrayed(this.#options.flat.stats().items)
-  }
-
-  /** Whether every search goes over most items until there is a better tree. */
-  get isUrgent(): boolean {
-    const isSlow = this.#tree === undefined || this.#effort > slowEffort
-    return isSlow && this.#growth !== undefined
+  /** Whether a tree waits to take over, or the one that answers is badly coded. */
+  get isPressing(): boolean {
+    if (this.#isJoined) return true
+    return this.#tree?.isStrayed(this.#options.flat.stats().items) ?? false
   }
 
   /** Asks for the next tree; where there are too few items for one there is nothing to do. */
@@ -115,7 +115,7 @@ export class TreeUpkeep {
   }
 
   get isRegrowing(): boolean {
-    return this.#isAsked || this.#growth !== undefined
+    return this.#isAsked || this.#next !== undefined
   }
 
   stats(): TreeStats {
@@ -126,7 +126,7 @@ export class TreeUpkeep {
       recall: this.#recall,
       grown: this.#grown,
       rejected: this.#rejected,
-      isGrowing: this.#growth !== undefined,
+      isGrowing: this.#next !== undefined,
     }
   }
 
@@ -143,24 +143,35 @@ export class TreeUpkeep {
     for (let from = 0; from < ids.length; from += treeChunk) {
       const part = ids.subarray(from, from + treeChunk)
       this.#tree?.place(part)
-      this.#growth?.changed(part)
+      if (this.#isJoined) this.#next?.place(part)
     }
+    this.#mark(ids)
   }
 
   tailsChanged(ids: Int32Array): void {
     this.#tree?.refreshTails(ids)
-    this.#growth?.tree.refreshTails(ids)
+    if (this.#isJoined) this.#next?.refreshTails(ids)
+    this.#mark(ids)
   }
 
   removed(ids: Int32Array): void {
     this.#tree?.remove(ids)
-    this.#growth?.tree.remove(ids)
+    if (this.#isJoined) this.#next?.remove(ids)
+    this.#mark(ids)
+  }
+
+  /** For whoever is growing a tree: after the change. */
+  #mark(ids: Int32Array): void {
+    if (this.#next !== undefined && !this.#isJoined) this.#options.memory.changed.mark(ids)
   }
 
   /** Does some `vectors` vectors' worth of work, if there is any; returns how much it did. */
   work(vectors: number): number {
     let done = 0
     while (done < vectors) {
+      const ordered = this.#task === undefined ? this.#options.background.step() : 0
+      done += ordered
+      if (ordered > 0) continue
       this.#task ??= this.#nextTask()
       if (this.#task === undefined) break
       const step = this.#task.next()
@@ -171,17 +182,36 @@ export class TreeUpkeep {
   }
 
   #nextTask(): Generator<number, void> | undefined {
+    const next = this.#ofOrder()
+    if (next !== undefined) return next
     const { items } = this.#options.flat.stats()
     const { flatBelow } = this.#options
     if (this.#tree !== undefined && items < flatBelow / 2) this.#tree = undefined
     const isFlat = items <= flatBelow && this.#tree === undefined
     if (isFlat) this.#isAsked = false
     if (isFlat) return undefined
-    if (this.#isAsked || this.#isOutgrown(items)) return this.#grow(items)
+    if (this.#ordered === undefined) {
+      if (this.#isAsked || this.#isOutgrown(items)) return this.#grow(items)
+      if (this.#tree !== undefined && this.#isAuditDue(items)) return this.#audit()
+    }
     if (this.#tree === undefined) return undefined
     if (this.#tree.isStrayed(items)) return this.#tree.rescale()
-    if (this.#isAuditDue(items)) return this.#audit()
     return this.#moved > items * followShare ? this.#follow(this.#tree) : undefined
+  }
+
+  #order(order: Order, then: Follow): void {
+    this.#ordered = then
+    this.#options.background.begin(order)
+  }
+
+  /** The task that makes use of what was ordered and is done. */
+  #ofOrder(): Generator<number, void> | undefined {
+    if (this.#ordered === undefined) return undefined
+    const answers = this.#options.background.take()
+    if (answers === undefined) return undefined
+    const then = this.#ordered
+    this.#ordered = undefined
+    return then(answers)
   }
 
   /** Whether the next tree is due: never twice for the same vectors. */
@@ -208,33 +238,71 @@ export class TreeUpkeep {
   }
 
   *#grow(items: number): Generator<number, void> {
-    const { trees, flat, staging, growthMemory, leavesFor, queries } = this.#options
-    const tree = this.#tree === trees[0] ? trees[1] : trees[0]
+    const { memory, flat, leavesFor, queries } = this.#options
+    const { trees, changed } = memory
+    const tree = this.#tree === trees[0] ? 1 : 0
     const tailWeight = queries.tailWeight(flat.exactDims) ?? firstTailWeight
-    this.#growth = new TreeGrowth(
-      { tree, flat, staging, memory: growthMemory },
-      { leaves: leavesFor(items), tailWeight },
-    )
     this.#isAsked = false
     this.#grownItems = items
     this.#grownWeight = tailWeight
     this.#changesSinceGrown = 0
-    yield* this.#growth.steps()
-    yield* this.#judge(tree)
-    this.#growth = undefined
+    changed.clear()
+    this.#next = trees[tree]
+    const { idLimit } = flat
+    this.#order({ kind: 'grow', tree, leaves: leavesFor(items), tailWeight, items, idLimit }, () =>
+      this.#adopt(trees[tree]),
+    )
+    yield 1
+  }
+
+  /** Brings a grown tree up to date, and has it judged. */
+  *#adopt(next: Tree): Generator<number, void> {
+    const { memory, flat } = this.#options
+    this.#isJoined = true
+    for (const ids of memory.changed.take()) {
+      next.settle(ids, (id) => flat.has(id))
+      yield ids.length
+    }
+    if (this.#options.queries.size >= fewQueries) {
+      this.#ask((questions, answers) => this.#judge(next, questions, answers))
+      return
+    }
+    // Nobody has asked anything yet: there is nothing to audit it with.
+    this.#tree = next
+    this.#grown += 1
+    this.#end()
+  }
+
+  /** Whatever has become of the next tree. */
+  #end(): void {
+    this.#next = undefined
+    this.#isJoined = false
     this.#grownEffort = this.#effort
   }
 
+  /** Has the latest queries answered exactly. */
+  #ask(
+    then: (queries: readonly Float32Array[], answers: Answers) => Generator<number, void>,
+  ): void {
+    const { queries, flat } = this.#options
+    const asked = queries.vectors
+    this.#changes = 0
+    this.#order({ kind: 'answers', queries: asked, idLimit: flat.idLimit }, (answers) =>
+      then(
+        asked,
+        // What has been removed since is nobody's fault.
+        answers.map((ids) => ids.filter((id) => flat.has(id))),
+      ),
+    )
+  }
+
   /** Lets the new tree take over unless the old one needs less effort, or flat search is better. */
-  *#judge(next: Tree): Generator<number, void> {
-    if (this.#options.queries.size < fewQueries) {
-      // Nobody has asked anything yet: there is nothing to audit it with.
-      this.#tree = next
-      this.#grown += 1
-      return
-    }
-    const [found, before] = yield* this.#auditTrees([next, this.#tree])
-    const isGood = found.recall >= this.#options.recallTarget - grace
+  *#judge(next: Tree, queries: readonly Float32Array[], answers: Answers): Generator<number, void> {
+    const found = yield* this.#auditTree(next, queries, answers)
+    const { recallTarget } = this.#options
+    const before =
+      this.#tree === undefined ? undefined : yield* this.#auditTree(this.#tree, queries, answers)
+    const isGood = found.recall >= recallTarget - grace
     const isBetter = before === undefined || found.effort <= before.effort + tolerance
     if (isGood && isBetter) {
       this.#tree = next
@@ -244,11 +312,16 @@ export class TreeUpkeep {
       this.#rejected += 1
       if (before !== undefined) this.#take(before)
     }
+    this.#end()
   }
 
   *#audit(): Generator<number, void> {
-    const [report] = yield* this.#auditTrees([this.#tree])
-    this.#take(report)
+    this.#ask((queries, answers) => this.#reaudit(queries, answers))
+    yield 1
+  }
+
+  *#reaudit(queries: readonly Float32Array[], answers: Answers): Generator<number, void> {
+    if (this.#tree !== undefined) this.#take(yield* this.#auditTree(this.#tree, queries, answers))
   }
 
   /** What the audit of the tree that answers says; too bad a one answers no more. */
@@ -258,20 +331,14 @@ export class TreeUpkeep {
     if (recall < this.#options.recallTarget - grace) this.#tree = undefined
   }
 
-  /** Reports in the order of the trees that there are. */
-  *#auditTrees(trees: readonly (Tree | undefined)[]): Generator<number, readonly AuditReport[]> {
-    const { flat, search, effortOf, recallTarget } = this.#options
-    this.#changes = 0
-    const queries = this.#options.queries.vectors
-    const answers = yield* exactAnswers(flat, queries)
-    const reports: AuditReport[] = []
-    for (const tree of trees) {
-      if (tree === undefined) continue
-      const subject = { tree, search, effortOf }
-      const from = { target: recallTarget, from: this.#effort }
-      reports.push(yield* leastEffort(subject, { queries, answers }, from))
-    }
-    return reports
+  *#auditTree(
+    tree: Tree,
+    queries: readonly Float32Array[],
+    answers: Answers,
+  ): Generator<number, AuditReport> {
+    const { memory, effortOf, recallTarget: target } = this.#options
+    const subject = { tree, search: memory.search, effortOf }
+    return yield* leastEffort(subject, { queries, answers }, { target, from: this.#effort })
   }
 
   /** Once around: each leaf's centroid goes to its members' mean, and they to their nearest. */

@@ -1,4 +1,3 @@
-import type { Block } from '../kernels/arena.ts'
 /**
  * A partition of the flat index's vectors into leaves (tree-AH, Guo et al. 2020): which leaf an id
  * is in, and its code there. Vectors themselves stay where they are, in the flat index's rows.
@@ -6,6 +5,7 @@ import type { Block } from '../kernels/arena.ts'
  * The metric by which a vector belongs to a leaf counts a tail dimension (popularity) by
  * `tailWeight`, so that leaves differ in it as much as it matters to queries.
  */
+import type { Block } from '../kernels/arena.ts'
 import { treeGroup, treeLayout } from '../kernels/tree-kernels.ts'
 import type { TreeMemory } from './tree-memory.ts'
 
@@ -40,16 +40,10 @@ export interface TreeStaging {
 export class Tree {
   readonly memory: TreeMemory
   readonly #staging: TreeStaging
-  /** What a leaf's bias is while it is not crowded. */
-  readonly #bases: Float32Array
-  #spread = Infinity
-  /** With the tails'. */
-  #reach = Infinity
 
   constructor(memory: TreeMemory, staging: TreeStaging) {
     this.memory = memory
     this.#staging = staging
-    this.#bases = new Float32Array(memory.biases.length)
   }
 
   /** Room for centroids. */
@@ -76,7 +70,7 @@ export class Tree {
   get bytes(): number {
     const { record, blockBytes, shape } = this.memory
     const blocks = record[treeLayout.usedBlocks] * (blockBytes + 8)
-    return blocks + this.leafLimit * (shape.dim + 5) * 4 + shape.capacityItems * 4
+    return blocks + this.leafLimit * (shape.dim + 6) * 4 + shape.capacityItems * 4
   }
 
   /** Forgets all members and centroids; room for `leaves` of them. */
@@ -86,6 +80,8 @@ export class Tree {
     record[treeLayout.freeBlock] = 0
     record[treeLayout.usedBlocks] = 0
     floats[treeLayout.tailWeight] = tailWeight
+    floats[treeLayout.spread] = Infinity
+    floats[treeLayout.reach] = Infinity
     // Faster than `fill`, which is slow on shared memory.
     kernels.clear(record[treeLayout.places], 0, places.length)
     biases.fill(-Infinity)
@@ -100,7 +96,7 @@ export class Tree {
   }
 
   setCentroid(leaf: number, centroid: Float32Array): void {
-    const { centroids, biases, shape } = this.memory
+    const { centroids, biases, bases, shape } = this.memory
     const first = (leaf >> 5) * shape.dim * treeGroup + (leaf & 31)
     const coded = shape.dim - shape.exactDims
     let square = 0
@@ -108,8 +104,8 @@ export class Tree {
       centroids[first + d * treeGroup] = centroid[d]
       square += centroid[d] * centroid[d] * (d < coded ? 1 : this.tailWeight)
     }
-    this.#bases[leaf] = -square / 2
-    biases[leaf] = this.#bases[leaf]
+    bases[leaf] = -square / 2
+    biases[leaf] = bases[leaf]
   }
 
   /** A coordinate less that of a leaf's centroid. */
@@ -140,9 +136,10 @@ export class Tree {
    * they are few, what all leaves have counts in.
    */
   setScale(leaf: number, squares: number, members: number): void {
-    const { scales, shape } = this.memory
-    const known = Number.isFinite(this.#spread) ? priorMembers : 0
-    const mean = (squares + (known === 0 ? 0 : known * this.#spread)) / (members + known)
+    const { scales, shape, floats } = this.memory
+    const spread = floats[treeLayout.spread]
+    const known = Number.isFinite(spread) ? priorMembers : 0
+    const mean = (squares + (known === 0 ? 0 : known * spread)) / (members + known)
     scales[leaf] = Math.sqrt(mean / (shape.dim - shape.exactDims))
   }
 
@@ -169,16 +166,16 @@ export class Tree {
    * (Competition with a conscience: DeSieno 1988.)
    */
   weigh(): void {
-    const { biases, sizes } = this.memory
+    const { biases, bases, sizes } = this.memory
     const { leafLimit } = this
     const tolerated = crowdTolerance * (this.items / Math.max(1, leafLimit)) + 1
     // In units of the centroids' own squares: the distances that drifting vectors are at.
     let unit = 0
-    for (let leaf = 0; leaf < leafLimit; leaf += 1) unit -= this.#bases[leaf] / leafLimit
+    for (let leaf = 0; leaf < leafLimit; leaf += 1) unit -= bases[leaf] / leafLimit
     for (let leaf = 0; leaf < leafLimit; leaf += 1) {
       if (biases[leaf] === -Infinity) continue
       const crowd = sizes[leaf] / tolerated
-      biases[leaf] = this.#bases[leaf] - (crowd > 1 ? unit * (crowd - 1) : 0)
+      biases[leaf] = bases[leaf] - (crowd > 1 ? unit * (crowd - 1) : 0)
     }
   }
 
@@ -187,6 +184,12 @@ export class Tree {
     this.assign(ids)
     const { kernels, layout } = this.memory
     kernels.treePlace(layout, this.#staging.ids.address, this.#staging.leaves.address, ids.length)
+  }
+
+  /** Brings ids (at most `treeChunk`) up to date: those that are there in, the others out. */
+  settle(ids: Int32Array, isThere: (id: number) => boolean): void {
+    this.remove(ids.filter((id) => !isThere(id)))
+    this.place(ids.filter(isThere))
   }
 
   /** Leaves ids and their nearest leaves in the staging area. */
@@ -311,13 +314,14 @@ export class Tree {
     const { places, owners } = this.memory
     if (places[id] === 0) return false
     const leaf = owners[(places[id] - 1) >>> 5]
-    return this.tailSquare(id, leaf) > strayFactor * this.#reach
+    return this.tailSquare(id, leaf) > strayFactor * this.memory.floats[treeLayout.reach]
   }
 
   /** The mean squared distance of vectors from their centroids: tails left out, and theirs. */
   setSpread(spread: number, tailSpread: number): void {
-    this.#spread = spread
-    this.#reach = spread + tailSpread
+    const { floats } = this.memory
+    floats[treeLayout.spread] = spread
+    floats[treeLayout.reach] = spread + tailSpread
   }
 
   #inChunks(ids: Int32Array, kernel: 'treeRemove' | 'treeTails'): void {

@@ -19,7 +19,7 @@ const firstAddress = 64
 export const maximumArenaBytes = 65_535 * pageBytes
 
 /**
- * Invariants: every block is zero when handed out, starts at a multiple of `alignment` (64 unless
+ * Invariants: every block of a new arena is zero when handed out, starts at a multiple of `alignment` (64 unless
  * asked otherwise: a cache line), overlaps no other, and lives as long as the arena.
  */
 export class Arena {
@@ -27,11 +27,16 @@ export class Arena {
   readonly capacityBytes: number
   #used = firstAddress
 
-  constructor(capacityBytes: number) {
+  /**
+   * With a memory that another arena reserved it hands out the same blocks again, to whoever asks
+   * for the same sizes in the same order: how a thread finds what another one has laid out.
+   */
+  constructor(capacityBytes: number, memory?: WebAssembly.Memory) {
     assert(capacityBytes > 0 && capacityBytes <= maximumArenaBytes, 'an arena of 1 byte to 4 GiB')
     const pages = Math.ceil((capacityBytes + firstAddress) / pageBytes)
     this.capacityBytes = pages * pageBytes
-    this.memory = reserve(pages)
+    this.memory = memory ?? reserve(pages)
+    assert(this.memory.buffer.byteLength === this.capacityBytes, 'a memory of the same size')
   }
 
   get usedBytes(): number {

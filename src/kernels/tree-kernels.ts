@@ -48,6 +48,12 @@ export const treeLayout = {
   tailWeight: 20,
   /** The sum of all strays. */
   allStrays: 21,
+  /**
+   * f32: the mean squared distance of vectors from their centroids without tails, and with them;
+   * Infinity: not known. No kernel reads them.
+   */
+  spread: 22,
+  reach: 23,
   words: 24,
 } as const
 

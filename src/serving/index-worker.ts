@@ -71,8 +71,8 @@ export class IndexWorker {
     const started = this.#clock.monotonic()
     const granted = this.#upkeepMs + seconds * upkeepShare * 1000
     this.#upkeepMs = Math.min(sliceMs, granted)
-    const isMaking = this.#liveIndex.isGrowing
-    const until = isMaking ? begin + sliceMs : Math.min(begin + sliceMs, started + this.#upkeepMs)
+    const isPressing = this.#liveIndex.isPressing
+    const until = isPressing ? begin + sliceMs : Math.min(begin + sliceMs, started + this.#upkeepMs)
     let [done, now] = [0, started]
     while (now < until) {
       const vectors = this.#liveIndex.maintain(maintained)
@@ -80,8 +80,8 @@ export class IndexWorker {
       now = this.#clock.monotonic()
       if (vectors === 0) break
     }
-    if (!isMaking) this.#upkeepMs -= now - started
-    this.#isMaintaining = isMaking && done > 0
+    if (!isPressing) this.#upkeepMs -= now - started
+    this.#isMaintaining = isPressing && done > 0
     return done
   }
 

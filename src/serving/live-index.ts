@@ -177,14 +177,9 @@ export class LiveIndex {
     return this.#new.size > manyNew ? 0 : this.#index.maintain(vectors)
   }
 
-  /** Whether its structure is being made anew. */
-  get isGrowing(): boolean {
-    return this.#index.isGrowing
-  }
-
-  /** Whether searches are slow until then. */
-  get isUrgent(): boolean {
-    return this.#index.isUrgent
+  /** Whether that cannot wait. */
+  get isPressing(): boolean {
+    return this.#index.isPressing
   }
 
   /** Asks for a new structure of the index, as `AnnIndex` says. */

@@ -19,6 +19,7 @@ import type { Delta } from '../sync/delta.ts'
 import type { ParameterSubscriber } from '../sync/parameter-sync.ts'
 import { Alignment } from './alignment.ts'
 import { Freshness } from './freshness.ts'
+import { IndexThread } from './index-thread.ts'
 import { IndexWorker } from './index-worker.ts'
 import { LiveIndex } from './live-index.ts'
 import { OffsetWaiters } from './offset-waiters.ts'
@@ -77,6 +78,7 @@ export class ServingService implements Service {
   readonly #waiters: OffsetWaiters
   readonly #stopping = new AbortController()
   readonly #loops: Promise<void>[] = []
+  readonly #thread = new IndexThread()
   #parts: Parts | undefined
   /** The end of the log at start: facts are caught up from there on. */
   #target: Position = {}
@@ -141,6 +143,7 @@ export class ServingService implements Service {
     this.#waiters.close()
     await this.#options.parameters.close()
     await Promise.all(this.#loops)
+    await this.#thread.close()
     await this.#parts?.replica.close()
   }
 
@@ -222,6 +225,7 @@ export class ServingService implements Service {
       recallTarget,
       maxK: requestLimits.items + requestLimits.offset,
       implementation,
+      background: this.#thread,
     })
     const liveIndex = new LiveIndex(replica, index, clock.now())
     const sample = new QuerySample({ capacity, every })
@@ -301,8 +305,7 @@ export class ServingService implements Service {
       const done = replica.isComplete ? worker.slice({ hurry }) : 0
       liveIndex.expire(clock.now())
       this.freshness.embedded(liveIndex.drainedMark, clock.now())
-      // Where every query goes over all items, structure comes first.
-      if ((hurry && done > 0) || liveIndex.isUrgent) await nextTurn()
+      if (hurry && done > 0) await nextTurn()
       else await pause(this.#settings.sliceIntervalMs)
     }
   }
