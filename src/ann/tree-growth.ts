@@ -205,7 +205,9 @@ export class TreeGrowth {
     }
   }
 
-  /** What has changed meanwhile, until that is little; whoever takes the tree over does the rest. */
+  /**
+   * What has changed meanwhile, until that is little; whoever takes the tree over does the rest.
+   */
   *#catchUp(): Generator<number, void> {
     for (let round = 0; round < catchUps; round += 1) {
       let changed = 0

@@ -19,8 +19,9 @@ const firstAddress = 64
 export const maximumArenaBytes = 65_535 * pageBytes
 
 /**
- * Invariants: every block of a new arena is zero when handed out, starts at a multiple of `alignment` (64 unless
- * asked otherwise: a cache line), overlaps no other, and lives as long as the arena.
+ * Invariants: every block of a new arena is zero when handed out, starts at a multiple of
+ * `alignment` (64 unless asked otherwise: a cache line), overlaps no other, and lives as long as
+ * the arena.
  */
 export class Arena {
   readonly memory: WebAssembly.Memory
