@@ -6,6 +6,7 @@
 import type { TableSpec } from '../embedding/table-spec.ts'
 import type { ModelSpec } from '../model/spec.ts'
 import type { FactsOptions } from '../stream/facts/facts.ts'
+import type { EvaluationOptions } from './evaluation/evaluator.ts'
 import type { FarRowsOptions } from './far-rows.ts'
 
 interface BatchOptions {
@@ -15,21 +16,6 @@ interface BatchOptions {
    * Or when its first event has waited this long, in milliseconds; a replay cuts by count alone.
    */
   readonly maxAgeMs: number
-}
-
-export interface EvaluationOptions {
-  /** Every nth example is ranked before it is trained on; 0: none. */
-  readonly everyNth: number
-  /**
-   * Taken so many at a time: of every `everyNth` such blocks the first. Where items must be
-   * embedded anew for every batch that is evaluated, few large blocks cost less than many single
-   * examples. Default 1.
-   */
-  readonly blockExamples?: number
-  /** Events at the start of the stream that are not counted. */
-  readonly warmupEvents: number
-  /** Ranked examples in the live (windowed) metrics. */
-  readonly windowExamples: number
 }
 
 export interface TrainerModel {

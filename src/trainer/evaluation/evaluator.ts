@@ -7,7 +7,6 @@
  */
 import type { ByteReader, ByteWriter } from '../../base/bytes.ts'
 import type { Example } from '../../stream/example.ts'
-import type { EvaluationOptions } from '../trainer-config.ts'
 import { type Boosts, CoVisitation } from './co-visitation.ts'
 import type { Ranker, RankRequest } from './ranker.ts'
 import { meanRank, RankingMetrics, type RankingReport, RankingWindow } from './ranking-metrics.ts'
@@ -23,6 +22,21 @@ const cohorts = ['newUser', 'newItem', 'warm', 'cold', 'fresh'] as const
 export type Cohort = (typeof cohorts)[number]
 
 const freshMs = 3_600_000
+
+export interface EvaluationOptions {
+  /** Every nth example is ranked before it is trained on; 0: none. */
+  readonly everyNth: number
+  /**
+   * Taken so many at a time: of every `everyNth` such blocks the first. Where items must be
+   * embedded anew for every batch that is evaluated, few large blocks cost less than many single
+   * examples. Default 1.
+   */
+  readonly blockExamples?: number
+  /** Events at the start of the stream that are not counted. */
+  readonly warmupEvents: number
+  /** Ranked examples in the live (windowed) metrics. */
+  readonly windowExamples: number
+}
 
 export interface EvaluationReport {
   readonly progressive: RankingReport
