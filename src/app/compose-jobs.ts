@@ -1,21 +1,23 @@
 /**
- * The periodic jobs: who they ask, and when they run. What a job would ask
- * may be no role of this process: then there is no such job.
+ * The periodic jobs: who they ask, and when they run. Where what a job would ask cannot be had from
+ * this process there is no such job.
  */
 import type { Clock } from '../base/clock.ts'
 import type { Service } from '../base/service.ts'
-import { defineJobs, type ItemExpiry } from '../jobs/jobs.ts'
+import { defineJobs } from '../jobs/jobs.ts'
+import type { Deletions } from '../jobs/replica-jobs.ts'
 import type { Scheduler } from '../jobs/scheduler.ts'
 import type { Metrics } from '../serving/http/metrics.ts'
 import type { ServingService } from '../serving/serving-service.ts'
+import type { EventLog } from '../stream/event-log.ts'
+import type { Event } from '../stream/event.ts'
 import type { FileLog } from '../stream/files/file-log.ts'
 import type { Config } from './config/config-schema.ts'
-import { exportJob } from './export-job.ts'
 import { retainFrom } from './retention.ts'
 import type { TrainerView } from './service-view.ts'
 import type { Shape, TrainerRole } from './shape.ts'
 import type { Logger } from './telemetry.ts'
-import { lastOffsets, waitFor } from './visibility.ts'
+import { lastOffsets } from './visibility.ts'
 
 export interface JobParts {
   readonly config: Config
@@ -33,41 +35,31 @@ export interface Jobs {
   readonly service: Service
 }
 
-/** How long `expire` waits for its deletions to be folded, in milliseconds. */
-const foldLimitMs = 10_000
-
 export function composeJobs(parts: JobParts): Jobs {
   const { config, clock, shape, trainer, serving, metrics, logger } = parts
   const options = config.process.jobs
   const { fileLog } = shape
   const made = shape.jobs({
     trainer,
+    serving,
     onFinished(run) {
       metrics.countJob(run)
       if (run.state === 'failed') logger.error({ job: run.name, error: run.error }, 'job failed')
       else logger.debug({ job: run.name, ...run.result }, 'job done')
     },
   })
-  const { scheduler, commands } = made
+  const { scheduler, commands, replicas } = made
   defineJobs(scheduler, {
-    clock,
     trainer: commands,
-    audit: serving && { audit: (signal) => serving.alignment.audit(signal) },
-    expiry: serving && itemExpiry(serving, parts),
-    index: serving && {
-      rebuild: ({ signal, progress }) => serving.rebuildIndex(signal, progress),
+    replicas: replicas && {
+      replicas,
+      deletions: deletionsTo(shape.log, clock),
+      recallFloor: options.recallFloor,
     },
-    erasure: serving && { drop: (userId) => dropUser(userId, serving, parts) },
-    export: trainer && exportJob(config),
+    export: made.export,
     log: fileLog && { trim: () => trimLog(fileLog, parts) },
   })
-  const intervals = {
-    restrict: options.restrictMs,
-    auditRecall: options.auditRecallMs,
-    expire: options.expireMs,
-    trimLog: options.trimLogMs,
-  }
-  for (const [name, intervalMs] of Object.entries(intervals)) {
+  for (const [name, intervalMs] of Object.entries(intervalsOf(options))) {
     if (scheduler.names().includes(name)) scheduler.every(name, intervalMs, {})
   }
   return { scheduler, service: jobService(scheduler, () => made.close()) }
@@ -83,29 +75,29 @@ const jobService = (scheduler: Scheduler, stop: () => Promise<void>): Service =>
   stop,
 })
 
-function itemExpiry(serving: ServingService, { shape: { log }, clock }: JobParts): ItemExpiry {
-  return {
-    expired: (now, limit) =>
-      serving.replica.facts.catalogue.expired(now, limit).map(({ id }) => id),
-    async remove(itemIds) {
-      const now = clock.now()
-      const offsets = await log.append(
-        itemIds.map((itemId) => ({ kind: 'deleteItem', itemId, timestamp: now, acceptedAt: now })),
-      )
-      await Promise.all(lastOffsets(offsets).map((offset) => waitFor(serving, offset, foldLimitMs)))
-    },
-  }
-}
+/** What has no interval is run on request only. */
+const intervalsOf = (options: Config['process']['jobs']) => ({
+  restrict: options.restrictMs,
+  compact: options.compactMs,
+  checkpoint: options.checkpointMs,
+  rebuildIndex: options.rebuildIndexMs,
+  auditRecall: options.auditRecallMs,
+  expire: options.expireMs,
+  export: options.exportMs,
+  trimLog: options.trimLogMs,
+})
 
-async function dropUser(
-  userId: string,
-  serving: ServingService,
-  { shape: { log }, clock }: JobParts,
-): Promise<void> {
-  const now = clock.now()
-  const deletion = { kind: 'deleteUser', userId, timestamp: now, acceptedAt: now } as const
-  const offsets = await log.append([deletion])
-  await Promise.all(lastOffsets(offsets).map((offset) => waitFor(serving, offset, foldLimitMs)))
+const deletionsTo = (log: EventLog, clock: Clock): Deletions => {
+  const append = async (events: (now: number) => readonly Event[]) =>
+    lastOffsets(await log.append(events(clock.now())))
+  return {
+    items: (itemIds) =>
+      append((now) =>
+        itemIds.map((itemId) => ({ kind: 'deleteItem', itemId, timestamp: now, acceptedAt: now })),
+      ),
+    user: (userId) =>
+      append((now) => [{ kind: 'deleteUser', userId, timestamp: now, acceptedAt: now }]),
+  }
 }
 
 async function trimLog(

@@ -122,7 +122,8 @@ async function composeParts(
   const http = composeHttp(context, { trainer, serving, scheduler: jobs?.scheduler })
   const parts = { serving, http, view }
   options.metrics.attach(() => metricsSnapshot(parts))
-  const services = [...shape.services, trainer, serving, jobs?.service, http].filter(
+  const asked = serving === undefined ? [] : shape.replica(serving)
+  const services = [...shape.services, trainer, serving, ...asked, jobs?.service, http].filter(
     (part) => part !== undefined,
   )
   return { ...parts, services }

@@ -12,6 +12,7 @@ import type { Service } from '../base/service.ts'
 import { BullMqScheduler } from '../jobs/bullmq-scheduler.ts'
 import type { CommandChannel } from '../jobs/command-channel.ts'
 import type { RedisSettings } from '../redis/redis-connection.ts'
+import type { ServingService } from '../serving/serving-service.ts'
 import type { Position } from '../stream/event-log.ts'
 import { type KafkaLog, type KafkaLogOptions, openKafkaLog } from '../stream/kafka/kafka-log.ts'
 import { parsePlace } from '../stream/kafka/kafka-offset.ts'
@@ -21,7 +22,9 @@ import { LeasedTrainer } from '../trainer/lease/leased-trainer.ts'
 import { RedisLeaseStore } from '../trainer/lease/redis-lease.ts'
 import type { Config } from './config/config-schema.ts'
 import { kafkaSettings, redisSettings } from './config/servers-options.ts'
+import { askExports, exportJob, serveExports } from './export-job.ts'
 import { dataPaths } from './options.ts'
+import { localReplica, RemoteReplicas, serveReplicaCommands } from './replica-commands.ts'
 import type {
   JobShape,
   SchedulerParts,
@@ -46,6 +49,8 @@ export class DistributedShape implements Shape {
   readonly #options: ShapeOptions
   readonly #tag: string
   readonly #end: LogEnd
+  /** Under which the replica of this process says where it stands, and is asked. */
+  readonly #reader = `${hostname()}:${pid}:${randomUUID().slice(0, 8)}`
 
   private constructor(config: Config, options: ShapeOptions, log: KafkaLog) {
     this.#config = config
@@ -98,20 +103,28 @@ export class DistributedShape implements Shape {
       commands: localTrainerCommands(leased, this.#config),
       isOwner: () => leased.isActive,
     })
-    return withCommands(leased, commands)
+    const exports = serveExports(this.#channel(redis, 'export'), exportJob(this.#config))
+    return withCommands(leased, [commands, exports])
   }
 
   subscriber(): ParameterSubscriber {
-    const reader = `${hostname()}:${pid}:${randomUUID().slice(0, 8)}`
-    return new RedisSubscriber({ model: this.#tag, connection: this.#redis(), reader })
+    const connection = this.#redis()
+    return new RedisSubscriber({ model: this.#tag, connection, reader: this.#reader })
+  }
+
+  replica(serving: ServingService): readonly Service[] {
+    const replica = localReplica(this.#reader, serving, this.#options.clock)
+    return [serveReplicaCommands({ redis: this.#redis(), tag: this.#tag }, replica)]
   }
 
   jobs({ onFinished }: SchedulerParts): JobShape {
     const { clock, logger } = this.#options
     const { model, process } = this.#config
     const redis = this.#redis()
-    const tables = model.tables.map(({ name }) => name)
-    const commands = askTrainerCommands(this.#channel(redis), { tables, clock })
+    const asking = { tables: model.tables.map(({ name }) => name), clock }
+    const commands = askTrainerCommands(this.#channel(redis), asking)
+    const exports = askExports(this.#channel(redis, 'export'), asking)
+    const replicas = new RemoteReplicas({ redis, tag: this.#tag }, clock)
     const scheduler = new BullMqScheduler({
       clock,
       redis,
@@ -120,16 +133,25 @@ export class DistributedShape implements Shape {
       onFinished,
       onError: (error) => logger.warn({ error: error.message }, 'jobs: trouble with Redis'),
     })
-    const close = (): Promise<void> => Promise.resolve(commands.close())
-    return { scheduler, commands, close }
+    const close = (): Promise<void> => {
+      for (const asked of [commands, exports, replicas]) asked.close()
+      return Promise.resolve()
+    }
+    return {
+      scheduler,
+      commands,
+      replicas: (signal) => replicas.list(signal),
+      export: exports,
+      close,
+    }
   }
 
   #redis(): RedisSettings {
     return redisSettings(this.#config.process.redis, 'process.redis')
   }
 
-  #channel(redis: RedisSettings): CommandChannel {
-    return { redis, tag: this.#tag, owner: 'trainer' }
+  #channel(redis: RedisSettings, owner = 'trainer'): CommandChannel {
+    return { redis, tag: this.#tag, owner }
   }
 }
 
@@ -146,7 +168,7 @@ function logOptions({ model, process }: Config): Omit<KafkaLogOptions, 'report'>
 }
 
 /** The trainer takes commands while it lives. */
-const withCommands = (trainer: LeasedTrainer, commands: Service): TrainerRole => ({
+const withCommands = (trainer: LeasedTrainer, commands: readonly Service[]): TrainerRole => ({
   name: trainer.name,
   get status() {
     return trainer.status
@@ -155,17 +177,17 @@ const withCommands = (trainer: LeasedTrainer, commands: Service): TrainerRole =>
     const { detail, isActive, isStandby } = trainer
     return { ready: isActive || isStandby, detail }
   },
-  command: (command) => trainer.command(command),
+  command: (command, onProgress) => trainer.command(command, onProgress),
   async start(signal) {
     await trainer.start()
-    await commands.start(signal)
+    for (const service of commands) await service.start(signal)
   },
   async drain() {
-    await commands.drain()
+    for (const service of commands) await service.drain()
     await trainer.drain()
   },
   async stop() {
-    await commands.stop()
+    for (const service of commands) await service.stop()
     await trainer.stop()
   },
 })

@@ -6,8 +6,11 @@ import { readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 
+import type { Clock } from '../base/clock.ts'
 import { ServiceError } from '../base/errors.ts'
-import type { ExportRequest, JobDependencies } from '../jobs/jobs.ts'
+import type { CommandChannel } from '../jobs/command-channel.ts'
+import type { ExportRequest, TableExport } from '../jobs/jobs.ts'
+import { CommandClient, CommandServer } from '../jobs/owner-commands.ts'
 import type { JobContext, JobResult } from '../jobs/scheduler.ts'
 import { fromPlain, type PlainError } from '../trainer/trainer-protocol.ts'
 import type { Config } from './config/config-schema.ts'
@@ -26,7 +29,7 @@ export type ExportMessage = { readonly result: string } | { readonly failure: Pl
 /** Exports that stay, the one just written among them. */
 const keptExports = 3
 
-export function exportJob(config: Config): NonNullable<JobDependencies['export']> {
+export function exportJob(config: Config): TableExport {
   const root = join(config.process.dataDirectory, 'exports')
   return {
     tables: config.model.tables.map(({ name }) => name),
@@ -42,6 +45,35 @@ export function exportJob(config: Config): NonNullable<JobDependencies['export']
         throw error
       }
     },
+  }
+}
+
+/** A service: writes what jobs of other processes ask for, where the checkpoints are. */
+export function serveExports(channel: CommandChannel, tables: TableExport): CommandServer {
+  return new CommandServer({
+    channel,
+    execute: ({ table, format }, context) =>
+      tables.write(
+        {
+          format: format === 'npy' ? 'npy' : 'ndjson',
+          ...(typeof table === 'string' && { table }),
+        },
+        context,
+      ),
+  })
+}
+
+/** Of a process that has the checkpoints; `close` when nobody asks any more. */
+export function askExports(
+  channel: CommandChannel,
+  { tables, clock }: { readonly tables: readonly string[]; readonly clock: Clock },
+): TableExport & { close(): void } {
+  const client = new CommandClient({ channel, clock })
+  return {
+    tables,
+    write: (request, { run: id, ...context }) =>
+      client.ask({ kind: 'export', ...request }, { id, ...context }),
+    close: () => client.close(),
   }
 }
 

@@ -7,10 +7,12 @@ import { MessageChannel } from 'node:worker_threads'
 
 import type { Clock } from '../base/clock.ts'
 import type { Service } from '../base/service.ts'
-import type { TrainerCommands } from '../jobs/jobs.ts'
+import type { TableExport, TrainerCommands } from '../jobs/jobs.ts'
+import type { ReplicaJobDependencies } from '../jobs/replica-jobs.ts'
 import type { JobRun, Scheduler } from '../jobs/scheduler.ts'
 import { systemTimers, TimerScheduler } from '../jobs/timer-scheduler.ts'
 import type { Metrics } from '../serving/http/metrics.ts'
+import type { ServingService } from '../serving/serving-service.ts'
 import type { EventLog, Position } from '../stream/event-log.ts'
 import { EndSignal } from '../stream/files/end-signal.ts'
 import { FileLog } from '../stream/files/file-log.ts'
@@ -19,8 +21,10 @@ import { LocalSubscriber } from '../sync/local-sync.ts'
 import type { ParameterSubscriber } from '../sync/parameter-sync.ts'
 import { TrainerService, type TrainerServiceOptions } from '../trainer/trainer-service.ts'
 import type { Config } from './config/config-schema.ts'
+import { exportJob } from './export-job.ts'
 import { dataPaths } from './options.ts'
 import { timedFiles } from './recordings/timed-files.ts'
+import { localReplica } from './replica-commands.ts'
 import type { Logger } from './telemetry.ts'
 import { localTrainerCommands } from './trainer-commands.ts'
 
@@ -34,6 +38,7 @@ export type TrainerRoleOptions = Omit<TrainerServiceOptions, 'log' | 'parameters
 
 export interface SchedulerParts {
   readonly trainer: TrainerRole | undefined
+  readonly serving: ServingService | undefined
   readonly onFinished: (run: JobRun) => void
 }
 
@@ -41,6 +46,10 @@ export interface JobShape {
   readonly scheduler: Scheduler
   /** Of the trainer, wherever it is; absent: there is none to ask. */
   readonly commands: TrainerCommands | undefined
+  /** The replicas that there are now, wherever they are; absent: there is none to ask. */
+  readonly replicas: ReplicaJobDependencies['replicas'] | undefined
+  /** Absent: there are no checkpoints here. */
+  readonly export: TableExport | undefined
   close(): Promise<void>
 }
 
@@ -54,6 +63,8 @@ export interface Shape {
   readonly services: readonly Service[]
   trainer(options: TrainerRoleOptions): TrainerRole
   subscriber(): ParameterSubscriber
+  /** What lets jobs of other processes ask the replica of this one. */
+  replica(serving: ServingService): readonly Service[]
   jobs(parts: SchedulerParts): JobShape
 }
 
@@ -118,8 +129,13 @@ export class EmbeddedShape implements Shape {
     return new LocalSubscriber(this.#ports.port2)
   }
 
-  jobs({ trainer, onFinished }: SchedulerParts): JobShape {
+  replica(): readonly Service[] {
+    return []
+  }
+
+  jobs({ trainer, serving, onFinished }: SchedulerParts): JobShape {
     const { historyRuns } = this.#config.process.jobs
+    const replica = serving && localReplica('here', serving, this.#clock)
     return {
       scheduler: new TimerScheduler({
         clock: this.#clock,
@@ -128,6 +144,8 @@ export class EmbeddedShape implements Shape {
         onFinished,
       }),
       commands: trainer && localTrainerCommands(trainer, this.#config),
+      replicas: replica && (() => Promise.resolve([replica])),
+      export: trainer && exportJob(this.#config),
       close: () => Promise.resolve(),
     }
   }

@@ -13,7 +13,7 @@ import type {
 } from '../jobs/jobs.ts'
 import { type Command, CommandClient, CommandServer } from '../jobs/owner-commands.ts'
 import { restrictJob } from '../jobs/restrict-job.ts'
-import type { JobPayload, JobResult } from '../jobs/scheduler.ts'
+import type { JobContext, JobPayload, JobResult } from '../jobs/scheduler.ts'
 import type { TrainerService } from '../trainer/trainer-service.ts'
 import type { RestrictedTable } from '../trainer/trainer-status.ts'
 import type { Config } from './config/config-schema.ts'
@@ -24,8 +24,8 @@ export function localTrainerCommands(
 ): TrainerCommands {
   return {
     tables: config.model.tables.map(({ name }) => name),
-    async restrict(job) {
-      const result = await trainer.command({ kind: 'restrict', ...job })
+    async restrict(job, { progress }) {
+      const result = await trainer.command({ kind: 'restrict', ...job }, progress)
       if (result.kind !== 'restrict') throw new ServiceError('TRAINER_STOPPED', {})
       const { dryRun, removed, rows, tables } = result
       return { dryRun, removed, rows, tables: tables.map((table) => tableResult(table)) }
@@ -36,8 +36,8 @@ export function localTrainerCommands(
       const modelVersion = trainer.status?.step ?? 0
       return { name: String(result.sequence), modelVersion, bytes: result.bytes }
     },
-    async compact() {
-      const result = await trainer.command({ kind: 'compact' })
+    async compact({ progress }) {
+      const result = await trainer.command({ kind: 'compact' }, progress)
       if (result.kind !== 'compact') throw new ServiceError('TRAINER_STOPPED', {})
       const { steps, rows, bytes } = result
       return { steps, rows, bytes }
@@ -70,11 +70,11 @@ export function askTrainerCommands(
   const client = new CommandClient({ channel, clock })
   const ask = async <Report>(
     command: Command,
-    { run, signal }: { run: string; signal: AbortSignal },
+    { run: id, ...context }: JobContext,
   ): Promise<Report> => {
     // The owner's half of this file has written it.
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-    return (await client.ask(command, { id: run, signal })) as unknown as Report
+    return (await client.ask(command, { id, ...context })) as unknown as Report
   }
   return {
     tables,
@@ -95,8 +95,10 @@ export interface ServeOptions {
 
 /** A service: executes what the jobs of other processes ask for. */
 export function serveTrainerCommands({ channel, commands, isOwner }: ServeOptions): CommandServer {
-  const context = { run: '', signal: new AbortController().signal }
-  const execute = async ({ kind, ...payload }: Command): Promise<JobResult> => {
+  const execute = async (
+    { kind, ...payload }: Command,
+    context: JobContext,
+  ): Promise<JobResult> => {
     if (kind === 'checkpoint') return { ...(await commands.checkpoint(context)) }
     if (kind === 'compact') return { ...(await commands.compact(context)) }
     if (kind !== 'restrict') {

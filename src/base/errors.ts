@@ -250,6 +250,16 @@ const table = {
     text: 'more than {perSecond} requests a second with this key',
   },
   RECORDING_COLUMNS: { status: 400, retryable: false, text: 'the columns are unclear: {reason}' },
+  REPLICA_ABSENT: {
+    status: 503,
+    retryable: true,
+    text: 'there is no replica to ask (asked for: {replica})',
+  },
+  REPLICA_BEHIND: {
+    status: 503,
+    retryable: true,
+    text: 'replica {replica} has not folded what it was told to in time',
+  },
   REQUEST_FAILED: { status: 502, retryable: true, text: 'a request to {path} failed: {reason}' },
   REQUEST_INVALID: {
     status: 400,

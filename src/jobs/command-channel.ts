@@ -33,6 +33,7 @@ if due and tonumber(due) >= now then return 1 end
 if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[5]) then return 0 end
 redis.call('SET', KEYS[3], now + tonumber(ARGV[3]), 'PX', ARGV[4])
 redis.call('XADD', KEYS[1], '*', 'id', ARGV[1], 'command', ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return 1`
 
 /** KEYS: as above. ARGV: entry, who, claim ms, kept ms. */
@@ -46,7 +47,7 @@ if redis.call('EXISTS', KEYS[2]) == 1 or isLate then
   return -1
 end
 redis.call('SET', KEYS[4], ARGV[2], 'PX', ARGV[3])
-redis.call('SET', KEYS[5], ARGV[2], 'PX', ARGV[4])
+redis.call('SET', KEYS[5], '0', 'PX', ARGV[4])
 return 1`
 
 /** KEYS: as above. ARGV: entry, who, answer, kept ms. Another's claim, or its answer, stands. */
@@ -63,6 +64,17 @@ const renewScript = `
 if redis.call('GET', KEYS[4]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[4], ARGV[2])`
 
+/** KEYS: as above. ARGV: who, progress. */
+const progressScript = `
+if redis.call('GET', KEYS[4]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[5], ARGV[2], 'XX', 'KEEPTTL')
+return 1`
+
+/** KEYS: as above. ARGV: answer. */
+const forgetScript = `
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])`
+
 /** A command in the stream. */
 export interface CommandEntry {
   readonly entry: string
@@ -74,6 +86,8 @@ export interface CommandEntry {
 export interface CommandState {
   readonly answer: string | undefined
   readonly isBegun: boolean
+  /** 0..1; 0 before it has begun. */
+  readonly progress: number
 }
 
 export class CommandStore {
@@ -98,6 +112,7 @@ export class CommandStore {
     return {
       answer: text instanceof Buffer ? text.toString() : undefined,
       isBegun: mark instanceof Buffer,
+      progress: mark instanceof Buffer ? Number(mark.toString()) : 0,
     }
   }
 
@@ -122,8 +137,18 @@ export class CommandStore {
     await this.#run(renewScript, id, [who, claimMs])
   }
 
+  /** How far who has claimed it is. */
+  async progress(id: string, who: string, done: number): Promise<void> {
+    await this.#run(progressScript, id, [who, done.toFixed(4)])
+  }
+
   async answer({ entry, id }: CommandEntry, who: string, text: string): Promise<void> {
     await this.#run(answerScript, id, [entry, who, text, keptMs])
+  }
+
+  /** As if it had never been asked, if this is the answer. */
+  async forget(id: string, text: string): Promise<void> {
+    await this.#run(forgetScript, id, [text])
   }
 
   get #stream(): string {

@@ -1,28 +1,27 @@
 /**
  * The jobs and what they ask of others. `restrict`, `checkpoint` and `compact` change the trainer's
- * state or where it lies, so they are commands that it executes between batches; `auditRecall` and
- * `export` work on snapshots; `rebuildIndex` is the live index's own upkeep; `expire` and
- * `dropUser` append deletions to the log, as any client would. All are right when they are begun
+ * state or where it lies, so they are commands that it executes between batches; `export` works on
+ * a checkpoint; what looks at replicas is in `replica-jobs.ts`. All are right when they are begun
  * again.
  */
-import type { Clock } from '../base/clock.ts'
 import { checkPayload, oneOf, type PayloadFields } from './payload.ts'
+import { defineReplicaJobs, type ReplicaJobDependencies } from './replica-jobs.ts'
 import { type RestrictJob, restrictJob } from './restrict-job.ts'
 import type { JobContext, JobHandler, JobPayload, JobResult, Scheduler } from './scheduler.ts'
 
-/** Commands to the one trainer; each resolves when it was executed, between two batches. */
+/**
+ * Commands to the one trainer; each resolves when it was executed, between two batches. By the
+ * run's id a command that is asked again is known.
+ */
 export interface TrainerCommands {
   /** Names of the tables. */
   readonly tables: readonly string[]
   /** Evicts down to the policy's bound or another: one table, or all; or says what it would. */
-  restrict(request: RestrictJob, context: CommandContext): Promise<RestrictReport>
-  checkpoint(context: CommandContext): Promise<CheckpointReport>
+  restrict(request: RestrictJob, context: JobContext): Promise<RestrictReport>
+  checkpoint(context: JobContext): Promise<CheckpointReport>
   /** Gives memory back that rows have left. */
-  compact(context: CommandContext): Promise<CompactReport>
+  compact(context: JobContext): Promise<CompactReport>
 }
-
-/** By the run's id a command that is asked again is known. */
-type CommandContext = Pick<JobContext, 'run' | 'signal'>
 
 export interface CompactReport {
   /** Steps that moved rows. */
@@ -51,36 +50,6 @@ export interface CheckpointReport {
   readonly bytes: number
 }
 
-/** Compares the live index with exact search under the current parameters. */
-interface RecallAudit {
-  audit(signal: AbortSignal): Promise<RecallReport>
-}
-
-interface RecallReport {
-  readonly recall10: number
-  readonly recall100: number
-  /** Queries asked, of how many indexed items. */
-  readonly queries: number
-  readonly items: number
-}
-
-export interface ItemExpiry {
-  /** Ids of at most `limit` items whose `expiresAt` is not after `now` (epoch ms). */
-  expired(now: number, limit: number): readonly string[]
-  /** Appends a deletion for each; resolves when `expired` no longer lists them. */
-  remove(itemIds: readonly string[]): Promise<void>
-}
-
-interface IndexRebuild {
-  /** Every item embedded anew and the structure made anew, while the old one answers. */
-  rebuild(context: JobContext): Promise<{ readonly items: number }>
-}
-
-interface UserErasure {
-  /** Appends the deletion; resolves when it has its effect here. */
-  drop(userId: string): Promise<void>
-}
-
 export interface ExportRequest {
   /** Absent: every table. */
   readonly table?: string
@@ -89,7 +58,7 @@ export interface ExportRequest {
 const exportFormats = ['ndjson', 'npy'] as const
 type ExportFormat = (typeof exportFormats)[number]
 
-interface TableExport {
+export interface TableExport {
   readonly tables: readonly string[]
   /** Rows of the newest checkpoint, to files. */
   write(request: ExportRequest, context: JobContext): Promise<JobResult>
@@ -101,12 +70,8 @@ interface LogUpkeep {
 }
 
 export interface JobDependencies {
-  readonly clock: Clock
   readonly trainer: TrainerCommands | undefined
-  readonly audit: RecallAudit | undefined
-  readonly expiry: ItemExpiry | undefined
-  readonly index?: IndexRebuild | undefined
-  readonly erasure?: UserErasure | undefined
+  readonly replicas: ReplicaJobDependencies | undefined
   readonly export?: TableExport | undefined
   readonly log?: LogUpkeep | undefined
 }
@@ -114,28 +79,14 @@ export interface JobDependencies {
 /** A run is begun again where its process was lost, or after an error that may pass. */
 const safe = { retries: 3, backoffMs: 1_000 }
 
-/** Items per append, and per run: the next run goes on where one stops. */
-const expireChunk = 1_000
-const expireMaximum = 100_000
-
 /**
  * Declares every job that has somebody to ask; when they run is the caller's to say, with
  * `scheduler.every`.
  */
 export function defineJobs(scheduler: Scheduler, dependencies: JobDependencies): void {
-  const { clock, trainer, audit, expiry } = dependencies
+  const { trainer, replicas } = dependencies
   if (trainer !== undefined) defineTrainerJobs(scheduler, trainer)
-  if (audit !== undefined) {
-    const handler: JobHandler = async (_, { signal }) => {
-      const { recall10, recall100, queries, items } = await audit.audit(signal)
-      return { recall10, recall100, queries, items }
-    }
-    scheduler.define('auditRecall', handler, { ...safe, check: nothing })
-  }
-  if (expiry !== undefined) {
-    const handler: JobHandler = (_, context) => expire({ clock, expiry }, context)
-    scheduler.define('expire', handler, { ...safe, check: nothing })
-  }
+  if (replicas !== undefined) defineReplicaJobs(scheduler, replicas, safe)
   defineUpkeepJobs(scheduler, dependencies)
 }
 
@@ -143,7 +94,7 @@ export function defineJobs(scheduler: Scheduler, dependencies: JobDependencies):
 const nothing = (payload: JobPayload): void => checkPayload(payload, {})
 
 function defineUpkeepJobs(scheduler: Scheduler, dependencies: JobDependencies): void {
-  const { index, erasure, export: tables, log, trainer } = dependencies
+  const { export: tables, log, trainer } = dependencies
   if (log !== undefined) {
     const handler: JobHandler = async () => ({ ...(await log.trim()) })
     scheduler.define('trimLog', handler, { ...safe, check: nothing })
@@ -151,10 +102,6 @@ function defineUpkeepJobs(scheduler: Scheduler, dependencies: JobDependencies): 
   if (log !== undefined || trainer !== undefined) {
     const handler: JobHandler = (_, context) => compact(dependencies, context)
     scheduler.define('compact', handler, { ...safe, check: nothing })
-  }
-  if (index !== undefined) {
-    const handler: JobHandler = async (_, context) => ({ ...(await index.rebuild(context)) })
-    scheduler.define('rebuildIndex', handler, { ...safe, check: nothing })
   }
   if (tables !== undefined) {
     const fields: PayloadFields = { table: oneOf(tables.tables), format: oneOf(exportFormats) }
@@ -168,25 +115,6 @@ function defineUpkeepJobs(scheduler: Scheduler, dependencies: JobDependencies): 
     const check = (payload: JobPayload): void => checkPayload(payload, fields)
     scheduler.define('export', handler, { ...safe, check })
   }
-  if (erasure !== undefined) defineDropUser(scheduler, erasure)
-}
-
-const userFields: PayloadFields = {
-  userId: (value) =>
-    typeof value === 'string' && value !== '' && Buffer.byteLength(value) <= 256
-      ? undefined
-      : 'expected the id of a user, 1 to 256 bytes',
-}
-
-const checkUser = (payload: JobPayload): void =>
-  checkPayload({ userId: '', ...payload }, userFields)
-
-function defineDropUser(scheduler: Scheduler, erasure: UserErasure): void {
-  const handler: JobHandler = async ({ userId }) => {
-    await erasure.drop(String(userId))
-    return { dropped: true }
-  }
-  scheduler.define('dropUser', handler, { ...safe, check: checkUser })
 }
 
 /** Of what there is here: the tables of the trainer, the log. */
@@ -215,25 +143,4 @@ function defineTrainerJobs(scheduler: Scheduler, trainer: TrainerCommands): void
     return { name, modelVersion, bytes }
   }
   scheduler.define('checkpoint', checkpoint, { ...safe, check: nothing })
-}
-
-/**
- * An item whose expiry is moved by a write that is in the log but not yet folded here is deleted
- * all the same: the deletion stands after the write. The window is the lag of the facts,
- * milliseconds.
- */
-async function expire(
-  { clock, expiry }: { clock: Clock; expiry: ItemExpiry },
-  { signal, progress }: JobContext,
-): Promise<JobPayload> {
-  let removed = 0
-  while (removed < expireMaximum) {
-    signal.throwIfAborted()
-    const itemIds = expiry.expired(clock.now(), Math.min(expireChunk, expireMaximum - removed))
-    if (itemIds.length === 0) break
-    await expiry.remove(itemIds)
-    removed += itemIds.length
-    progress(removed / expireMaximum)
-  }
-  return { removed }
 }

@@ -17,7 +17,9 @@ import { type ErrorDetails, isErrorCode, ServiceError } from '../base/errors.ts'
 import type { Service } from '../base/service.ts'
 import { connectRedis, type RedisConnection } from '../redis/redis-connection.ts'
 import { claimMs, type CommandChannel, type CommandEntry, CommandStore } from './command-channel.ts'
-import type { JobResult } from './scheduler.ts'
+import { mayPass } from './job-outcome.ts'
+import { ProgressWriter } from './progress-writer.ts'
+import type { JobContext, JobResult } from './scheduler.ts'
 
 /** What is asked for. */
 export type Command = JobResult & { readonly kind: string }
@@ -58,47 +60,76 @@ export interface AskOptions {
   /** Of the command; asked again under it, there is the same answer. */
   readonly id: string
   readonly signal?: AbortSignal
+  /** Who executes it; absent: the channel's. */
+  readonly owner?: string
+  /** Told how far its owner is, 0..1, when that has changed. */
+  readonly progress?: (done: number) => void
 }
 
 export class CommandClient {
   readonly #clock: Clock
   readonly #limits: CommandLimits
   readonly #connection: RedisConnection
-  readonly #store: CommandStore
+  readonly #channel: CommandChannel
 
   constructor({ channel, clock, limits }: CommandClientOptions) {
     this.#clock = clock
     this.#limits = { ...defaultLimits, ...limits }
     this.#connection = connectRedis(channel.redis)
-    this.#store = new CommandStore(this.#connection, channel)
+    this.#channel = channel
   }
 
   /**
    * Resolves with the result. Throws what the owner threw, `COMMAND_UNANSWERED`, `OVERLOADED`, and
    * the signal's reason; a command that was begun goes on all the same.
    */
-  async ask(command: Command, { id, signal }: AskOptions): Promise<JobResult> {
+  async ask(command: Command, { id, signal, progress, owner }: AskOptions): Promise<JobResult> {
     const { beginMs, limitMs } = this.#limits
+    const store = this.#storeOf(owner)
     const begin = this.#clock.monotonic()
     const text = JSON.stringify(command)
     let isAsked = false
     let isBegun = false
+    let done = 0
     for (let lookMs = shortestLookMs; ; lookMs = Math.min(longestLookMs, 1.5 * lookMs)) {
       signal?.throwIfAborted()
       const elapsed = this.#clock.monotonic() - begin
       const limit = isBegun ? limitMs : beginMs + graceMs
       if (elapsed > limit) throw this.#unanswered(command, { isAsked, isBegun, limitMs: limit })
       // Asked once: another stream entry would only be late. Known commands are not added again.
-      isAsked ||= (await this.#try(this.#store.ask(id, text, beginMs - elapsed))) !== undefined
-      const state = isAsked ? await this.#try(this.#store.look(id)) : undefined
-      if (state?.answer !== undefined) return resultOf(state.answer, { id, name: command.kind })
+      isAsked ||= (await this.#try(store.ask(id, text, beginMs - elapsed))) !== undefined
+      const state = isAsked ? await this.#try(store.look(id)) : undefined
+      const answer = state?.answer
+      if (answer !== undefined) return await this.#result(answer, command, { id, store })
       isBegun ||= state?.isBegun === true
+      if (state !== undefined && state.progress > done) {
+        done = state.progress
+        progress?.(done)
+      }
       await sleep(lookMs)
     }
   }
 
   close(): void {
     this.#connection.close()
+  }
+
+  #storeOf(owner = this.#channel.owner): CommandStore {
+    return new CommandStore(this.#connection, { ...this.#channel, owner })
+  }
+
+  /** Throws what the owner threw. What may pass is no last word: asked again, it is a new try. */
+  async #result(
+    text: string,
+    { kind: name }: Command,
+    { id, store }: { readonly id: string; readonly store: CommandStore },
+  ): Promise<JobResult> {
+    try {
+      return resultOf(text, { id, name })
+    } catch (error) {
+      if (mayPass(error)) await this.#try(store.forget(id, text))
+      throw error
+    }
   }
 
   /** Undefined where Redis did not answer: it is asked again. */
@@ -123,7 +154,7 @@ export class CommandClient {
 export interface CommandServerOptions {
   readonly channel: CommandChannel
   /** Executes one; commands come one after the other. */
-  readonly execute: (command: Command) => Promise<JobResult>
+  readonly execute: (command: Command, context: JobContext) => Promise<JobResult>
   /** Whether this process is the owner now; else commands are left to the one that is. */
   readonly isOwner?: () => boolean
 }
@@ -150,7 +181,7 @@ export class CommandServer implements Service {
     return Promise.resolve()
   }
 
-  /** Answers the command at work and takes no other. */
+  /** Answers the command at work, which may end early by its signal, and takes no other. */
   async drain(): Promise<void> {
     this.#end()
     await this.#loop
@@ -163,7 +194,7 @@ export class CommandServer implements Service {
   }
 
   #end(): void {
-    this.#stopping.abort()
+    this.#stopping.abort(new ServiceError('SHUTTING_DOWN', {}))
     this.#stopped.resolve()
   }
 
@@ -208,13 +239,19 @@ export class CommandServer implements Service {
     return true
   }
 
-  async #execute({ command }: CommandEntry): Promise<Answer> {
+  async #execute({ command, id: run }: CommandEntry): Promise<Answer> {
+    const store = this.#store
+    const writer = new ProgressWriter((done) => this.#replied(store.progress(run, this.#who, done)))
+    const progress = (done: number): void => writer.report(done)
+    const context = { run, signal: this.#stopping.signal, progress }
     try {
       // A client of this file has written it.
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-      return { result: await this.#options.execute(JSON.parse(command) as Command) }
+      return { result: await this.#options.execute(JSON.parse(command) as Command, context) }
     } catch (error) {
       return { failure: plain(error) }
+    } finally {
+      writer.close()
     }
   }
 

@@ -5,14 +5,18 @@
 import { ServiceError } from '../base/errors.ts'
 import type { CommandResult, TrainerCommand } from './trainer-status.ts'
 
+/** Told how far a command is, 0..1. */
+export type OnProgress = (done: number) => void
+
 interface Waiting {
   readonly command: TrainerCommand
+  readonly onProgress: OnProgress
   readonly resolve: (result: CommandResult) => void
   readonly reject: (error: unknown) => void
 }
 
-/** A command at work: each `next` is a step between two batches. */
-export type CommandWork = AsyncGenerator<void, CommandResult>
+/** A command at work: each `next` is a step between two batches, and says how far it is, 0..1. */
+export type CommandWork = AsyncGenerator<number, CommandResult>
 
 const maxWaiting = 100
 
@@ -32,13 +36,13 @@ export class CommandQueue {
   }
 
   /** Resolves when it has been executed. Throws `TRAINER_STOPPED`, `OVERLOADED`. */
-  add(command: TrainerCommand): Promise<CommandResult> {
+  add(command: TrainerCommand, onProgress: OnProgress = () => {}): Promise<CommandResult> {
     if (this.#closed) return Promise.reject(new ServiceError('TRAINER_STOPPED', {}))
     if (this.size >= maxWaiting) {
       return Promise.reject(new ServiceError('OVERLOADED', { reason: 'commands to the trainer' }))
     }
     const { promise, resolve, reject } = Promise.withResolvers<CommandResult>()
-    this.#waiting.push({ command, resolve, reject })
+    this.#waiting.push({ command, onProgress, resolve, reject })
     return promise
   }
 
@@ -52,10 +56,13 @@ export class CommandQueue {
       if (next === undefined) return
       this.#current = { ...next, work: begin(next.command) }
     }
-    const { work, resolve, reject } = this.#current
+    const { work, onProgress, resolve, reject } = this.#current
     try {
       const step = await work.next()
-      if (step.done !== true) return
+      if (step.done !== true) {
+        onProgress(step.value)
+        return
+      }
       resolve(step.value)
     } catch (error) {
       reject(error)

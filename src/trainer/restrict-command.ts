@@ -36,17 +36,16 @@ export class RestrictCommands {
   }
 
   /**
-   * Yields after each step; what follows must come between two batches again. Throws
-   * `REQUEST_INVALID` and `RESTRICT_INVALID` before anything is changed.
+   * Yields after each step how far it is, 0..1; what follows must come between two batches again.
+   * Throws `REQUEST_INVALID` and `RESTRICT_INVALID` before anything is changed.
    */
-  async *execute(command: RestrictCommand): AsyncGenerator<void, RestrictResult> {
+  async *execute(command: RestrictCommand): AsyncGenerator<number, RestrictResult> {
     const tables: RestrictedTable[] = []
-    for (const [table, request] of this.#targets(command)) {
-      tables.push(
-        command.dryRun === true
-          ? yield* this.#preview(table, request)
-          : yield* this.#restrict(table, request),
-      )
+    const targets = this.#targets(command)
+    for (const [table, request] of targets) {
+      const steps =
+        command.dryRun === true ? this.#preview(table, request) : this.#restrict(table, request)
+      tables.push(yield* shareOf(steps, tables.length / targets.length, 1 / targets.length))
     }
     return {
       kind: 'restrict',
@@ -65,7 +64,7 @@ export class RestrictCommands {
     else this.#parts.learner.startRestrict(present(table, 'table'), limitsOf(payload))
   }
 
-  async *#restrict(name: string, request: RestrictRequest): AsyncGenerator<void, RestrictedTable> {
+  async *#restrict(name: string, request: RestrictRequest): RestrictSteps {
     const { learner, journal } = this.#parts
     const { size } = learner.table(name)
     const { evicted } = learner.table(name).stats()
@@ -77,8 +76,9 @@ export class RestrictCommands {
     } else {
       journal(entries.start, entry)
       learner.startRestrict(name, entry)
+      const leaving = Math.max(1, rowsToRemove(request, size))
       while (learner.table(name).isRestricting) {
-        yield
+        yield Math.min(1, (learner.table(name).stats().evicted - evicted) / leaving)
         // A batch in between may have taken the last step.
         if (!learner.table(name).isRestricting) break
         journal(entries.step, { table: name })
@@ -90,10 +90,10 @@ export class RestrictCommands {
     return { table: name, before: size, removed, rows: after.size }
   }
 
-  async *#preview(name: string, request: RestrictRequest): AsyncGenerator<void, RestrictedTable> {
+  async *#preview(name: string, request: RestrictRequest): RestrictSteps {
     const table = this.#parts.learner.table(name)
     const preview = table.previewRestrict(request, samples)
-    while (preview.advance()) yield
+    while (preview.advance()) yield 0
     const { rows: before, leaving: removed, byCount, byAge, sample } = preview.report()
     const report = { byCount, byAge, sample }
     return { table: name, before, removed, rows: before - removed, report }
@@ -126,6 +126,18 @@ export class RestrictCommands {
       targets.push([name, requestOf(command, own)])
     }
     return targets
+  }
+}
+
+/** Of one table: how far it is, 0..1. */
+type RestrictSteps = AsyncGenerator<number, RestrictedTable>
+
+/** The same steps as a part of all. */
+async function* shareOf(steps: RestrictSteps, from: number, share: number): RestrictSteps {
+  for (;;) {
+    const step = await steps.next()
+    if (step.done === true) return step.value
+    yield from + share * step.value
   }
 }
 

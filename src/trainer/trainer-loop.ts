@@ -20,7 +20,7 @@ import { breather } from './breather.ts'
 import { CheckpointWriter } from './checkpoint/checkpoint-writer.ts'
 import { CheckpointStore } from './checkpoint/checkpoint.ts'
 import { Checkpoints, type Place } from './checkpoint/checkpoints.ts'
-import { CommandQueue, type CommandWork } from './command-queue.ts'
+import { CommandQueue, type CommandWork, type OnProgress } from './command-queue.ts'
 import { compactTables } from './compact-command.ts'
 import { DeltaSource } from './delta-source.ts'
 import { EventCursor } from './event-cursor.ts'
@@ -193,8 +193,8 @@ export class Trainer {
   }
 
   /** Resolves when the command has been executed, between two batches. Throws what it throws. */
-  command(command: TrainerCommand): Promise<CommandResult> {
-    return this.#commands.add(command)
+  command(command: TrainerCommand, onProgress?: OnProgress): Promise<CommandResult> {
+    return this.#commands.add(command, onProgress)
   }
 
   status(): TrainerStatus {

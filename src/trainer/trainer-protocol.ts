@@ -48,6 +48,7 @@ export type TrainerMessage =
   | { readonly kind: 'ready' }
   | { readonly kind: 'status'; readonly status: TrainerStatus }
   | { readonly kind: 'report'; readonly report: TrainerReport }
+  | { readonly kind: 'progress'; readonly id: number; readonly done: number }
   | { readonly kind: 'result'; readonly id: number; readonly result: CommandResult }
   | { readonly kind: 'rejected'; readonly id: number; readonly error: PlainError }
   | { readonly kind: 'failed'; readonly error: PlainError }

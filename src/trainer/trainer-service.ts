@@ -6,6 +6,7 @@ import { Worker } from 'node:worker_threads'
 
 import { ServiceError } from '../base/errors.ts'
 import type { Service } from '../base/service.ts'
+import type { OnProgress } from './command-queue.ts'
 import {
   fromPlain,
   type TrainerMessage,
@@ -30,6 +31,10 @@ export interface TrainerServiceOptions extends TrainerTask {
 
 type Deferred<Value> = PromiseWithResolvers<Value>
 
+interface Asked extends Deferred<CommandResult> {
+  readonly onProgress: OnProgress
+}
+
 /**
  * Invariant: `#ready` and `#ended` settle exactly once, whatever becomes of the thread, and no
  * command waits for a thread that has ended.
@@ -39,7 +44,7 @@ export class TrainerService implements Service {
   readonly #options: TrainerServiceOptions
   readonly #ready: Deferred<void> = Promise.withResolvers()
   readonly #ended: Deferred<void> = Promise.withResolvers()
-  readonly #commands = new Map<number, Deferred<CommandResult>>()
+  readonly #commands = new Map<number, Asked>()
   #worker: Worker | undefined
   #nextCommand = 1
   #status: TrainerStatus | undefined
@@ -85,14 +90,14 @@ export class TrainerService implements Service {
   }
 
   /** Executed between two batches. Throws what it throws, and `TRAINER_STOPPED`. */
-  command(command: TrainerCommand): Promise<CommandResult> {
+  command(command: TrainerCommand, onProgress: OnProgress = () => {}): Promise<CommandResult> {
     if (this.#worker === undefined || !this.#isReady) {
       return Promise.reject(this.#failure ?? new ServiceError('TRAINER_STOPPED', {}))
     }
     const id = this.#nextCommand
     this.#nextCommand += 1
     const deferred = Promise.withResolvers<CommandResult>()
-    this.#commands.set(id, deferred)
+    this.#commands.set(id, { ...deferred, onProgress })
     this.#send({ kind: 'command', id, command })
     return deferred.promise
   }
@@ -125,6 +130,9 @@ export class TrainerService implements Service {
       case 'report':
         this.#options.report(message.report)
         break
+      case 'progress':
+        this.#commands.get(message.id)?.onProgress(message.done)
+        break
       case 'result':
         this.#settle(message.id)?.resolve(message.result)
         break
@@ -140,7 +148,7 @@ export class TrainerService implements Service {
     }
   }
 
-  #settle(id: number): Deferred<CommandResult> | undefined {
+  #settle(id: number): Asked | undefined {
     const deferred = this.#commands.get(id)
     this.#commands.delete(id)
     return deferred

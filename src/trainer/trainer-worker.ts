@@ -14,6 +14,7 @@ import { openKafkaLog } from '../stream/kafka/kafka-log.ts'
 import { LocalPublisher } from '../sync/local-sync.ts'
 import type { ParameterPublisher } from '../sync/parameter-sync.ts'
 import { RedisPublisher } from '../sync/redis/redis-publisher.ts'
+import type { OnProgress } from './command-queue.ts'
 import { LeaseEnd } from './lease/lease-end.ts'
 import { Trainer, type TrainerOptions } from './trainer-loop.ts'
 import {
@@ -146,7 +147,8 @@ async function runTrainer(trainer: Trainer, { port, say, end }: Run): Promise<vo
       return
     }
     const { id, command } = request
-    trainer.command(command).then(
+    const onProgress = (done: number): void => say({ kind: 'progress', id, done })
+    trainer.command(command, rarely(onProgress)).then(
       (result) => say({ kind: 'result', id, result }),
       (error: unknown) => say({ kind: 'rejected', id, error: toPlain(error) }),
     )
@@ -161,6 +163,16 @@ async function runTrainer(trainer: Trainer, { port, say, end }: Run): Promise<vo
   } finally {
     clearInterval(timer)
     await trainer.close()
+  }
+}
+
+/** Steps are of a millisecond or so: what is less than a hundredth further is not worth a word. */
+function rarely(onProgress: OnProgress): OnProgress {
+  let told = 0
+  return (done) => {
+    if (done - told < 0.01) return
+    told = done
+    onProgress(done)
   }
 }
 

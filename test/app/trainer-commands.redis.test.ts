@@ -28,7 +28,7 @@ test('a jobs process asks the trainer process for what it would ask its own trai
   await owner.start()
   const remote = askTrainerCommands(channel, { tables: ['items', 'users'], clock: systemClock })
   const { signal } = new AbortController()
-  const context = (run: string) => ({ run, signal })
+  const context = (run: string) => ({ run, signal, progress: () => undefined })
   try {
     expect(await remote.restrict({ table: 'items' }, context('r1'))).toEqual({
       dryRun: false,

@@ -7,7 +7,7 @@ import { systemClock } from '../../src/base/clock.ts'
 import { BullMqScheduler, type BullMqSchedulerOptions } from '../../src/jobs/bullmq-scheduler.ts'
 import type { RedisSettings } from '../../src/redis/redis-connection.ts'
 import { testScheduler } from '../contract/scheduler.ts'
-import { RedisServer } from '../support/redis-server.ts'
+import { RedisServer, until } from '../support/redis-server.ts'
 
 let server: RedisServer
 let tags = 0
@@ -42,8 +42,10 @@ describe('as every scheduler', () => {
     return Promise.resolve({
       scheduler,
       beatMs: 400,
-      // Time passes by itself; a turn takes some.
-      advance: (ms) => sleep(Math.max(ms, 100)),
+      clock: systemClock,
+      // Time passes by itself.
+      advance: (ms) => sleep(ms),
+      until: (isSo) => until('the scheduler there', isSo),
       [Symbol.asyncDispose]: () => scheduler.stop(),
     })
   })
@@ -73,7 +75,7 @@ test("two processes do one run at a time, and each sees the other's", async () =
   }
   third.declare('slow')
   const run = first.run('slow', {})
-  await expect.poll(async () => (await third.history())[0]?.progress).toBe(0.25)
+  await until('progress', async () => (await third.history())[0]?.progress === 0.25)
   await expect(second.run('slow', {})).rejects.toMatchObject({ code: 'JOB_BUSY' })
   await expect(third.run('slow', {})).rejects.toMatchObject({ code: 'JOB_BUSY' })
   gate.resolve()
@@ -91,6 +93,7 @@ test('an interval of two processes is one interval, and 0 ends it', async () => 
     runs += 1
     return Promise.resolve({})
   }
+  const begin = performance.now()
   {
     await using first = openAt(server.settings, tag)
     await using second = openAt(server.settings, tag)
@@ -99,18 +102,16 @@ test('an interval of two processes is one interval, and 0 ends it', async () => 
       scheduler.every('tick', 400, {})
       scheduler.start()
     }
-    await sleep(1_900)
-    expect(runs).toBeGreaterThanOrEqual(3)
-    expect(runs).toBeLessThanOrEqual(5)
+    await until('some beats', () => runs >= 4)
+    expect(runs).toBeLessThanOrEqual((performance.now() - begin) / 400)
   }
+  const intervals = `{freshet:${tag}}:jobs:ticks:repeat`
+  expect(await server.command('ZCARD', intervals)).toBe(1)
   await using later = openAt(server.settings, tag)
   later.define('tick', handler)
   later.every('tick', 0, {})
   later.start()
-  await sleep(300)
-  runs = 0
-  await sleep(900)
-  expect(runs).toBe(0)
+  await until('the end of it', async () => (await server.command('ZCARD', intervals)) === 0)
 })
 
 test('the history forgets the oldest runs', async () => {
@@ -134,12 +135,12 @@ test('Redis that is killed and started again takes the schedule up again', async
   })
   scheduler.every('tick', 300, {})
   scheduler.start()
-  await expect.poll(() => runs, { timeout: 5_000 }).toBeGreaterThan(0)
+  await until('a run', () => runs > 0)
   await own.kill()
   await sleep(500)
   await own.start()
   runs = 0
-  await expect.poll(() => runs, { timeout: 10_000 }).toBeGreaterThan(1)
+  await until('runs again', () => runs > 1)
   expect(errors.length).toBeGreaterThan(0)
 })
 
@@ -153,11 +154,12 @@ test('a schedule that Redis has lost altogether is made again', async () => {
   })
   scheduler.every('tick', 300, {})
   scheduler.start()
-  await expect.poll(() => runs, { timeout: 5_000 }).toBeGreaterThan(0)
+  await until('a run', () => runs > 0)
   await own.kill()
   await own.start()
   runs = 0
-  await expect.poll(() => runs, { timeout: 10_000 }).toBeGreaterThan(1)
+  await until('runs again', () => runs > 1)
+  expect(await scheduler.history()).toContainEqual(expect.objectContaining({ name: 'tick' }))
 })
 
 test('without Redis a run is refused in time, and a stop ends in time', async () => {
@@ -190,9 +192,7 @@ test('a run whose process is killed in the middle is ended by another, once in e
   let second: ChildProcess | undefined
   try {
     const { id, finished } = await scheduler.begin('slow', { n: 1 })
-    await expect
-      .poll(async () => (await scheduler.find(id))?.progress, { timeout: 10_000 })
-      .toBe(0.5)
+    await until('progress', async () => (await scheduler.find(id))?.progress === 0.5)
     second = workerProcess(tag, 'work')
     first.kill('SIGKILL')
     expect(await finished).toMatchObject({ id, state: 'done', result: { by: 'work' } })
@@ -206,16 +206,20 @@ test('a run whose process is killed in the middle is ended by another, once in e
   }
 })
 
+async function locksOf(tag: string, id: string): Promise<readonly string[]> {
+  const keys = await server.command('KEYS', `*${tag}*:${id}:lock`)
+  return Array.isArray(keys) ? keys.map(String) : []
+}
+
 test('a run that may not be begun again has failed with its process', async () => {
   const tag = freshTag()
   await using lost = openAt(server.settings, tag)
   lost.define('fragile', (_, { signal }) => sleep(60_000, {}, { signal }))
   lost.start()
   const { id, finished } = await lost.begin('fragile', {})
-  await expect.poll(async () => (await lost.find(id))?.state).toBe('running')
+  await until('a lock', async () => (await locksOf(tag, id)).length === 1)
   // What a process that is gone leaves behind: a lock that nobody renews.
-  const keys = await server.command('KEYS', `*${tag}*:${id}:lock`)
-  const lock = Array.isArray(keys) ? String(keys[0]) : ''
+  const [lock] = await locksOf(tag, id)
   await server.command('DEL', lock)
   await using other = openAt(server.settings, tag)
   other.define('fragile', nothing)

@@ -169,3 +169,50 @@ test('a command waits for Redis to come back', async () => {
   expect(await asked).toMatchObject({ times: 2 })
   expect(serving.executed).toHaveLength(2)
 })
+
+test('who asks is told how far the owner is', async () => {
+  const channel = freshChannel()
+  const gate = Promise.withResolvers<void>()
+  await using _ = await owner(channel, {
+    async execute(_command, { run, progress }) {
+      progress(0.25)
+      await gate.promise
+      return { run }
+    },
+  })
+  using asking = client(channel)
+  const told: number[] = []
+  const asked = asking.ask({ kind: 'restrict' }, { id: 'a', progress: (done) => told.push(done) })
+  await expect.poll(() => told, { timeout: 10_000 }).toEqual([0.25])
+  gate.resolve()
+  expect(await asked).toEqual({ run: 'a' })
+})
+
+test('a failure that may pass is no last word: asked again, it is a new try', async () => {
+  const channel = freshChannel()
+  let tries = 0
+  const execute = () => {
+    tries += 1
+    if (tries > 1) return Promise.resolve({ tries })
+    return Promise.reject(new ServiceError('TRAINER_STOPPED', {}))
+  }
+  await using _ = await owner(channel, { execute })
+  using asking = client(channel)
+  const first = asking.ask({ kind: 'checkpoint' }, { id: 'a' })
+  await expect(first).rejects.toMatchObject({ code: 'TRAINER_STOPPED' })
+  expect(await asking.ask({ kind: 'checkpoint' }, { id: 'a' })).toEqual({ tries: 2 })
+  expect(await asking.ask({ kind: 'checkpoint' }, { id: 'a' })).toEqual({ tries: 2 })
+})
+
+test('one client asks any owner, and what nobody takes does not stay for ever', async () => {
+  const channel = freshChannel()
+  await using _ = await owner({ ...channel, owner: 'replica:b' })
+  using asking = client(channel)
+  const taken = asking.ask({ kind: 'audit' }, { id: 'a', owner: 'replica:b' })
+  expect(await taken).toMatchObject({ done: 'audit' })
+  using hurried = client(channel, { beginMs: 200 })
+  const lost = hurried.ask({ kind: 'audit' }, { id: 'a', owner: 'replica:gone' })
+  await expect(lost).rejects.toMatchObject({ code: 'COMMAND_UNANSWERED' })
+  const [left] = (await server.command('KEYS', `*${channel.tag}*replica:gone`)) as string[]
+  expect(await server.command('PTTL', left ?? '')).toBeGreaterThan(0)
+})

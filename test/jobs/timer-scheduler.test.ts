@@ -26,7 +26,14 @@ describe('as every scheduler', () => {
     return Promise.resolve({
       scheduler,
       beatMs: 100,
+      clock: timers,
       advance: (ms) => timers.advance(ms),
+      async until(isSo) {
+        for (let i = 0; !(await isSo()); i += 1) {
+          if (i === 1_000) throw new Error('it does not become so')
+          await timers.advance(i === 0 ? 0 : 10)
+        }
+      },
       [Symbol.asyncDispose]: () => scheduler.stop(),
     })
   })

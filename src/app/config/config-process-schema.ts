@@ -141,7 +141,21 @@ const jobs = z
   .strictObject({
     trimLogMs: milliseconds.default(60_000).describe('between two looks at how much log is kept'),
     restrictMs: milliseconds.default(0).describe('between runs of `restrict`; 0: only when full'),
+    compactMs: milliseconds.default(0).describe('between runs of `compact`; 0: only by itself'),
+    checkpointMs: milliseconds
+      .default(0)
+      .describe('between runs of `checkpoint`, beside `checkpoints.intervalMs`; 0: never'),
+    rebuildIndexMs: milliseconds
+      .default(0)
+      .describe('between runs of `rebuildIndex`; 0: below the floor only'),
+    exportMs: milliseconds.default(0).describe('between runs of `export` of all tables; 0: never'),
     auditRecallMs: milliseconds.default(30_000).describe('between runs of `auditRecall`; 0: never'),
+    recallFloor: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(0.7)
+      .describe('an audit that finds less recall@10 begins `rebuildIndex`; 0: never'),
     expireMs: milliseconds.default(60_000).describe('between runs of `expire`; 0: never'),
     historyRuns: count.max(10_000).default(100).describe('finished runs remembered'),
   })

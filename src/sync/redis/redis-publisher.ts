@@ -23,6 +23,7 @@ import type { Delta } from '../delta.ts'
 import type { Fence } from '../fence.ts'
 import type { ParameterPublisher } from '../parameter-sync.ts'
 import { maxChunks, snapshotOf, snapshotText, type SyncNames, syncNames } from './redis-names.ts'
+import { type ReaderStatus, readersOf } from './redis-readers.ts'
 import { Retention } from './redis-retention.ts'
 import { drawSnapshot, type Pieces } from './redis-snapshot-writer.ts'
 import { addScript, beatScript, snapshotChunkScript, snapshotScript } from './redis-sync-scripts.ts'
@@ -49,14 +50,6 @@ export interface RedisPublisherOptions {
   readonly commandTimeoutMs?: number
   /** Of a stream entry or a part of a snapshot, at most 1 MiB; default that. */
   readonly chunkBytes?: number
-}
-
-export interface ReaderStatus {
-  readonly reader: string
-  readonly epoch: number
-  readonly sequence: number
-  /** Since it was last heard of. */
-  readonly silentMs: number
 }
 
 export interface PublisherStatus {
@@ -339,15 +332,4 @@ export class RedisPublisher implements ParameterPublisher {
       if (!this.#isFenced) await this.#patience.pause(renewalPauseMs)
     }
   }
-}
-
-/** Field and value in turn, value: epoch, sequence, time. */
-function readersOf(found: unknown, now: number): readonly ReaderStatus[] {
-  const parts = Array.isArray(found) ? found.map(String) : []
-  const readers: ReaderStatus[] = []
-  for (let i = 0; i + 1 < parts.length; i += 2) {
-    const [epoch = 0, sequence = 0, heardAt = 0] = parts[i + 1].split(' ').map(Number)
-    readers.push({ reader: parts[i], epoch, sequence, silentMs: Math.max(0, now - heardAt) })
-  }
-  return readers
 }

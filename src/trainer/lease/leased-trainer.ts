@@ -8,6 +8,7 @@
 import { ServiceError } from '../../base/errors.ts'
 import type { Service } from '../../base/service.ts'
 import type { RedisSettings } from '../../redis/redis-connection.ts'
+import type { OnProgress } from '../command-queue.ts'
 import { TrainerService, type TrainerServiceOptions } from '../trainer-service.ts'
 import type { CommandResult, TrainerCommand, TrainerStatus } from '../trainer-status.ts'
 import { LeaseEnd, threadClock } from './lease-end.ts'
@@ -71,8 +72,8 @@ export class LeasedTrainer implements Service {
   }
 
   /** Throws what the trainer throws, and `TRAINER_STOPPED` where it is not active. */
-  command(command: TrainerCommand): Promise<CommandResult> {
-    if (this.#trainer !== undefined) return this.#trainer.command(command)
+  command(command: TrainerCommand, onProgress?: OnProgress): Promise<CommandResult> {
+    if (this.#trainer !== undefined) return this.#trainer.command(command, onProgress)
     return Promise.reject(new ServiceError('TRAINER_STOPPED', {}))
   }
 
