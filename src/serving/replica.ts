@@ -4,8 +4,9 @@ import { present } from '../base/assert.ts'
  * parameters, which the trainer's deltas carry to it. From both it embeds queries and items. It
  * answers at once and knows neither clock nor sockets; whoever owns it feeds it and decides when.
  *
- * Between two pieces of a delta the rows are a mix of two versions, for a fraction of a second; a
- * query still meets one state, because nothing changes while it is answered.
+ * Between two pieces of a delta the rows are a mix of two versions, for a fraction of a second, and
+ * so they are between the pieces of a resync; a query still meets one state, because nothing changes
+ * while it is answered.
  */
 import { keyCount, type Keys } from '../base/keys.ts'
 import { tablesThatShare } from '../embedding/admission/admission.ts'
@@ -40,8 +41,17 @@ export const itemsPerCall = 128
 /** Rows of a delta applied in one piece: about a millisecond. */
 const rowsPerPiece = 2048
 
-/** Nobody asks a reader's rows when they changed. */
-const noStamp = { time: 0, version: 0 }
+/**
+ * Rows say in which resync they came, so that those that a whole resync has not brought are known:
+ * as times, of which the older are past their time to live.
+ */
+const [resyncMs, resyncTtlMs] = [1_000, 500]
+const onlyExpired = {
+  policy: 'timestamp',
+  numReserved: 0,
+  trigger: Number.MAX_SAFE_INTEGER,
+  ttlMs: resyncTtlMs,
+} as const
 const noWatermark = { offsets: {}, acceptedAt: 0 }
 
 /** The rows of one table, and which item a key is the own row of. */
@@ -49,6 +59,8 @@ interface ReplicaTable {
   readonly rows: MemoryTable
   /** Only for tables in which the candidate tower looks up item ids. */
   readonly items: KeyIndex | undefined
+  /** The resync that brought its newest row. */
+  resync: number
 }
 
 /**
@@ -68,6 +80,9 @@ export class Replica {
   #position: Position
   #state: ModelState = { version: 0, sequence: 0, watermark: noWatermark }
   #isComplete = false
+  /** Resyncs begun; whether the last has not ended. */
+  #resyncs = 0
+  #isResyncing = false
 
   private constructor(options: ReplicaOptions, model: TwoTower, position: Position) {
     const { facts, start } = options
@@ -112,7 +127,10 @@ export class Replica {
     return this.#needsSweep
   }
 
-  /** Whether parameters have come whole: false before the first delta, and during a resync. */
+  /**
+   * Whether parameters have come whole once: during a later resync rows stay until they are
+   * replaced or known to be gone.
+   */
   get isComplete(): boolean {
     return this.#isComplete
   }
@@ -139,8 +157,8 @@ export class Replica {
    */
   *apply(delta: Delta, complete: boolean): Generator<Int32Array> {
     if (delta.base === 0) {
-      this.#isComplete = false
-      for (const { rows } of this.#tables.values()) rows.clear()
+      this.#resyncs += 1
+      this.#isResyncing = true
     }
     for (const part of delta.tables) {
       const table = present(this.#tables.get(part.table), `table ${part.table}`)
@@ -148,15 +166,13 @@ export class Replica {
         table.rows.erase(keys)
         yield this.#ownersOf(table, keys)
       }
-      for (const [keys, vectors] of rowPiecesOf(part)) {
-        table.rows.assign(keys, vectors, noStamp)
-        yield this.#ownersOf(table, keys)
-      }
+      yield* this.#assign(table, part)
     }
     if (delta.weights !== undefined) this.#model.load(delta.weights)
+    if (complete && this.#isResyncing) yield* this.#endResync()
     const { modelVersion: version, sequence, watermark } = delta
-    this.#state = { version, sequence, watermark }
-    this.#isComplete = complete
+    if (complete) this.#state = { version, sequence, watermark }
+    this.#isComplete ||= complete
   }
 
   /** n x indexDim, a copy: the last float weighs log popularity. At most `queriesPerCall`. */
@@ -191,6 +207,31 @@ export class Replica {
     return this.#model.close()
   }
 
+  *#assign(table: ReplicaTable, part: TableDelta): Generator<Int32Array> {
+    const stamp = { time: this.#resyncs * resyncMs, version: this.#resyncs }
+    const { rows } = table
+    for (const [keys, vectors] of rowPiecesOf(part)) {
+      const isFull = rows.size + keyCount(keys) > rows.spec.capacityRows
+      if (isFull && this.#isResyncing) yield* this.#dropOld(table)
+      rows.assign(keys, vectors, stamp)
+      table.resync = this.#resyncs
+      yield this.#ownersOf(table, keys)
+    }
+  }
+
+  *#endResync(): Generator<Int32Array> {
+    for (const table of this.#tables.values()) yield* this.#dropOld(table)
+    this.#isResyncing = false
+  }
+
+  /** Rows that this resync has not brought, some at a time. */
+  *#dropOld(table: ReplicaTable): Generator<Int32Array> {
+    const { rows, resync } = table
+    if (resync < this.#resyncs) rows.clear()
+    do yield this.#ownersOf(table, rows.restrictSome(onlyExpired))
+    while (rows.isRestricting)
+  }
+
   #fill(lookups: readonly Lookup[]): void {
     for (const { table, keys, rows } of lookups) this.#reader.find(this.table(table), keys, rows)
   }
@@ -219,8 +260,10 @@ export class Replica {
   }
 
   #ownersOf({ items }: ReplicaTable, keys: Keys): Int32Array {
-    const payloads = this.#payloads.subarray(0, keyCount(keys))
-    if (items === undefined || items.find(keys, payloads) === 0) return new Int32Array(0)
+    if (items === undefined) return new Int32Array(0)
+    const n = keyCount(keys)
+    const payloads = n > rowsPerPiece ? new Uint32Array(n) : this.#payloads.subarray(0, n)
+    if (items.find(keys, payloads) === 0) return new Int32Array(0)
     return Int32Array.from(payloads.filter((handle) => handle !== absentPayload))
   }
 }
@@ -251,6 +294,7 @@ function tablesOf(options: ReplicaOptions, items: number): Map<string, ReplicaTa
           items: withItemIds.has(spec.name)
             ? new KeyIndex({ capacity, implementation })
             : undefined,
+          resync: 0,
         },
       ]
     }),

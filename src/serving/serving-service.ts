@@ -85,6 +85,7 @@ export class ServingService implements Service {
   #factsReady = false
   #deltas = 0
   #resyncs = 0
+  #isResyncing = false
   #failure: unknown
 
   constructor(options: ServingOptions) {
@@ -290,6 +291,10 @@ export class ServingService implements Service {
     this.#deltas += 1
     if (delta.base === 0) {
       this.#resyncs += 1
+      this.#isResyncing = true
+    }
+    if (complete && this.#isResyncing) {
+      this.#isResyncing = false
       liveIndex.touchAll()
     }
     if (complete) this.freshness.learned(delta.watermark, liveIndex.touchedMark, clock.now())
