@@ -12,6 +12,7 @@ import { factsReaders } from '../serving/http/facts-readers.ts'
 import { Metrics } from '../serving/http/metrics.ts'
 import { HttpServer } from '../serving/http/server.ts'
 import { ServingService } from '../serving/serving-service.ts'
+import { checkpointFacts } from './checkpoint-facts.ts'
 import type { JsonObject } from './command.ts'
 import { composeJobs } from './compose-jobs.ts'
 import type { Config } from './config/config-schema.ts'
@@ -19,13 +20,7 @@ import { rowStoreChecks } from './config/row-store-checks.ts'
 import { prepareDataDirectory } from './data-directory.ts'
 import { DistributedShape } from './distributed-shape.ts'
 import { version } from './machine.ts'
-import {
-  checkpointFacts,
-  factsOptions,
-  modelSpec,
-  trainerModel,
-  trainerProcess,
-} from './options.ts'
+import { factsOptions, modelSpec, trainerModel, trainerProcess } from './options.ts'
 import { finalReport, metricsSnapshot, type Parts, TrainerView } from './service-view.ts'
 import { EmbeddedShape, type Shape, type ShapeOptions, type TrainerRole } from './shape.ts'
 import type { Logger } from './telemetry.ts'
@@ -147,7 +142,7 @@ const composeTrainer = ({ config, shape, view, logger, fail }: Context): Trainer
 async function composeServing({ config, shape, clock, fail }: Context): Promise<ServingService> {
   const { model, process } = config
   const { log } = shape
-  const start = await checkpointFacts(process.dataDirectory, log)
+  const start = await checkpointFacts(config, log)
   return new ServingService({
     model: modelSpec(model),
     tables: model.tables,

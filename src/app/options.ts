@@ -2,13 +2,12 @@
 import { join } from 'node:path'
 
 import type { ModelSpec } from '../model/spec.ts'
-import type { EventLogReader, Position } from '../stream/event-log.ts'
 import type { FactsOptions } from '../stream/facts/facts.ts'
-import { type CheckpointHeader, CheckpointStore } from '../trainer/checkpoint/checkpoint.ts'
 import type { TrainerModel, TrainerProcess } from '../trainer/trainer-config.ts'
 import type { ModelConfig } from './config/config-model-schema.ts'
 import type { Config } from './config/config-schema.ts'
 import { farRowsOptions } from './config/far-rows-options.ts'
+import { copiesOptions } from './config/servers-options.ts'
 
 const hourMs = 3_600_000
 
@@ -55,35 +54,18 @@ export function trainerProcess(config: Config): TrainerProcess {
   const { process: options } = config
   const farRows = farRowsOptions(config, true)
   const paths = dataPaths(options.dataDirectory)
+  const { store: _, s3: __, ...checkpoints } = options.checkpoints
+  const copies = copiesOptions(config)
   return {
     threads: options.trainer.threads,
     kernels: options.kernels,
     niceness: options.trainer.niceness,
     deltaIntervalMs: options.trainer.deltaIntervalMs,
     readMaxEvents: options.trainer.readMaxEvents,
-    checkpoints: { directory: paths.checkpoints, ...options.checkpoints },
+    checkpoints: { directory: paths.checkpoints, ...checkpoints },
+    ...(copies && { copies }),
     journalDirectory: paths.journal,
     quarantineDirectory: paths.quarantine,
     ...(farRows && { farRows }),
   }
-}
-
-/**
- * Facts of the newest checkpoint that the log still reaches, and where they stand: where a reader
- * begins. Undefined: there is none, and it folds the log from its start.
- */
-export async function checkpointFacts(
-  directory: string,
-  log: EventLogReader,
-): Promise<{ readonly facts: Uint8Array; readonly position: Position } | undefined> {
-  const end = await log.end()
-  const isReached = ({ position }: CheckpointHeader): boolean =>
-    Object.entries(position).every(([id, at]) => log.compare(at, end[Number(id)] ?? '') <= 0)
-  const store = new CheckpointStore({ directory: dataPaths(directory).checkpoints, keep: Infinity })
-  const found = store.newest(
-    () => undefined,
-    (header) => (isReached(header) ? undefined : 'it is ahead of the log'),
-  )
-  const [facts] = found === undefined ? [] : [...found.chunks('facts')]
-  return found && facts && { facts, position: found.position }
 }

@@ -21,6 +21,16 @@ const table = {
     retryable: false,
     text: 'there is no readable checkpoint in {directory}',
   },
+  CHECKPOINT_STORE_REFUSED: {
+    status: 500,
+    retryable: false,
+    text: '{place} refuses: {reason}',
+  },
+  CHECKPOINT_STORE_UNAVAILABLE: {
+    status: 503,
+    retryable: true,
+    text: '{place} does not answer: {reason}',
+  },
   CHILD_FAILED: { status: 500, retryable: false, text: '{what} failed: {reason}' },
   COMMAND_UNANSWERED: {
     status: 503,

@@ -14,7 +14,7 @@ import type { RestrictCommand, RestrictedTable, RestrictResult } from './trainer
 export interface RestrictParts {
   readonly learner: Learner
   /** Before anything of it happens. */
-  readonly journal: (name: string, payload: JournaledRestrict) => void
+  readonly journal: (name: string, payload: JournaledRestrict) => Promise<void>
   /** Rows of a table have left. */
   readonly onRemoved: (rows: number) => void
 }
@@ -71,17 +71,17 @@ export class RestrictCommands {
     const { numReserved, trigger, policy } = request
     const entry = { table: name, numReserved, trigger, policy }
     if (size <= wholeRows) {
-      journal(entries.whole, entry)
+      await journal(entries.whole, entry)
       await this.#whole(name, entry)
     } else {
-      journal(entries.start, entry)
+      await journal(entries.start, entry)
       learner.startRestrict(name, entry)
       const leaving = Math.max(1, rowsToRemove(request, size))
       while (learner.table(name).isRestricting) {
         yield Math.min(1, (learner.table(name).stats().evicted - evicted) / leaving)
         // A batch in between may have taken the last step.
         if (!learner.table(name).isRestricting) break
-        journal(entries.step, { table: name })
+        await journal(entries.step, { table: name })
         await this.#step(name)
       }
     }

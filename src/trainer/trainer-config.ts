@@ -6,6 +6,7 @@
 import type { TableSpec } from '../embedding/table-spec.ts'
 import type { ModelSpec } from '../model/spec.ts'
 import type { FactsOptions } from '../stream/facts/facts.ts'
+import type { CopiesOptions } from './checkpoint/open-copies.ts'
 import type { EvaluationOptions } from './evaluation/evaluator.ts'
 import type { FarRowsOptions } from './far-rows.ts'
 
@@ -49,6 +50,8 @@ export interface TrainerProcess {
   readonly readMaxEvents: number
   /** Absent: nothing is kept, every start is from the beginning of the log. */
   readonly checkpoints?: CheckpointOptions
+  /** For trainers that share no folder, in the distributed shape; absent: they share it. */
+  readonly copies?: CopiesOptions
   /** Tables whose rows do not all fit in memory; absent: there are none. */
   readonly farRows?: FarRowsOptions
   /** Where batch boundaries are recorded; absent: batches are cut by count alone. */

@@ -13,10 +13,11 @@ import { setImmediate as yieldToEvents, setTimeout } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { ServiceError } from '../base/errors.ts'
 import type { EventLogReader, Position } from '../stream/event-log.ts'
-import { BatchJournal, type NumberedEntry, runsOf } from '../stream/files/journal.ts'
+import { type NumberedEntry, runsOf } from '../stream/files/journal.ts'
 import type { Watermark } from '../sync/delta.ts'
 import type { ParameterPublisher } from '../sync/parameter-sync.ts'
 import { breather } from './breather.ts'
+import type { CheckpointCopies } from './checkpoint/checkpoint-copies.ts'
 import { CheckpointWriter } from './checkpoint/checkpoint-writer.ts'
 import { CheckpointStore } from './checkpoint/checkpoint.ts'
 import { Checkpoints, type Place } from './checkpoint/checkpoints.ts'
@@ -25,6 +26,8 @@ import { compactTables } from './compact-command.ts'
 import { DeltaSource } from './delta-source.ts'
 import { EventCursor } from './event-cursor.ts'
 import { FarRows, type OpenRowStore } from './far-rows.ts'
+import type { JournalCopy } from './journal/journal-copy.ts'
+import { TrainerJournal } from './journal/trainer-journal.ts'
 import { Learner } from './learner.ts'
 import { reportRefused } from './refused-batch.ts'
 import { RestrictCommands } from './restrict-command.ts'
@@ -46,6 +49,9 @@ export interface TrainerOptions {
   readonly publisher?: ParameterPublisher
   /** Awaited before journal and checkpoints are written to: resolves while they are its own. */
   readonly mayWrite?: () => Promise<void>
+  /** Where a trainer on another machine finds checkpoints and journal; absent: it need not. */
+  readonly copies?: CheckpointCopies
+  readonly journalCopy?: JournalCopy
   readonly report?: (report: TrainerReport) => void
   /** Where far rows are; default: as the process says. */
   readonly openStore?: OpenRowStore
@@ -72,7 +78,7 @@ interface Parts {
   readonly learner: Learner
   readonly cursor: EventCursor
   readonly checkpoints: Checkpoints | undefined
-  readonly journal: BatchJournal | undefined
+  readonly journal: TrainerJournal | undefined
   readonly farRows: FarRows | undefined
 }
 
@@ -85,7 +91,7 @@ export class Trainer {
   readonly #options: TrainerOptions
   readonly #cursor: EventCursor
   readonly #checkpoints: Checkpoints | undefined
-  readonly #journal: BatchJournal | undefined
+  readonly #journal: TrainerJournal | undefined
   readonly #farRows: FarRows | undefined
   readonly #writer: CheckpointWriter
   readonly #commands = new CommandQueue()
@@ -128,7 +134,7 @@ export class Trainer {
       const journal =
         journalDirectory === undefined
           ? undefined
-          : new BatchJournal({ path: join(journalDirectory, 'batches') })
+          : await TrainerJournal.open(join(journalDirectory, 'batches'), options.journalCopy)
       const from = found?.position ?? (await reader.start())
       const cursor = new EventCursor(reader, from, process.readMaxEvents)
       const parts = { options, learner, cursor, checkpoints, journal, farRows }
@@ -244,6 +250,10 @@ export class Trainer {
     let sliceFrom = clock.monotonic()
     for (const numbered of journal.entries(this.#sequence)) {
       if (signal.aborted) return
+      if (!this.#continues(numbered)) {
+        this.#restartJournal('journalGap', 'the journal is not the one of the checkpoint')
+        return
+      }
       if (!this.#isInLog(numbered, end)) {
         this.#restartJournal('journalAhead', 'the journal speaks of events that the log has lost')
         return
@@ -264,6 +274,14 @@ export class Trainer {
     }
     this.#report({ level: 'warn', code, message, details })
     journal?.restartAt(this.#sequence)
+  }
+
+  /** Whether a batch begins where the state stands: another trainer's may not. */
+  #continues({ entry }: NumberedEntry): boolean {
+    if (entry.kind !== 'batch') return true
+    return Object.entries(entry.from).every(
+      ([partition, offset]) => (this.#from[Number(partition)] ?? offset) === offset,
+    )
   }
 
   #isInLog({ entry }: NumberedEntry, end: Position): boolean {
@@ -340,7 +358,7 @@ export class Trainer {
     const interleaving = runs && { runs }
     const entry = { kind: 'batch', from: this.#from, to, events: this.#events } as const
     await this.#options.mayWrite?.()
-    this.#journal?.append({ ...entry, ...interleaving })
+    await this.#journal?.append({ ...entry, ...interleaving })
     this.#sequence += 1
     await this.#train()
   }
@@ -415,8 +433,8 @@ export class Trainer {
   #restrictCommands(learner: Learner): RestrictCommands {
     return new RestrictCommands({
       learner,
-      journal: (name, payload) => {
-        this.#journal?.append({ kind: 'command', name, payload })
+      journal: async (name, payload) => {
+        await this.#journal?.append({ kind: 'command', name, payload })
         this.#sequence += 1
         this.#changed = true
       },

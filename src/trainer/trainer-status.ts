@@ -18,6 +18,8 @@ export interface TrainerReport {
     | 'checkpointWritten'
     | 'checkpointDamaged'
     | 'checkpointFailed'
+    | 'checkpointFetched'
+    | 'copiesNotPruned'
     | 'journalAhead'
     | 'journalGap'
     | 'batchQuarantined'

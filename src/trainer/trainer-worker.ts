@@ -14,7 +14,9 @@ import { openKafkaLog } from '../stream/kafka/kafka-log.ts'
 import { LocalPublisher } from '../sync/local-sync.ts'
 import type { ParameterPublisher } from '../sync/parameter-sync.ts'
 import { RedisPublisher } from '../sync/redis/redis-publisher.ts'
+import { openCopies } from './checkpoint/open-copies.ts'
 import type { OnProgress } from './command-queue.ts'
+import { RedisJournal } from './journal/redis-journal.ts'
 import { LeaseEnd } from './lease/lease-end.ts'
 import { Trainer, type TrainerOptions } from './trainer-loop.ts'
 import {
@@ -40,7 +42,12 @@ async function serve(port: MessagePort, task: TrainerTask): Promise<void> {
   const reader = await openReader(task.log, report)
   const end = new Ending(report, task.parameters.kind === 'redis' ? stopLimitMs : undefined)
   const publisher = publisherOf(task.parameters)
-  end.signal.addEventListener('abort', () => void publisher.close())
+  const elsewhere = await openElsewhere(task)
+  end.signal.addEventListener('abort', () => {
+    void publisher.close()
+    elsewhere.copies?.close()
+    elsewhere.journalCopy?.close()
+  })
   try {
     const trainer = await Trainer.create({
       ...task,
@@ -48,11 +55,14 @@ async function serve(port: MessagePort, task: TrainerTask): Promise<void> {
       publisher,
       clock: systemClock,
       report,
+      ...elsewhere,
       ...guardOf(task.parameters, end.signal),
     })
     await end.guard(() => runTrainer(trainer, { port, say, end }))
   } finally {
     end.clear()
+    elsewhere.copies?.close()
+    elsewhere.journalCopy?.close()
     await publisher.close()
     await reader.close()
   }
@@ -84,6 +94,16 @@ function publisherOf(parameters: ParameterSink): ParameterPublisher {
   if (parameters.kind === 'port') return new LocalPublisher(parameters.port)
   const { model, connection, fence } = parameters
   return new RedisPublisher({ model, connection, fence })
+}
+
+/** What a trainer on another machine goes on from. */
+async function openElsewhere({
+  process: { copies: place },
+  parameters,
+}: TrainerTask): Promise<Pick<TrainerOptions, 'copies' | 'journalCopy'>> {
+  if (place === undefined || parameters.kind === 'port') return {}
+  const copies = await openCopies(place, parameters.fence.epoch)
+  return { copies, journalCopy: new RedisJournal(parameters) }
 }
 
 /** Between processes another one may have taken over, and this one not know it yet. */

@@ -44,7 +44,8 @@ export function addConfig(program: Command, terminal: Terminal): void {
 
 /** What is shown ends up in tickets and logs. */
 function withoutSecrets({ model, process }: Config): Config {
-  const { tables, redis, kafka } = process
+  const { tables, redis, kafka, checkpoints } = process
+  const { s3 } = checkpoints
   const { sasl } = kafka
   return {
     model,
@@ -52,6 +53,10 @@ function withoutSecrets({ model, process }: Config): Config {
       ...process,
       kafka: { ...kafka, sasl: { ...sasl, ...(sasl.password && { password: '***' }) } },
       redis: hidden(redis),
+      checkpoints: {
+        ...checkpoints,
+        s3: { ...s3, ...(s3.secretAccessKey && { secretAccessKey: '***' }) },
+      },
       tables: { ...tables, redis: hidden(tables.redis) },
     },
   }

@@ -140,6 +140,23 @@ function* checkShape({ shape, roles, kafka, redis }: ProcessConfig): Generator<C
   }
 }
 
+/** Copies go with a lease, which is in Redis, and beside them the journal. */
+function* checkCheckpoints({ shape, checkpoints }: ProcessConfig): Generator<Complaint> {
+  const at = ['process', 'checkpoints']
+  const { store, s3 } = checkpoints
+  if (store === 'folder') return
+  if (shape === 'embedded') {
+    yield { path: [...at, 'store'], reason: '"s3" needs shape: distributed' }
+  }
+  if (s3.bucket === undefined) yield { path: [...at, 's3', 'bucket'], reason: 'is needed' }
+  const secrets = [s3.secretAccessKey, s3.secretAccessKeyFile].filter((one) => one !== undefined)
+  if (secrets.length !== (s3.accessKeyId === undefined ? 0 : 1)) {
+    const reason =
+      'expected accessKeyId and secretAccessKey or secretAccessKeyFile, or none of them'
+    yield { path: [...at, 's3'], reason }
+  }
+}
+
 const usesRedis = (role: Role): boolean => role !== 'ingest'
 
 function* checkSasl({ sasl }: ProcessConfig['kafka'], path: Path): Generator<Complaint> {
@@ -185,6 +202,7 @@ function* checkRows(
 /** Everything wrong with a configuration whose parts are each well-formed. */
 export function* checkConfig({ model, process }: Config): Generator<Complaint> {
   yield* checkShape(process)
+  yield* checkCheckpoints(process)
   yield* checkRows(model, process)
   yield* checkModel(model)
 }

@@ -4,7 +4,7 @@
  */
 import * as z from 'zod'
 
-import { kafka, redis } from './config-servers-schema.ts'
+import { kafka, redis, s3 } from './config-servers-schema.ts'
 import { tables } from './config-tables-schema.ts'
 
 const whole = z.int().min(0)
@@ -99,6 +99,11 @@ const checkpoints = z
   .strictObject({
     intervalMs: milliseconds.default(60_000).describe('between two; one more when it stops'),
     keep: count.max(1000).default(3).describe('older ones are removed'),
+    store: z
+      .enum(['folder', 's3'])
+      .default('folder')
+      .describe('where a standby finds them: in the same folder, or in a bucket'),
+    s3,
   })
   .prefault({})
 

@@ -53,6 +53,42 @@ export const redis = z
   })
   .prefault({})
 
+export const s3 = z
+  .strictObject({
+    bucket: z
+      .string()
+      .regex(/^[\w.-]{3,255}$/)
+      .exactOptional()
+      .describe('it must exist'),
+    prefix: z
+      .string()
+      .regex(/^[\w./-]{1,200}\/$/, 'expected a path that ends with "/"')
+      .exactOptional()
+      .describe('of all names, one for each trained model; absent: `freshet/` and its name'),
+    region: z.string().min(1).default('us-east-1'),
+    endpoint: z
+      .url({ protocol: /^https?$/ })
+      .exactOptional()
+      .describe('of what speaks the protocol; absent: Amazon itself'),
+    pathStyle: z
+      .boolean()
+      .exactOptional()
+      .describe('the bucket in the path; absent: where there is an endpoint'),
+    accessKeyId: z.string().min(1).exactOptional().describe('absent: as the AWS SDK finds them'),
+    secretAccessKey: z
+      .string()
+      .min(1)
+      .exactOptional()
+      .describe('better in a file or in FRESHET_CHECKPOINTS_S3_SECRET_ACCESS_KEY'),
+    secretAccessKeyFile: z
+      .string()
+      .min(1)
+      .exactOptional()
+      .describe('whose first line is the secret'),
+    requestTimeoutMs: milliseconds.default(20_000).describe('of a piece of 16 MiB; four tries'),
+  })
+  .prefault({})
+
 const sasl = z
   .strictObject({
     mechanism: z

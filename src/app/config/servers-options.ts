@@ -1,10 +1,15 @@
 /** From the configuration of servers to how they are reached, with the contents of named files. */
 import { readFileSync } from 'node:fs'
 
+import * as z from 'zod'
+
 import { ServiceError } from '../../base/errors.ts'
 import type { RedisSettings } from '../../redis/redis-connection.ts'
 import type { KafkaSettings } from '../../stream/kafka/kafka-settings.ts'
+import type { CopiesOptions } from '../../trainer/checkpoint/open-copies.ts'
 import type { ProcessConfig } from './config-process-schema.ts'
+import type { Config } from './config-schema.ts'
+import { redisConnection } from './config-servers-schema.ts'
 
 type RedisConfig = Omit<ProcessConfig['redis'], 'tag'>
 
@@ -29,6 +34,10 @@ export function redisSettings(redis: RedisConfig, path: string): RedisSettings {
     ...(isEncrypted && { tls: tlsOf(redis.tls, read) }),
   }
 }
+
+/** One server, by its `redis://host:port/database`; all else by default. */
+export const redisServer = (url: string): RedisSettings =>
+  redisSettings(z.object(redisConnection('the environment')).parse({ url }), 'url')
 
 interface Place extends Pick<RedisSettings, 'mode' | 'addresses' | 'database'> {
   readonly url?: URL
@@ -61,6 +70,28 @@ export function kafkaSettings({ sasl, tls, ...kafka }: ProcessConfig['kafka']): 
     requestTimeoutMs,
     ...(mechanism !== undefined && { sasl: { mechanism, username, password: secret } }),
     ...(tls.enabled && { tls: tlsOf(tls, read) }),
+  }
+}
+
+/** Undefined: checkpoints are in a folder that trainers share. */
+export function copiesOptions({ model, process }: Config): CopiesOptions | undefined {
+  const { store, s3 } = process.checkpoints
+  if (store === 'folder') return undefined
+  const read = readerOf('process.checkpoints.s3')
+  const { bucket = '', region, endpoint, accessKeyId, requestTimeoutMs } = s3
+  const { pathStyle = endpoint !== undefined, secretAccessKeyFile: file } = s3
+  const secretAccessKey = file === undefined ? s3.secretAccessKey : firstLine(read(file))
+  const hasKey = accessKeyId !== undefined && secretAccessKey !== undefined
+  return {
+    prefix: s3.prefix ?? `freshet/${process.redis.tag ?? model.name}/`,
+    s3: {
+      bucket,
+      region,
+      pathStyle,
+      requestTimeoutMs,
+      ...(endpoint !== undefined && { endpoint }),
+      ...(hasKey && { credentials: { accessKeyId, secretAccessKey } }),
+    },
   }
 }
 

@@ -126,6 +126,11 @@ export class BatchJournal {
     return entries
   }
 
+  /** Makes it what another journal is. */
+  replace(first: number, entries: readonly NumberedEntry[]): void {
+    this.#replace(first, entries)
+  }
+
   /** Forgets entries before the number `sequence`: no checkpoint that is kept needs them. */
   truncateBefore(sequence: number): void {
     if (sequence <= this.#first) return
@@ -248,6 +253,22 @@ function encode(writer: ByteWriter, { sequence, entry }: NumberedEntry): void {
   }
   writer.setUint32(at + 4, writer.length - at - entryHeaderBytes)
   writer.setUint32(at, crc32(writer.peek().subarray(at + 4)))
+}
+
+/** As it lies in the file, to be kept elsewhere. */
+export function entryBytes(entry: NumberedEntry): Uint8Array {
+  const writer = new ByteWriter()
+  encode(writer, entry)
+  return writer.peek()
+}
+
+/** Throws `JOURNAL_DAMAGED`. */
+export function entryOf(bytes: Uint8Array): NumberedEntry {
+  const reader = new ByteReader(bytes)
+  const isWhole = bytes.length >= entryHeaderBytes && reader.uint32() === crc32(bytes.subarray(4))
+  if (!isWhole) throw damaged('an entry fails its checksum')
+  reader.uint32()
+  return { sequence: reader.float64(), entry: decode(reader) }
 }
 
 function decode(reader: ByteReader): JournalEntry {

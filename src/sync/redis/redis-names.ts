@@ -12,6 +12,9 @@ export interface SyncNames {
   readonly deltas: string
   /** Hash: where each reader stands. */
   readonly readers: string
+  /** List of the batch journal's entries, and the number of the first of them. */
+  readonly journal: string
+  readonly journalFirst: string
   /** Hash of the chunks of one snapshot. */
   snapshot(id: string): string
 }
@@ -24,6 +27,8 @@ export function syncNames(model: string): SyncNames {
     head: `${prefix}:head`,
     deltas: `${prefix}:deltas`,
     readers: `${prefix}:readers`,
+    journal: `${prefix}:journal`,
+    journalFirst: `${prefix}:journal-first`,
     snapshot: (id) => `${prefix}:snapshot:${id}`,
   }
 }

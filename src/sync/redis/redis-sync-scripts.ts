@@ -14,8 +14,8 @@ export const serverNow = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)`
 
-/** KEYS[1]: the lease, KEYS[2]: the head; ARGV: epoch, token, ... */
-const fenced = (body: string) =>
+/** A script under the lease. KEYS[1]: the lease; ARGV: epoch, token, ... */
+export const fenced = (body: string) =>
   redisScript(`${serverNow}
 local lease = redis.call('HMGET', KEYS[1], 'epoch', 'token', 'until')
 local held = tonumber(lease[1] or '0')
@@ -35,7 +35,7 @@ if tonumber(redis.call('HGET', KEYS[2], 'sequence')) < tonumber(${sequence}) the
 end`
 
 /**
- * Adds one chunk. KEYS[3]: the deltas; ARGV: ..., chunk's number in the epoch, the number that must
+ * Adds one chunk. KEYS[2]: the head, KEYS[3]: the deltas; ARGV: ..., chunk's number in the epoch, the number that must
  * be the last one (empty: any), sequence (0 but for the last chunk), base, chunks, the oldest
  * number to keep, bytes. Done again it does nothing. The result: the number of the last chunk, and
  * what snapshot is wanted.

@@ -5,8 +5,8 @@
 import { setTimeout } from 'node:timers/promises'
 
 import { ServiceError } from '../../base/errors.ts'
-import type { BatchJournal } from '../../stream/files/journal.ts'
 import type { FarRows } from '../far-rows.ts'
+import type { TrainerJournal } from '../journal/trainer-journal.ts'
 import type { Learner } from '../learner.ts'
 import type { CheckpointStatus } from '../trainer-status.ts'
 import type { Checkpoints, Place } from './checkpoints.ts'
@@ -15,7 +15,7 @@ export interface CheckpointWriterParts {
   /** Absent: there are none. */
   readonly checkpoints: Checkpoints | undefined
   readonly learner: Learner
-  readonly journal: BatchJournal | undefined
+  readonly journal: TrainerJournal | undefined
   readonly farRows: FarRows | undefined
   /** Where the state stands. */
   readonly place: () => Place

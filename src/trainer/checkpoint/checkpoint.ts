@@ -171,6 +171,11 @@ export class CheckpointStore {
       .toSorted((a, b) => a - b)
   }
 
+  /** The full checkpoint that one is a delta to; throws where its manifest cannot be read. */
+  baseOf(sequence: number): number | undefined {
+    return readManifest(join(this.#options.directory, checkpointName(sequence))).base
+  }
+
   /** The oldest whose manifest can be read: what a restart may need of the log and the journal. */
   oldest(): CheckpointHeader | undefined {
     for (const sequence of this.sequences()) {

@@ -9,12 +9,16 @@ import type { Json } from '../../stream/event.ts'
 import type { Learner } from '../learner.ts'
 import type { CheckpointOptions, TrainerModel } from '../trainer-config.ts'
 import type { CheckpointStatus, TrainerReport } from '../trainer-status.ts'
+import type { CheckpointCopies } from './checkpoint-copies.ts'
+import { CheckpointMirror, type Refuse } from './checkpoint-mirror.ts'
 import { type CheckpointHeader, CheckpointStore } from './checkpoint.ts'
 import { differingFields } from './config-difference.ts'
 
 export interface CheckpointsOptions extends CheckpointOptions {
   readonly model: TrainerModel
   readonly clock: Clock
+  /** For a trainer on another machine; absent: the folder is all there is. */
+  readonly copies?: CheckpointCopies
   readonly report: (report: TrainerReport) => void
 }
 
@@ -27,15 +31,20 @@ export interface Place {
 export class Checkpoints {
   readonly #options: CheckpointsOptions
   readonly #store: CheckpointStore
+  readonly #mirror: CheckpointMirror | undefined
   readonly #config: Json
   #startedAt: number
   #writing: Promise<CheckpointStatus> | undefined
   #last: CheckpointStatus | undefined
   #retainFrom: Position | undefined
+  /** As of the newest write. */
+  #oldest: CheckpointHeader | undefined
 
   constructor(options: CheckpointsOptions) {
     this.#options = options
     this.#store = new CheckpointStore(options)
+    const { copies } = options
+    this.#mirror = copies && new CheckpointMirror({ ...options, copies })
     this.#config = comparable(options.model)
     this.#startedAt = options.clock.monotonic()
   }
@@ -56,18 +65,19 @@ export class Checkpoints {
    */
   async restore(learner: Learner, log: EventLogReader): Promise<Place | undefined> {
     await this.#store.clean()
-    const end = this.#store.sequences().length === 0 ? {} : await log.end()
-    const isReached = ({ position }: CheckpointHeader): boolean =>
-      Object.entries(position).every(
+    const isEmpty = this.#mirror === undefined && this.#store.sequences().length === 0
+    const end = isEmpty ? {} : await log.end()
+    const refuse: Refuse = ({ position }) => {
+      const isReached = Object.entries(position).every(
         ([partition, offset]) => log.compare(offset, end[Number(partition)] ?? '') <= 0,
       )
-    const found = this.#store.newest(
-      (damaged) => {
-        const message = `checkpoint ${damaged.directory} is passed over: ${damaged.reason}`
-        this.#report('error', 'checkpointDamaged', message, { ...damaged })
-      },
-      (header) => (isReached(header) ? undefined : 'it is ahead of the log'),
-    )
+      return isReached ? undefined : 'it is ahead of the log'
+    }
+    await this.#mirror?.fetch(refuse)
+    const found = this.#store.newest((damaged) => {
+      const message = `checkpoint ${damaged.directory} is passed over: ${damaged.reason}`
+      this.#report('error', 'checkpointDamaged', message, { ...damaged })
+    }, refuse)
     if (found === undefined) {
       this.#report('info', 'startedFresh', 'no checkpoint: starts at the beginning of the log', {})
       return undefined
@@ -76,7 +86,8 @@ export class Checkpoints {
     this.#requireCompatible(found)
     learner.load((part) => found.chunks(part))
     this.#last = { sequence, bytes, milliseconds: 0, at: createdAt }
-    this.#retainFrom = this.#store.oldest()?.position
+    const oldest = this.#mirror ? await this.#mirror.oldest() : this.#store.oldest()
+    this.#retainFrom = oldest?.position
     const message = `restored checkpoint ${sequence}`
     this.#report('info', 'restored', message, { sequence, position, createdAt, bytes })
     return { sequence, position }
@@ -114,8 +125,8 @@ export class Checkpoints {
     const header = { ...place, createdAt: clock.now(), config: this.#config }
     const writing = this.#write(learner, header, parts).then(async (status) => {
       this.#last = status
-      const oldest = this.#store.oldest()
-      this.#retainFrom = oldest?.position
+      const oldest = this.#oldest
+      this.#retainFrom = oldest?.position ?? this.#retainFrom
       if (oldest !== undefined) this.#tell(written, oldest)
       await learner.flush(header.sequence)
       return status
@@ -143,6 +154,7 @@ export class Checkpoints {
     try {
       const bytes = await this.#store.write(header, parts)
       const { sequence } = header
+      this.#oldest = this.#mirror ? await this.#mirror.send(sequence) : this.#store.oldest()
       const milliseconds = clock.monotonic() - from
       const message = `wrote checkpoint ${sequence}`
       this.#report('info', 'checkpointWritten', message, { sequence, bytes, milliseconds })
