@@ -27,6 +27,12 @@ export const decimal =
 /** Whole numbers separated by commas. */
 export const wholeNumbers = (text: string): readonly number[] => text.split(',').map(wholeNumber(1))
 
+/** `redis://host:port/database` of one server, with user and password if need be. */
+export const redisUrl = (text: string): string => {
+  if (/^rediss?:\/\/[^\s/]+(\/\d+)?$/.test(text) && URL.canParse(text)) return text
+  throw new InvalidArgumentError('expected redis://host:port/database')
+}
+
 /** One of a few words. */
 export const oneOf =
   <Word extends string>(...words: readonly Word[]) =>

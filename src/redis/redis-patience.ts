@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { ServiceError } from '../base/errors.ts'
+import { answerWithin, reasonOf, refusalOf, Silence } from './redis-answers.ts'
 import { type RedisConnection, reconnectPauseMs } from './redis-connection.ts'
 
 export interface RedisPatienceOptions {
@@ -21,14 +22,6 @@ export interface RedisPatienceOptions {
 /** So many tries in a row without any answer, and the connection is begun anew. */
 const silentTries = 3
 const longestPauseExponent = 4
-
-const refusals = /\b(NOAUTH|WRONGPASS|NOPERM|WRONGTYPE|CROSSSLOT|unknown command|wrong number of)\b/
-/** Errors of scripts on 6.2 begin with ERR whatever their cause. */
-const passing =
-  /\b(READONLY|OOM|MISCONF|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|UNBLOCKED)\b/
-
-/** Nothing came in time, from a connection that seems to be there. */
-class Silence extends Error {}
 
 export class RedisPatience {
   readonly #options: RedisPatienceOptions
@@ -74,39 +67,22 @@ export class RedisPatience {
   }
 
   async #once<Answer>(attempt: () => Promise<Answer>, extraMs: number): Promise<Answer> {
-    const answer = await this.#within(attempt(), this.#options.timeoutMs + extraMs)
+    const answer = await answerWithin(this.#options.timeoutMs + extraMs, attempt())
     this.#failure = undefined
     this.#silences = 0
     return answer
   }
 
-  /** Throws what asking again would not change. Texts only: errors of the client hold commands. */
+  /** Throws what asking again would not change. */
   #note(error: unknown): void {
     const { connection, refused } = this.#options
-    const reason = error instanceof Error ? error.message : String(error)
-    const cause = connection.lastError?.message ?? ''
-    this.#failure = cause === '' ? reason : cause
+    this.#failure = connection.lastError?.message ?? reasonOf(error)
     if (error instanceof Silence) {
       this.#silences += 1
       if (this.#silences % silentTries === 0) connection.reconnect()
       return
     }
-    if (passing.test(reason)) return
-    if (refusals.test(reason) || reason.startsWith('ERR ')) throw refused(reason)
-    if (refusals.test(cause)) throw refused(cause)
-  }
-
-  async #within<Answer>(work: Promise<Answer>, limitMs: number): Promise<Answer> {
-    const timer = new AbortController()
-    const late = sleep(limitMs, undefined, { signal: timer.signal }).then(() => {
-      throw new Silence(`no answer in ${limitMs} ms`)
-    })
-    late.catch(() => undefined)
-    work.catch(() => undefined)
-    try {
-      return await Promise.race([work, late])
-    } finally {
-      timer.abort()
-    }
+    const refusal = refusalOf(error, connection)
+    if (refusal !== undefined) throw refused(refusal)
   }
 }

@@ -6,9 +6,8 @@ import { expect, test } from 'vitest'
 import type { Keys } from '../../src/base/keys.ts'
 import { keyCount } from '../../src/base/keys.ts'
 import { seededRandom } from '../../src/base/random.ts'
-import type { RowStore } from '../../src/embedding/store/row-store.ts'
-import { scoreBytes } from '../../src/embedding/store/row-store.ts'
-import { idsOf, keysOf, randomKeys, range, step } from '../support/tables.ts'
+import type { RowStore } from '../../src/embedding/tiered/row-store.ts'
+import { keysOf, randomKeys, range } from '../support/tables.ts'
 
 /** Rows with vectors of two floats and as much state. */
 export const testRecordBytes = 48
@@ -40,23 +39,8 @@ export async function readAll(store: RowStore, keys: Keys): Promise<[Uint8Array,
   return [records, [...present]]
 }
 
-async function scoredIds(store: RowStore, filter = {}): Promise<number[]> {
-  const ids: number[] = []
-  await store.scores((scores) => {
-    const keys = new Uint32Array((scores.length / scoreBytes) * 2)
-    const view = new DataView(scores.buffer, scores.byteOffset, scores.byteLength)
-    for (let i = 0; 2 * i < keys.length; i += 1) {
-      keys[2 * i] = view.getUint32(i * scoreBytes, true)
-      keys[2 * i + 1] = view.getUint32(i * scoreBytes + 4, true)
-    }
-    ids.push(...idsOf(keys))
-  }, filter)
-  return ids.toSorted((a, b) => a - b)
-}
-
 export function testRowStore(open: OpenStore): void {
   testRows(open)
-  testScores(open)
   testMarks(open)
 }
 
@@ -108,68 +92,22 @@ function testRows(open: OpenStore): void {
     expect(await store.erase(new Uint32Array(0))).toBe(0)
   })
 
-  test('accumulate tells the four cases apart', async () => {
-    await using store = closing(await open())
-    const before = recordsOf(keysOf(0, 1, 2, 3))
-    await store.write(before)
-    await store.erase(keysOf(1))
-    const keys = keysOf(0, 1, 2, 3, 100)
-    const change = {
-      records: recordsOf(keys, 5),
-      oldVectors: Float32Array.of(0, 0, 1, 1, 2, 2, 3, 3, 0, 0),
-      newVectors: Float32Array.of(10, 1, 11, 11, 100, 100, 13, 3, 9, 9),
-      exists: Uint8Array.of(1, 1, 0, 1, 0),
-    }
-    expect([...(await store.accumulate(keys, change, step(9)))]).toEqual([1, 0, 0, 1, 2])
-    const [records, present] = await readAll(store, keys)
-    expect(present).toEqual([1, 0, 1, 1, 1])
-    const float = (bytes: Uint8Array, row: number, at: number): number =>
-      new DataView(bytes.buffer).getFloat32(row * testRecordBytes + 32 + 4 * at, true)
-    expect(float(records, 0, 0)).toBe(Math.fround(float(before, 0, 0) + 10))
-    expect(float(records, 0, 1)).toBe(Math.fround(float(before, 0, 1) + 1))
-    expect(float(records, 2, 0)).toBe(float(before, 2, 0))
-    expect(float(records, 3, 0)).toBe(Math.fround(float(before, 3, 0) + 10))
-    // The state stays, the stamp is the change's.
-    expect(float(records, 3, 2)).toBe(float(before, 3, 2))
-    const stamp = new DataView(records.buffer, 0, testRecordBytes)
-    expect([stamp.getUint32(12, true), stamp.getFloat64(16, true)]).toEqual([9, 9_000])
-  })
-
   test('clear removes everything', async () => {
     await using store = closing(await open())
     await store.write(recordsOf(keysOf(...range(0, 10))))
     await store.mark(3)
     await store.clear()
     expect(await store.size()).toBe(0)
-    expect(Math.max(...(await store.marks()))).toBe(-1)
-  })
-}
-
-function testScores(open: OpenStore): void {
-  test('scores visits every row once', async () => {
-    await using store = closing(await open())
-    const ids = range(0, 3_000)
-    await store.write(recordsOf(keysOf(...ids)))
-    await store.erase(keysOf(...range(100, 2_500)))
-    expect(await scoredIds(store)).toEqual([...range(0, 100), ...range(2_500, 3_000)])
-  })
-
-  test('scores visits rows seen before a time, or changed after a version', async () => {
-    await using store = closing(await open())
-    await store.write(recordsOf(keysOf(...range(0, 10)), 4))
-    await store.write(recordsOf(keysOf(...range(20, 22)), 6))
-    expect(await scoredIds(store, { seenBefore: 2_001 })).toEqual([0, 1, 20, 21])
-    expect(await scoredIds(store, { changedAfter: 4 })).toEqual([20, 21])
-    expect(await scoredIds(store, { changedAfter: 4, seenBefore: 1_500 })).toEqual([20])
+    expect(Math.max(...(await store.acceptLoss()))).toBe(-1)
   })
 }
 
 function testMarks(open: OpenStore): void {
   test('marks are in every slice, or nowhere before the first', async () => {
     await using store = closing(await open())
-    expect(Math.max(...(await store.marks()))).toBe(-1)
+    expect(Math.max(...(await store.acceptLoss()))).toBe(-1)
     await store.mark(12)
-    const marks = await store.marks()
+    const marks = await store.acceptLoss()
     expect([Math.min(...marks), Math.max(...marks)]).toEqual([12, 12])
   })
 
@@ -182,23 +120,7 @@ function testMarks(open: OpenStore): void {
     }
     await using store = closing(await open('again'))
     expect(await readAll(store, keys)).toEqual([recordsOf(keys), [1, 1, 1]])
-    expect(Math.min(...(await store.marks()))).toBe(5)
-  })
-
-  test('rows of another tag are imported, and old tags expire', async () => {
-    const keys = keysOf(...range(0, 100))
-    await using old = closing(await open('old'))
-    await old.write(recordsOf(keys))
-    await old.mark(5)
-    await using store = closing(await open('new'))
-    await store.write(recordsOf(keysOf(777)))
-    await store.importFrom('old')
-    const [records, present] = await readAll(store, keysOf(...range(0, 100), 777))
-    expect(records.slice(0, -testRecordBytes)).toEqual(recordsOf(keys))
-    expect(present).toEqual([...range(0, 100).map(() => 1), 0])
-    expect(Math.max(...(await store.marks()))).toBe(-1)
-    expect(await store.expire(Number.MAX_SAFE_INTEGER)).toContain('old')
-    expect(await store.size()).toBe(100)
+    expect(Math.min(...(await store.acceptLoss()))).toBe(5)
   })
 }
 

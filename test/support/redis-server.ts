@@ -41,6 +41,8 @@ export interface ServerOptions {
   /** More of the configuration, as `name value`. */
   readonly config?: readonly string[]
   readonly sentinel?: boolean
+  /** Path of the server; absent: any. */
+  readonly program?: string
   /** How a client of this file reaches it, beyond the port. */
   readonly client?: object
 }
@@ -92,10 +94,13 @@ export class RedisServer implements AsyncDisposable {
 
   async start(): Promise<void> {
     const mode = this.#options.sentinel === true ? ['--sentinel'] : []
-    const child = spawn(redisServerProgram(), [this.#config, ...mode], { stdio: 'ignore' })
+    const { program = redisServerProgram() } = this.#options
+    const child = spawn(program, [this.#config, ...mode], { stdio: 'ignore' })
     this.#process = child
     // Also when the test process is stopped in the middle.
-    process.once('exit', () => child.kill('SIGKILL'))
+    const kill = (): void => void child.kill('SIGKILL')
+    process.once('exit', kill)
+    child.once('exit', () => process.off('exit', kill))
     await this.#answering()
   }
 
@@ -106,6 +111,15 @@ export class RedisServer implements AsyncDisposable {
     const gone = once(child, 'exit')
     child.kill('SIGKILL')
     await gone
+  }
+
+  /** Neither dead nor alive: connections stay open and nothing answers. */
+  pause(): void {
+    this.#process?.kill('SIGSTOP')
+  }
+
+  resume(): void {
+    this.#process?.kill('SIGCONT')
   }
 
   async stop(): Promise<void> {

@@ -1,8 +1,8 @@
 /** Tiered tables over a row store in memory, for tests. */
 import { systemClock } from '../../src/base/clock.ts'
 import { MemoryTable } from '../../src/embedding/memory/memory-table.ts'
-import { MemoryRowStore, type MemoryRows } from '../../src/embedding/store/memory-row-store.ts'
-import type { RowStore } from '../../src/embedding/store/row-store.ts'
+import { MemoryRowStore, type MemoryRows } from './memory-row-store.ts'
+import type { RowStore } from '../../src/embedding/tiered/row-store.ts'
 import type { TableSpec } from '../../src/embedding/table-spec.ts'
 import type { SavedCut } from '../../src/embedding/tiered/redo.ts'
 import { RowKeeper, type RowStoreEvent } from '../../src/embedding/tiered/row-keeper.ts'

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 
 import { systemClock } from '../../src/base/clock.ts'
 import { seededRandom } from '../../src/base/random.ts'
-import { MemoryRowStore, type MemoryRows } from '../../src/embedding/store/memory-row-store.ts'
+import { MemoryRowStore, type MemoryRows } from '../support/memory-row-store.ts'
 import type { TrainerModel, TrainerProcess } from '../../src/trainer/trainer-config.ts'
 import {
   digestInMemory,

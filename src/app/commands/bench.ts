@@ -6,8 +6,11 @@ import * as z from 'zod'
 
 import { systemClock } from '../../base/clock.ts'
 import { ServiceError } from '../../base/errors.ts'
+import type { FarBenchOptions } from '../bench/far-table.ts'
 import { benchFreshness } from '../bench/freshness.ts'
 import { benchHttp } from '../bench/http.ts'
+import { benchRedisTable } from '../bench/redis-table.ts'
+import { benchTieredTable } from '../bench/tiered-table.ts'
 import {
   type ConfigFlags,
   configOf,
@@ -18,7 +21,8 @@ import {
   withConfig,
   withJson,
 } from '../command.ts'
-import { decimal, oneOf, wholeNumber, wholeNumbers } from '../flags.ts'
+import { redisServer } from '../config/servers-options.ts'
+import { decimal, oneOf, redisUrl, wholeNumber, wholeNumbers } from '../flags.ts'
 import { stopSignal } from '../stop-signal.ts'
 
 type Flags = ConfigFlags & { readonly json?: true }
@@ -36,11 +40,32 @@ const roomBenchmark = z.object({
 /** What flags are, once parsed. */
 const asJson = z.record(
   z.string(),
-  z.union([z.string(), z.number(), z.boolean(), z.array(z.number())]),
+  z.union([z.string(), z.number(), z.boolean(), z.array(z.number()), z.array(z.string())]),
 )
 
-/** Benchmarks of rooms are not shipped with the package, so they are found when they are run. */
+const farFlags = z.object({
+  rows: z.number(),
+  dim: z.number(),
+  seed: z.number(),
+  repeats: z.number(),
+  redis: z.string().transform(redisServer).exactOptional(),
+})
+
+const ofFarTable =
+  (run: (options: FarBenchOptions, progress: (line: string) => void) => Promise<JsonObject>) =>
+  (options: unknown, progress: (line: string) => void): Promise<JsonObject> =>
+    run(farFlags.parse(options), progress)
+
+/** Of what runs on the servers of a deployment, so that it can be measured there. */
+const shipped: Readonly<Record<string, RoomBenchmark>> = {
+  'redis-table': ofFarTable(benchRedisTable),
+  'tiered-table': ofFarTable(benchTieredTable),
+}
+
+/** The others are not shipped with the package, so they are found when they are run. */
 async function loadRoomBenchmark(name: string): Promise<RoomBenchmark> {
+  const found = shipped[name]
+  if (found !== undefined) return found
   const url = new URL(`../../../bench/${name}.ts`, import.meta.url)
   if (!existsSync(url)) {
     const reason = `bench ${name} runs from a checkout of the source, not from an installed package`
@@ -72,9 +97,8 @@ function addRoomBenchmark(
 
 function addDistributed(bench: Command, terminal: Terminal): void {
   const description = 'recorded events through Kafka, a trainer and replicas, as processes'
-  addRoomBenchmark(bench, terminal, { name: 'distributed', description })
+  withConfig(addRoomBenchmark(bench, terminal, { name: 'distributed', description }))
     .requiredOption('--file <file>', 'recorded interactions, as replay reads them')
-    .option('--config <file>', 'configuration (default: news)')
     .option('--columns <mapping>', 'which column is what (default: guessed)')
     .option('--events <number>', 'as fast as it goes', wholeNumber(1), 400_000)
     .option('--warmup <number>', 'events before that', wholeNumber(1), 40_000)
@@ -90,6 +114,7 @@ function addDistributed(bench: Command, terminal: Terminal): void {
 function addRoomBenchmarks(bench: Command, terminal: Terminal): void {
   addRoomBenchmark(bench, terminal, { name: 'table', description: 'embedding table verbs' })
     .option('--backend <name>', 'which table', oneOf('memory', 'redis', 'tiered'), 'memory')
+    .option('--redis <url>', 'server of redis or tiered; default: one is started', redisUrl)
     .option('--rows <number>', 'rows in the table', wholeNumber(1), 1_000_000)
     .option('--repeats <number>', 'measurements of each verb', wholeNumber(1, 1000), 5)
     .option('--dim <number>', 'floats per vector', wholeNumber(1, 1024), 32)

@@ -10,11 +10,11 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import type { ErrorDetails } from '../../base/errors.ts'
 import { ServiceError } from '../../base/errors.ts'
+import { answerWithin, reasonOf, refusalOf, Silence } from '../../redis/redis-answers.ts'
 import type { RedisConnection } from '../../redis/redis-connection.ts'
 import { reconnectPauseMs } from '../../redis/redis-connection.ts'
-import type { RowStoreState } from '../store/row-store.ts'
+import type { RowStoreState } from '../tiered/row-store.ts'
 
 export interface RedisLimits {
   /** For all commands of one batch, of at most `batchRows` rows; default 2,000 ms. */
@@ -28,12 +28,6 @@ export interface RedisLimits {
 /** So many silent probes' time without an answer, and the connection is begun anew. */
 const patienceProbes = 3
 
-/** What asking again would not change. */
-const refusals = /\b(NOAUTH|WRONGPASS|NOPERM|WRONGTYPE|CROSSSLOT|unknown command|wrong number of)\b/
-/** Errors of scripts on 6.2 begin with ERR whatever their cause. */
-const passing =
-  /\b(READONLY|OOM|MISCONF|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|UNBLOCKED)\b/
-
 /** Numbers found that are not what they should be; see `redis-scripts.ts`. */
 export class ChangeMismatch extends Error {
   readonly kind: 'wentBack' | 'fenced'
@@ -43,9 +37,6 @@ export class ChangeMismatch extends Error {
     this.kind = kind
   }
 }
-
-/** Nothing came in time, from a connection that seems to be there. */
-class Silence extends Error {}
 
 export interface RedisCallsOptions {
   readonly table: string
@@ -103,25 +94,13 @@ export class RedisCalls {
     for (let attempts = 1; ; attempts += 1) {
       this.#check(verb)
       try {
-        return await this.#within(attempt())
+        return await answerWithin(this.#timeoutMs, attempt())
       } catch (error) {
         const failure = this.#failure(verb, error)
         if (failure.code !== 'ROW_STORE_UNAVAILABLE') throw failure
         if (attempts >= this.#attempts) this.#change('unavailable')
         if (attempts >= this.#attempts || this.#closing.signal.aborted) throw failure
         await this.#pause(reconnectPauseMs(attempts))
-      }
-    }
-  }
-
-  /** As `call`, waiting while the store is unavailable. */
-  async callUntilDone<Result>(verb: string, attempt: () => Promise<Result>): Promise<Result> {
-    for (;;) {
-      try {
-        return await this.call(verb, attempt)
-      } catch (error) {
-        if (!isUnavailable(error) || this.#closing.signal.aborted) throw error
-        await this.ready()
       }
     }
   }
@@ -147,10 +126,10 @@ export class RedisCalls {
     this.#listeners.clear()
   }
 
-  /** What to tell the caller of an error. Texts only: errors of the client hold commands. */
+  /** What to tell the caller of an error. */
   #failure(verb: string, error: unknown): ServiceError {
     if (error instanceof ServiceError) return error
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = reasonOf(error)
     const { table, writer, connection } = this.#options
     if (error instanceof ChangeMismatch) {
       if (error.kind === 'fenced') return new ServiceError('ROW_STORE_FENCED', { table, writer })
@@ -158,36 +137,18 @@ export class RedisCalls {
       this.#change('wentBack')
       return new ServiceError('ROW_STORE_WENT_BACK', { table, reason })
     }
-    const details: ErrorDetails = { table, verb, reason }
-    if (passing.test(reason)) return this.#unavailable(verb, reason)
-    if (refusals.test(reason)) return new ServiceError('ROW_STORE_FAILED', details)
-    const cause = connection.lastError?.message ?? ''
-    if (refusals.test(cause)) {
-      return new ServiceError('ROW_STORE_FAILED', { ...details, reason: cause })
+    // What a reply should not be, it will not be the next time.
+    const refusal = error instanceof RangeError ? reason : refusalOf(error, connection)
+    if (refusal !== undefined) {
+      return new ServiceError('ROW_STORE_FAILED', { table, verb, reason: refusal })
     }
-    const isReply = error instanceof RangeError || reason.startsWith('ERR ')
-    if (isReply) return new ServiceError('ROW_STORE_FAILED', details)
+    const cause = connection.lastError?.message ?? ''
     return this.#unavailable(verb, cause === '' ? reason : `${reason} (${cause})`)
   }
 
   #unavailable(verb: string, reason: string): ServiceError {
     const { table } = this.#options
     return new ServiceError('ROW_STORE_UNAVAILABLE', { table, verb, reason })
-  }
-
-  async #within<Result>(work: Promise<Result>): Promise<Result> {
-    const timer = new AbortController()
-    const { signal } = timer
-    const late = sleep(this.#timeoutMs, undefined, { signal, ref: false }).then(() => {
-      throw new Silence(`no answer in ${this.#timeoutMs} ms`)
-    })
-    late.catch(() => undefined)
-    work.catch(() => undefined)
-    try {
-      return await Promise.race([work, late])
-    } finally {
-      timer.abort()
-    }
   }
 
   async #pause(ms: number): Promise<void> {
@@ -210,7 +171,7 @@ export class RedisCalls {
       await this.#pause(this.#probeIntervalMs)
       waitedMs += this.#probeIntervalMs
       try {
-        await this.#within(this.#options.probe())
+        await answerWithin(this.#timeoutMs, this.#options.probe())
         this.#change('available')
       } catch (error) {
         // A loss that the probe finds is a state of its own.
@@ -224,9 +185,6 @@ export class RedisCalls {
     }
   }
 }
-
-const isUnavailable = (error: unknown): boolean =>
-  error instanceof ServiceError && error.code === 'ROW_STORE_UNAVAILABLE'
 
 const waitFor = async (signal: AbortSignal): Promise<void> => {
   if (signal.aborted) return

@@ -1,12 +1,5 @@
-/**
- * Rows, keys and scores as bytes of commands and replies, without copies where there need be none.
- */
-import { assert } from '../../base/assert.ts'
+/** Rows and keys as bytes of commands and replies, without copies where there need be none. */
 import type { Keys } from '../../base/keys.ts'
-import type { Stamp } from '../embedding-table.ts'
-import { distinctSorted, sortKeys } from '../memory/key-list.ts'
-import { scoreBytes } from '../store/row-store.ts'
-import type { TableSpec } from '../table-spec.ts'
 
 const keyBytes = 8
 
@@ -25,23 +18,6 @@ export function keysOfRecords(records: Buffer, recordBytes: number): Keys {
     keys[2 * i + 1] = records.readUInt32LE(i * recordBytes + 4)
   }
   return keys
-}
-
-/** Version and time as they stand in a record. */
-export function stampBytes({ time, version }: Stamp): Buffer {
-  const bytes = Buffer.alloc(12)
-  bytes.writeUInt32LE(version)
-  bytes.writeDoubleLE(Math.trunc(time), 4)
-  return bytes
-}
-
-/** Versions per decay of an optimizer's state (0: never), factor and floor. */
-export function decayOf({ optimizer, maxNorm }: TableSpec): readonly [number, number, number] {
-  // What else time does to a row, the script does not know.
-  assert(optimizer.kind !== 'adam' && maxNorm === undefined, 'accumulate: no adam, no maxNorm')
-  if (optimizer.kind !== 'adagradDecay') return [0, 1, 0]
-  const { decaySteps, decay, initialAccumulator } = optimizer
-  return [decaySteps, Math.fround(decay), Math.fround(initialAccumulator)]
 }
 
 export function arrayOf(reply: unknown): readonly unknown[] {
@@ -67,16 +43,4 @@ export function checkRecord(row: Buffer, key: Buffer, recordBytes: number): void
   if (row.readUInt32LE(0) !== key.readUInt32LE(0) || row.readUInt32LE(4) !== key.readUInt32LE(4)) {
     throw new RangeError('a row under the key of another')
   }
-}
-
-/** A scan may give a row twice, if its hash shrinks meanwhile. */
-export function distinctScores(scores: Buffer): Uint8Array {
-  const keys = sortKeys(new Uint32Array(keysOfRecords(scores, scoreBytes)))
-  if (distinctSorted(keys).length === keys.length) return scores
-  const rows = new Map<string, Buffer>()
-  for (let at = 0; at < scores.length; at += scoreBytes) {
-    const row = scores.subarray(at, at + scoreBytes)
-    rows.set(row.toString('latin1', 0, keyBytes), row)
-  }
-  return Buffer.concat([...rows.values()])
 }

@@ -14,43 +14,25 @@ import { keyCount } from '../../base/keys.ts'
 import type { RedisArgument, RedisConnection, RedisSettings } from '../../redis/redis-connection.ts'
 import { connectRedis } from '../../redis/redis-connection.ts'
 import type { RedisScript } from '../../redis/redis-script.ts'
-import type { Stamp } from '../embedding-table.ts'
-import type { RowAccumulation, RowStore, RowStoreState, ScoreFilter } from '../store/row-store.ts'
-import { unknownTag } from '../store/row-store.ts'
 import type { TableSpec } from '../table-spec.ts'
+import type { RowStore, RowStoreState } from '../tiered/row-store.ts'
 import type { RedisLimits } from './redis-calls.ts'
 import { RedisCalls } from './redis-calls.ts'
-import {
-  arrayOf,
-  bytesOf,
-  bytesOfReply,
-  checkRecord,
-  decayOf,
-  distinctScores,
-  keyAt,
-  keysOfRecords,
-  stampBytes,
-} from './redis-records.ts'
-import {
-  accumulateScript,
-  clearScript,
-  eraseScript,
-  importScript,
-  markScript,
-  scoresScript,
-  writeScript,
-} from './redis-scripts.ts'
+import { arrayOf, bytesOf, checkRecord, keyAt, keysOfRecords } from './redis-records.ts'
+import { clearScript, eraseScript, markScript, writeScript } from './redis-scripts.ts'
 import { SliceAccess } from './redis-slice-access.ts'
 import type { SliceOwner } from './redis-slice-header.ts'
-import { checkSlices, claimSlices, identityOf } from './redis-slice-header.ts'
+import { claimSlices } from './redis-slice-header.ts'
 import { sliceKeys, sliceNames, slicesFor } from './redis-slices.ts'
-import { noteTag, readTags, removeTag } from './redis-tags.ts'
+import { noteTag, readTags } from './redis-tags.ts'
 
 export interface RedisRowStoreOptions {
   readonly table: TableSpec
   readonly recordBytes: number
   /** Of the model version: rows of several lie beside each other. */
   readonly tag: string
+  /** Of the hash that keys are: rows under one seed are nobody's under another. */
+  readonly keySeed?: number
   /** Who changes rows; another process that opens under this name shuts this one out. */
   readonly writer?: string
   /** Default: as the rows under this tag are sliced, or for hashes of some 16,384 rows. */
@@ -66,22 +48,10 @@ interface RowChange {
   readonly keys: Keys
   /** What the script gets of key i. */
   readonly argumentsOf: (i: number) => RedisArgument[]
-  /** What it gets before. */
-  readonly head?: readonly RedisArgument[]
-  /** Not safe to be asked for again: waits for a store that is away, under the same number. */
-  readonly waits?: true
-}
-
-interface SliceResult {
-  readonly result: string
-  /** Which keys of the batch were the slice's. */
-  readonly indexes: Uint32Array
 }
 
 const defaultBatchRows = 4_096
 const keyBytes = 8
-/** Rows that a script looks at in one go: some two milliseconds of the server. */
-const pageRows = 512
 
 /**
  * Connects and claims the rows. Rejects `ROW_STORE_UNAVAILABLE` when no server answers in time,
@@ -110,13 +80,13 @@ export class RedisRowStore implements RowStore {
 
   /** Not open yet: see `openRedisRowStore`. */
   constructor(options: RedisRowStoreOptions) {
-    const { table, recordBytes, tag, writer = 'trainer' } = options
+    const { table, recordBytes, tag, keySeed, writer = 'trainer' } = options
     this.recordBytes = recordBytes
     this.#options = options
     this.#clock = options.clock ?? systemClock
     this.#batchRows = options.batchRows ?? defaultBatchRows
     this.#connection = connectRedis(options.connection)
-    this.#owner = { connection: this.#connection, table, recordBytes, tag, writer }
+    this.#owner = { connection: this.#connection, table, keySeed, recordBytes, tag, writer }
     this.#slices = new SliceAccess(this.#owner)
     this.#calls = new RedisCalls({
       table: table.name,
@@ -133,10 +103,6 @@ export class RedisRowStore implements RowStore {
 
   get state(): RowStoreState {
     return this.#calls.state
-  }
-
-  onStateChange(listener: (state: RowStoreState) => void): () => void {
-    return this.#calls.onStateChange(listener)
   }
 
   ready(signal?: AbortSignal): Promise<void> {
@@ -185,40 +151,9 @@ export class RedisRowStore implements RowStore {
       const bytes = bytesOf(batch)
       const argumentsOf = (i: number): RedisArgument[] => [keyAt(bytes, i)]
       const counts = await this.#change('erase', eraseScript, { keys: batch, argumentsOf })
-      for (const { result } of counts) erased += Number(result)
+      for (const count of counts) erased += Number(count)
     }
     return erased
-  }
-
-  async accumulate(keys: Keys, change: RowAccumulation, stamp: Stamp): Promise<Uint8Array> {
-    const { recordBytes } = this
-    const { dim } = this.#owner.table
-    const codes = new Uint8Array(keyCount(keys))
-    const differences = Float32Array.from(
-      change.newVectors,
-      (value, i) => value - change.oldVectors[i],
-    )
-    const [changes, records] = [bytesOf(differences), bytesOf(change.records)]
-    const head = [dim, stampBytes(stamp), ...decayOf(this.#owner.table)]
-    let from = 0
-    for (const batch of this.#batches(keys)) {
-      const bytes = bytesOf(batch)
-      const first = from
-      const argumentsOf = (i: number): RedisArgument[] => {
-        const at = first + i
-        const exists = change.exists[at] === 1
-        const key = Buffer.concat([Buffer.from(exists ? '1' : '0'), keyAt(bytes, i)])
-        const width = exists ? dim * 4 : recordBytes
-        return [key, (exists ? changes : records).subarray(at * width, (at + 1) * width)]
-      }
-      const rows = { keys: batch, argumentsOf, head, waits: true } as const
-      const results = await this.#change('accumulate', accumulateScript, rows)
-      for (const { result, indexes } of results) {
-        for (const [j, i] of indexes.entries()) codes[first + i] = result.charCodeAt(j) - 48
-      }
-      from += keyCount(batch)
-    }
-    return codes
   }
 
   async size(): Promise<number> {
@@ -236,15 +171,6 @@ export class RedisRowStore implements RowStore {
     return sizes.reduce<number>((sum, size) => sum + Number(size ?? 0), 0)
   }
 
-  async scores(visit: (scores: Uint8Array) => void, filter: ScoreFilter = {}): Promise<void> {
-    const { seenBefore = Number.MAX_VALUE, changedAfter = -1 } = filter
-    const wanted = [pageRows, seenBefore, changedAfter]
-    for (let slice = 0; slice < this.slices; slice += 1) {
-      const scores = await this.#sliceScores(slice, wanted)
-      if (scores.length > 0) visit(scores)
-    }
-  }
-
   async clear(): Promise<void> {
     await this.#changeAll('clear', clearScript, [])
   }
@@ -252,15 +178,6 @@ export class RedisRowStore implements RowStore {
   async mark(sequence: number): Promise<void> {
     await this.#changeAll('mark', markScript, [sequence, this.#clock.now()])
     await this.#noteUse('mark')
-  }
-
-  async marks(): Promise<Float64Array> {
-    const marks = await this.#calls.call('marks', () =>
-      this.#slices.each(({ slice: name }, slice) =>
-        this.#slices.ask(slice, 'HGET', [name, 'mark']),
-      ),
-    )
-    return Float64Array.from(marks, (mark) => Number(mark ?? -1))
   }
 
   acceptLoss(): Promise<Float64Array> {
@@ -272,38 +189,6 @@ export class RedisRowStore implements RowStore {
       this.#slices.take(names, claims)
       return claims.marks
     })
-  }
-
-  async importFrom(tag: string): Promise<void> {
-    const { table } = this.#owner
-    const tags = await this.#calls.call('importFrom', () => readTags(this.#connection, table.name))
-    const slices = tags.get(tag)?.slices
-    if (slices === undefined) throw unknownTag(table.name, tag)
-    const source = sliceNames(table.name, tag, slices)
-    const owner = { ...this.#owner, tag }
-    const check = () => checkSlices(owner, source, identityOf(owner, slices))
-    await this.#calls.call('importFrom', check)
-    if (slices === this.slices) {
-      const keyOf = (slice: number) => [source[slice]?.rows ?? '']
-      await this.#changeAll('importFrom', importScript, [], keyOf)
-      return
-    }
-    await this.clear()
-    for (const { rows } of source) await this.#copyRows(rows)
-  }
-
-  async expire(time: number): Promise<readonly string[]> {
-    const { table, tag: own } = this.#owner
-    const tags = await this.#calls.call('expire', () => readTags(this.#connection, table.name))
-    const expired: string[] = []
-    for (const entry of tags) {
-      const [tag, { used }] = entry
-      if (tag === own || used >= time) continue
-      const remove = () => removeTag(this.#connection, table.name, entry)
-      await this.#calls.call('expire', remove)
-      expired.push(tag)
-    }
-    return expired
   }
 
   async close(): Promise<void> {
@@ -358,54 +243,20 @@ export class RedisRowStore implements RowStore {
     })
   }
 
-  async #sliceScores(slice: number, wanted: RedisArgument[]): Promise<Uint8Array> {
-    let pages: Buffer[] = []
-    let server = ''
-    for (let cursor = '0'; ;) {
-      const page = await this.#calls.call('scores', () =>
-        this.#slices.askScript(slice, scoresScript, [cursor, ...wanted]),
-      )
-      const [next, scores, answering] = arrayOf(page).map((part) => bytesOfReply(part))
-      // A cursor means nothing to another server, or to the same after a restart.
-      const moved = server !== '' && server !== answering.toString()
-      server = answering.toString()
-      if (moved) pages = []
-      else pages.push(scores)
-      cursor = moved ? '0' : next.toString()
-      if (cursor === '0' && !moved) return distinctScores(Buffer.concat(pages))
+  /** Changes rows of a batch of keys, all slices at once. What each script results in. */
+  #change(
+    verb: string,
+    script: RedisScript,
+    { keys, argumentsOf }: RowChange,
+  ): Promise<readonly string[]> {
+    const { slices, starts, order } = sliceKeys(keys, this.slices)
+    const changeSlice = (number: number, slice: number): Promise<string> => {
+      const args: RedisArgument[] = []
+      for (const i of order.subarray(starts[slice], starts[slice + 1])) args.push(...argumentsOf(i))
+      return this.#slices.change(script, { slice, number, args })
     }
-  }
-
-  /** Rows of another tag's slice, which are sliced otherwise here. */
-  async #copyRows(rows: string): Promise<void> {
-    let cursor = '0'
-    do {
-      const page = await this.#calls.call('importFrom', () =>
-        this.#connection.call('HSCAN', [rows, cursor, 'COUNT', pageRows]),
-      )
-      const [next, pairs] = arrayOf(page)
-      const records = arrayOf(pairs).filter((_, i) => i % 2 === 1)
-      await this.write(Buffer.concat(records.map((record) => bytesOfReply(record))))
-      cursor = bytesOfReply(next).toString()
-    } while (cursor !== '0')
-  }
-
-  /** Changes rows of a batch of keys, all slices at once. */
-  #change(verb: string, script: RedisScript, rows: RowChange): Promise<readonly SliceResult[]> {
-    const { slices, starts, order } = sliceKeys(rows.keys, this.slices)
-    const changeSlice = async (number: number, slice: number): Promise<SliceResult> => {
-      const indexes = order.subarray(starts[slice], starts[slice + 1])
-      const args = [...(rows.head ?? [])]
-      for (const i of indexes) args.push(...rows.argumentsOf(i))
-      const result = await this.#slices.change(script, { slice, number, args })
-      return { result, indexes }
-    }
-    const attempt = (number: number) => () =>
-      Promise.all(slices.map((slice) => changeSlice(number, slice)))
     return this.#slices.exclusively((number) =>
-      rows.waits === true
-        ? this.#calls.callUntilDone(verb, attempt(number))
-        : this.#calls.call(verb, attempt(number)),
+      this.#calls.call(verb, () => Promise.all(slices.map((slice) => changeSlice(number, slice)))),
     )
   }
 
@@ -413,13 +264,10 @@ export class RedisRowStore implements RowStore {
     verb: string,
     script: RedisScript,
     args: readonly RedisArgument[],
-    keysOf: (slice: number) => readonly string[] = () => [],
   ): Promise<void> {
     await this.#slices.exclusively((number) =>
       this.#calls.call(verb, () =>
-        this.#slices.each((_, slice) =>
-          this.#slices.change(script, { slice, number, args, keys: keysOf(slice) }),
-        ),
+        this.#slices.each((_, slice) => this.#slices.change(script, { slice, number, args })),
       ),
     )
   }

@@ -18,8 +18,6 @@ export interface SliceChange {
   readonly slice: number
   readonly number: number
   readonly args: readonly RedisArgument[]
-  /** Names besides the slice's own. */
-  readonly keys?: readonly string[]
 }
 
 export class SliceAccess {
@@ -67,23 +65,14 @@ export class SliceAccess {
     return reply
   }
 
-  /** As `ask`, of a script. */
-  async askScript(slice: number, script: RedisScript, args: RedisArgument[]): Promise<unknown> {
-    const confirmed = this.#confirmed[slice]
-    const { rows, slice: name } = this.#names[slice]
-    const reply = await evaluate(this.#owner.connection, script, [2, rows, name, ...args])
-    await this.#check(slice, confirmed)
-    return reply
-  }
-
   /** A guarded script, which changes a slice; what it results in. */
   async change(script: RedisScript, change: SliceChange): Promise<string> {
-    const { slice, number, args, keys = [] } = change
+    const { slice, number, args } = change
     const confirmed = this.#confirmed[slice]
     const { rows, slice: name } = this.#names[slice]
     const guard = [this.#owner.writer, number, confirmed]
-    const operands = [2 + keys.length, rows, name].concat(keys, guard)
-    const reply = await evaluate(this.#owner.connection, script, [...operands, ...args])
+    const operands = [2, rows, name, ...guard, ...args]
+    const reply = await evaluate(this.#owner.connection, script, operands)
     const [found, result] = arrayOf(reply)
     checkFound(Number(found), confirmed, slice)
     if (Number(found) > number) throw new ChangeMismatch('fenced', `slice ${slice}`)

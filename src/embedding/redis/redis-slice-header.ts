@@ -19,27 +19,37 @@ const slicesAtATime = 256
 /** What must agree, field by field. */
 type Identity = readonly (readonly [field: string, value: string])[]
 
-export interface SliceOwner {
-  readonly connection: RedisConnection
+/** What rows are. */
+export interface RowKind {
   readonly table: TableSpec
   readonly recordBytes: number
+  /** Of the hash that keys are; undefined: not told apart. */
+  readonly keySeed?: number | undefined
+}
+
+export interface SliceOwner extends RowKind {
+  readonly connection: RedisConnection
   readonly tag: string
   readonly writer: string
 }
 
-export function identityOf({ table, recordBytes }: SliceOwner, slices: number): Identity {
-  const { name, dim, optimizer, initializer, seed = 0 } = table
-  return [
-    ['format', format],
-    ['table', name],
-    ['dim', String(dim)],
-    ['optimizer', optimizer.kind],
-    ['initializer', JSON.stringify(initializer)],
-    ['seed', String(seed)],
-    ['recordBytes', String(recordBytes)],
-    ['slices', String(slices)],
-  ]
-}
+/** What a row must agree in to mean the same in another table. */
+const kindOf = ({ table, recordBytes, keySeed }: RowKind): Identity => [
+  ['format', format],
+  ['table', table.name],
+  ['dim', String(table.dim)],
+  ['optimizer', table.optimizer.kind],
+  ['recordBytes', String(recordBytes)],
+  ...(keySeed === undefined ? [] : [['keySeed', String(keySeed)] as const]),
+]
+
+/** And that rows of it may lie among those that are there. */
+const identityOf = (owner: SliceOwner, slices: number): Identity => [
+  ...kindOf(owner),
+  ['initializer', JSON.stringify(owner.table.initializer)],
+  ['seed', String(owner.table.seed ?? 0)],
+  ['slices', String(slices)],
+]
 
 export interface SliceClaims {
   /** The number of this life's last change, and what each slice has at least. */
@@ -76,17 +86,6 @@ export async function claimSlices(
   return { number, marks }
 }
 
-/** Rejects `ROW_STORE_INCOMPATIBLE` when a slice that is there is not as `identity` says. */
-export async function checkSlices(
-  owner: SliceOwner,
-  names: readonly SliceNames[],
-  identity: Identity,
-): Promise<void> {
-  await inParts(names, async (name) => {
-    await readSlice(owner, name, identity)
-  })
-}
-
 async function readSlice(
   { connection, table, tag, writer }: SliceOwner,
   { slice }: SliceNames,
@@ -95,16 +94,39 @@ async function readSlice(
   const fields = identity.map(([field]) => field)
   const reply = await connection.call('HMGET', [slice, ...fields, 'mark', `writer:${writer}`])
   const values = textsOf(reply)
-  for (const [i, [field, expected]] of identity.entries()) {
-    const found = values[i]
-    if (found === undefined || found === expected) continue
-    const details = { table: table.name, tag, field, found, expected }
-    throw new ServiceError('ROW_STORE_INCOMPATIBLE', details)
-  }
+  requireSame(identity, values, { table: table.name, tag })
   return {
     mark: Number(values[identity.length] ?? -1),
     number: Number(values[identity.length + 1] ?? 0),
   }
+}
+
+/** Throws `ROW_STORE_INCOMPATIBLE`; a slice that says nothing is empty. */
+function requireSame(
+  identity: Identity,
+  values: readonly (string | undefined)[],
+  where: { readonly table: string; readonly tag: string },
+): void {
+  for (const [i, [field, expected]] of identity.entries()) {
+    const found = values[i]
+    if (found === undefined || found === expected) continue
+    throw new ServiceError('ROW_STORE_INCOMPATIBLE', { ...where, field, found, expected })
+  }
+}
+
+/** All that stands in a slice, in one text: the same as long as the slice is. */
+export async function readHeader(
+  connection: RedisConnection,
+  { slice }: SliceNames,
+  { kind, tag }: { readonly kind: RowKind; readonly tag: string },
+): Promise<string> {
+  const texts = textsOf(await connection.call('HGETALL', [slice]))
+  const fields = new Map<string, string>()
+  for (let i = 0; i + 1 < texts.length; i += 2) fields.set(texts[i] ?? '', texts[i + 1] ?? '')
+  const identity = kindOf(kind)
+  const values = identity.map(([field]) => fields.get(field))
+  requireSame(identity, values, { table: kind.table.name, tag })
+  return texts.join('\n')
 }
 
 export async function inParts(

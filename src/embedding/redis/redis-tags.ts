@@ -2,13 +2,18 @@
  * The model tags under which rows of a table lie in Redis: who is there, and who has not been used
  * for long. Nothing here claims rows, so it may be done beside a trainer.
  */
+import { ServiceError } from '../../base/errors.ts'
 import type { RedisConnection, RedisSettings } from '../../redis/redis-connection.ts'
 import { connectRedis } from '../../redis/redis-connection.ts'
 import type { RedisLimits } from './redis-calls.ts'
 import { RedisCalls } from './redis-calls.ts'
-import { textsOf } from './redis-records.ts'
-import { inParts } from './redis-slice-header.ts'
-import { sliceNames, tagsName } from './redis-slices.ts'
+import { arrayOf, bytesOfReply, checkRecord, textsOf } from './redis-records.ts'
+import { inParts, readHeader, type RowKind } from './redis-slice-header.ts'
+import { type SliceNames, sliceNames, tagsName } from './redis-slices.ts'
+
+/** Rows asked for at a time. */
+const batchRows = 4_096
+const changedSlice = 'a slice changed while it was read'
 
 /** What is known of a tag without asking its slices. */
 export interface TagEntry {
@@ -41,7 +46,7 @@ export async function noteTag(
 }
 
 /** Removes all that is under a tag. */
-export async function removeTag(
+async function removeTag(
   connection: RedisConnection,
   table: string,
   [tag, { slices }]: readonly [tag: string, entry: TagEntry],
@@ -104,6 +109,20 @@ export class RedisTags implements AsyncDisposable {
     return stored.toSorted((a, b) => a.used - b.used)
   }
 
+  /**
+   * All rows under a tag as records, slice by slice, each slice as of one moment: what its trainer
+   * has sent there. Rejects `ROW_STORE_INCOMPATIBLE` where they are of another kind or none, and
+   * `ROW_STORE_UNAVAILABLE` where a slice changes again and again while it is read.
+   */
+  async *rows(tag: string, kind: RowKind): AsyncGenerator<Uint8Array> {
+    const tags = await this.#calls.call('rows', () => readTags(this.#connection, this.#table))
+    const entry = tags.get(tag)
+    if (entry === undefined) throw unknownTag(this.#table, tag)
+    for (const names of sliceNames(this.#table, tag, entry.slices)) {
+      yield await this.#calls.call('rows', () => this.#readSlice(names, { kind, tag }))
+    }
+  }
+
   async remove(tag: StoredTag): Promise<void> {
     await this.#calls.call('expire', () => removeTag(this.#connection, this.#table, [tag.tag, tag]))
   }
@@ -111,6 +130,28 @@ export class RedisTags implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#calls.close()
     this.#connection.close()
+  }
+
+  async #readSlice(
+    names: SliceNames,
+    source: { readonly kind: RowKind; readonly tag: string },
+  ): Promise<Uint8Array> {
+    const header = () => readHeader(this.#connection, names, source)
+    const before = await header()
+    const reply = await this.#connection.call('HKEYS', [names.rows])
+    const keys = arrayOf(reply).map((key) => bytesOfReply(key))
+    const rows: Buffer[] = []
+    for (let from = 0; from < keys.length; from += batchRows) {
+      const some = keys.slice(from, from + batchRows)
+      const values = arrayOf(await this.#connection.call('HMGET', [names.rows, ...some]))
+      for (const [i, value] of values.entries()) {
+        if (!Buffer.isBuffer(value)) throw new Error(changedSlice)
+        checkRecord(value, some[i], source.kind.recordBytes)
+        rows.push(value)
+      }
+    }
+    if ((await header()) !== before) throw new Error(changedSlice)
+    return Buffer.concat(rows)
   }
 
   async #rowsOf(tag: string, { slices }: TagEntry): Promise<number> {
@@ -121,4 +162,9 @@ export class RedisTags implements AsyncDisposable {
     })
     return sum
   }
+}
+
+const unknownTag = (table: string, tag: string): ServiceError => {
+  const details = { table, tag, field: 'rows', found: 'none', expected: 'some' }
+  return new ServiceError('ROW_STORE_INCOMPATIBLE', details)
 }

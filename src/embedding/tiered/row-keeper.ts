@@ -15,8 +15,8 @@ import type { Clock } from '../../base/clock.ts'
 import { ServiceError, type ErrorCode } from '../../base/errors.ts'
 import type { Keys } from '../../base/keys.ts'
 import { keyCount } from '../../base/keys.ts'
-import type { RowStore } from '../store/row-store.ts'
 import { pieces, type Cut, type SavedCut } from './redo.ts'
+import type { RowStore } from './row-store.ts'
 import type { RowKeeperStatus } from './tier-stats.ts'
 
 /** Something worth a line in the log. */

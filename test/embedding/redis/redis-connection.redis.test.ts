@@ -7,6 +7,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 
 import type { RedisRowStoreOptions } from '../../../src/embedding/redis/redis-row-store.ts'
 import { openRedisRowStore } from '../../../src/embedding/redis/redis-row-store.ts'
+import type { RowKind } from '../../../src/embedding/redis/redis-slice-header.ts'
+import { RedisTags } from '../../../src/embedding/redis/redis-tags.ts'
 import type { TableSpec } from '../../../src/embedding/table-spec.ts'
 import type { RedisSettings } from '../../../src/redis/redis-connection.ts'
 import { closing, readAll, recordsOf, testRecordBytes } from '../../contract/row-store.ts'
@@ -16,7 +18,9 @@ import { keysOf, randomKeys, range, tableSpec } from '../../support/tables.ts'
 const password = 'not-to-be-logged'
 /** What `docs/operating.md` says that a user needs. */
 const permissions =
-  '~freshet:* +hget +hset +hmget +hgetall +hdel +hlen +hscan +eval +evalsha +unlink +copy +info +ping +hello +client|setname'
+  '~freshet:* +hget +hset +hmget +hgetall +hdel +hlen +hkeys +eval +evalsha +unlink +info +ping +hello +client|setname'
+
+const kind: RowKind = { table: tableSpec({ name: 'connection' }), recordBytes: testRecordBytes }
 
 let server: RedisServer
 beforeAll(async () => {
@@ -43,6 +47,12 @@ async function open(connection: RedisSettings, more: Partial<RedisRowStoreOption
   return closing(await openRedisRowStore({ ...options, ...more }))
 }
 
+async function gathered(runs: AsyncIterable<Uint8Array>): Promise<Uint8Array[]> {
+  const all: Uint8Array[] = []
+  for await (const run of runs) all.push(run)
+  return all
+}
+
 const as = (username: string, secret: string): RedisSettings => ({
   ...server.settings,
   username,
@@ -54,15 +64,14 @@ test('a user needs no more than what is documented', async () => {
   const keys = keysOf(...range(0, 50))
   await store.write(recordsOf(keys))
   expect(await store.erase(keysOf(1))).toBe(1)
-  await store.scores(() => undefined)
   await store.mark(1)
-  await using next = await open(as('trainer', password), { tag: 'v2' })
-  await next.importFrom('v1')
-  expect(await next.size()).toBe(49)
-  await using other = await open(as('trainer', password), { tag: 'v3', slices: 4 })
-  await other.importFrom('v1')
-  expect(await other.size()).toBe(49)
-  await other.expire(Number.MAX_SAFE_INTEGER)
+  await using tags = await RedisTags.open('connection', as('trainer', password))
+  const [tag] = await tags.list()
+  expect(tag).toMatchObject({ tag: 'v1', rows: 49 })
+  const rows = await gathered(tags.rows('v1', kind))
+  expect(Buffer.concat(rows)).toHaveLength(49 * testRecordBytes)
+  await tags.remove(tag)
+  expect(await tags.list()).toEqual([])
 })
 
 test('nor in a cluster', async () => {
@@ -96,11 +105,13 @@ test.each<[string, Partial<TableSpec>]>([
   ['dim', { dim: 3 }],
   ['seed', { seed: 5 }],
   ['initializer', { initializer: { kind: 'zeros' } }],
+  ['keySeed', {}],
 ])('rows of another %s are refused', async (field, changes) => {
-  await using store = await open(server.settings, { tag: 'mine' })
+  await using store = await open(server.settings, { tag: 'mine', keySeed: 1 })
   await store.write(recordsOf(keysOf(1)))
   const table = tableSpec({ name: 'connection', ...changes })
-  await expect(open(server.settings, { tag: 'mine', table })).rejects.toMatchObject({
+  const other = { tag: 'mine', table, keySeed: field === 'keySeed' ? 2 : 1 }
+  await expect(open(server.settings, other)).rejects.toMatchObject({
     code: 'ROW_STORE_INCOMPATIBLE',
     details: { field },
   })
@@ -120,11 +131,47 @@ test('rows sliced otherwise are refused when that is asked for, else taken as th
   expect((await readAll(store, keysOf(1)))[1]).toEqual([1])
 })
 
-test('a tag that nobody has is not imported', async () => {
-  await using store = await open(server.settings, { tag: 'importing' })
-  await expect(store.importFrom('nobody')).rejects.toMatchObject({
-    code: 'ROW_STORE_INCOMPATIBLE',
-  })
+test('rows under a tag are read by whoever has the same kind, however they are sliced', async () => {
+  await using store = await open(server.settings, { tag: 'read', slices: 4, keySeed: 1 })
+  const keys = keysOf(...range(0, 300))
+  await store.write(recordsOf(keys))
+  await using tags = await RedisTags.open('connection', server.settings)
+  const read = async (changes: Partial<RowKind>, tag = 'read'): Promise<Buffer> =>
+    Buffer.concat(await gathered(tags.rows(tag, { ...kind, ...changes })))
+  const found = await read({ keySeed: 1 })
+  const others = tableSpec({ name: 'connection', seed: 9, initializer: { kind: 'zeros' } })
+  expect(await read({ table: others })).toEqual(found)
+  await using copy = await open(server.settings, { tag: 'copy' })
+  await copy.write(found)
+  expect(await readAll(copy, keys)).toEqual([recordsOf(keys), range(0, 300).map(() => 1)])
+  for (const [field, refused] of [
+    ['keySeed', () => read({ keySeed: 2 })],
+    ['recordBytes', () => read({ recordBytes: 52 })],
+    ['rows', () => read({}, 'nobody')],
+  ] as const) {
+    await expect(refused()).rejects.toMatchObject({
+      code: 'ROW_STORE_INCOMPATIBLE',
+      details: { field },
+    })
+  }
+})
+
+test('a slice that changes while it is read is read again', async () => {
+  await using store = await open(server.settings, { tag: 'busy', slices: 1 })
+  const keys = keysOf(...range(0, 300))
+  await store.write(recordsOf(keys, 1))
+  await using tags = await RedisTags.open('connection', server.settings, { attempts: 50 })
+  const stop = new AbortController()
+  const writing = (async () => {
+    for (let seed = 2; seed < 40 && !stop.signal.aborted; seed += 1) {
+      await store.write(recordsOf(keys, seed))
+    }
+  })()
+  const [rows] = await gathered(tags.rows('busy', kind))
+  stop.abort()
+  await writing
+  const seeds = range(0, 300).map((i) => Buffer.from(rows).readUInt32LE(i * testRecordBytes + 12))
+  expect(new Set(seeds).size).toBe(1)
 })
 
 test('something else under a key is an error', async () => {

@@ -7,7 +7,7 @@ import { openRedisRowStore } from '../../../src/embedding/redis/redis-row-store.
 import { closing, readAll, recordsOf, testRecordBytes } from '../../contract/row-store.ts'
 import { FaultyNetwork } from '../../support/faulty-network.ts'
 import { RedisServer, until } from '../../support/redis-server.ts'
-import { keysOf, range, step, tableSpec } from '../../support/tables.ts'
+import { keysOf, range, tableSpec } from '../../support/tables.ts'
 
 let server: RedisServer
 beforeAll(async () => {
@@ -27,32 +27,8 @@ async function open(network: FaultyNetwork, tag: string, attempts = 8) {
   return closing(store)
 }
 
-const first = (bytes: Uint8Array): number => new DataView(bytes.buffer).getFloat32(32, true)
 const ids = range(0, 40)
 const keys = keysOf(...ids)
-
-test('an accumulation whose reply is lost is added once', async () => {
-  await using network = await FaultyNetwork.before(server.port)
-  await using store = await open(network, 'accumulate')
-  await store.write(recordsOf(keys))
-  const random = seededRandom(5)
-  const [before] = await readAll(store, keys)
-  const rounds = 40
-  for (let round = 1; round <= rounds; round += 1) {
-    network.cutAfter(1 + random.integer(4))
-    const change = {
-      records: recordsOf(keys),
-      oldVectors: new Float32Array(80),
-      newVectors: new Float32Array(80).fill(1),
-      exists: new Uint8Array(40).fill(1),
-    }
-    const codes = await store.accumulate(keys, change, step(round))
-    expect([...codes]).toEqual(ids.map(() => 1))
-  }
-  const [records] = await readAll(store, keys)
-  expect(first(records)).toBeCloseTo(first(before) + rounds, 3)
-  expect(network.cuts).toBeGreaterThan(rounds / 4)
-}, 30_000)
 
 test('erase tells how many rows there were though its reply is lost', async () => {
   await using network = await FaultyNetwork.before(server.port)

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe } from 'vitest'
 import { openRedisRowStore } from '../../../src/embedding/redis/redis-row-store.ts'
 import type { RedisSettings } from '../../../src/redis/redis-connection.ts'
 import { testRecordBytes, testRowStore } from '../../contract/row-store.ts'
-import { anyServer, startCluster } from '../../support/redis-server.ts'
+import { oldestRedis, valkey } from '../../support/fetch-redis.ts'
+import { anyServer, RedisServer, startCluster } from '../../support/redis-server.ts'
 import { tableSpec } from '../../support/tables.ts'
 
 /** The contract on servers that `start` gives, each store under a tag of its own. */
@@ -32,4 +33,12 @@ describe('one server', () => {
 
 describe('a cluster of three nodes', () => {
   testOn(startCluster)
+})
+
+describe('the oldest Redis', () => {
+  testOn(() => RedisServer.start({ program: oldestRedis() }))
+})
+
+describe('Valkey', () => {
+  testOn(() => RedisServer.start({ program: valkey() }))
 })

@@ -44,7 +44,7 @@ test('what a store has lost is sent again, from as many checkpoints as it takes'
   const before = await table.digest()
   store.goBack(3)
   expect(await table.digest()).toBe(before)
-  expect(await store.marks()).toEqual(Float64Array.of(4))
+  expect(await store.acceptLoss()).toEqual(Float64Array.of(4))
   expect(events.map(({ kind }) => kind)).toEqual(['wentBack', 'redone'])
   expect(keeper.status()).toMatchObject({ losses: 1, flushed: 4, state: 'available' })
 })

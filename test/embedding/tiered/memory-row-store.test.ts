@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 
-import { MemoryRowStore } from '../../../src/embedding/store/memory-row-store.ts'
-import type { MemoryRows } from '../../../src/embedding/store/memory-row-store.ts'
 import { readAll, recordsOf, testRecordBytes, testRowStore } from '../../contract/row-store.ts'
+import { MemoryRowStore } from '../../support/memory-row-store.ts'
+import type { MemoryRows } from '../../support/memory-row-store.ts'
 import { keysOf } from '../../support/tables.ts'
 
 const tags = new Map<string, MemoryRows>()

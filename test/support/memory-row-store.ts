@@ -1,13 +1,11 @@
 /**
- * A row store in memory, for tests: the semantics of the port without a server, and its faults at
- * will. Records are kept as they came, one array each.
+ * A row store in memory: the semantics of the port without a server, and its faults at will.
+ * Records are kept as they came, one array each.
  */
-import { ServiceError } from '../../base/errors.ts'
-import type { Keys } from '../../base/keys.ts'
-import { keyCount } from '../../base/keys.ts'
-import type { Stamp } from '../embedding-table.ts'
-import type { RowAccumulation, RowStore, RowStoreState, ScoreFilter } from './row-store.ts'
-import { accumulated, scoreBytes, unknownTag } from './row-store.ts'
+import { ServiceError } from '../../src/base/errors.ts'
+import type { Keys } from '../../src/base/keys.ts'
+import { keyCount } from '../../src/base/keys.ts'
+import type { RowStore, RowStoreState } from '../../src/embedding/tiered/row-store.ts'
 
 export interface MemoryRowStoreOptions {
   readonly recordBytes: number
@@ -26,7 +24,6 @@ export interface MemoryRows {
 }
 
 const empty: MemoryRows = { rows: new Map(), mark: -1 }
-const headerBytes = 32
 const marksKept = 3
 
 export class MemoryRowStore implements RowStore {
@@ -58,7 +55,7 @@ export class MemoryRowStore implements RowStore {
     return this.#state
   }
 
-  onStateChange(listener: (state: RowStoreState) => void): () => void {
+  #onStateChange(listener: (state: RowStoreState) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
@@ -66,7 +63,7 @@ export class MemoryRowStore implements RowStore {
   ready(signal?: AbortSignal): Promise<void> {
     if (this.#state !== 'unavailable') return Promise.resolve()
     return new Promise((resolve, reject) => {
-      const forget = this.onStateChange(() => {
+      const forget = this.#onStateChange(() => {
         forget()
         resolve()
       })
@@ -107,37 +104,9 @@ export class MemoryRowStore implements RowStore {
     return erased
   }
 
-  async accumulate(keys: Keys, change: RowAccumulation, stamp: Stamp): Promise<Uint8Array> {
-    await this.#begin('accumulate')
-    const codes = new Uint8Array(keyCount(keys))
-    for (const [i, key] of keysIn(keys)) {
-      const row = this.#rows.get(key)
-      if ((row !== undefined) !== (change.exists[i] === 1)) continue
-      codes[i] = row === undefined ? accumulated.inserted : accumulated.added
-      this.#rows.set(key, row === undefined ? this.#inserted(i, change) : added(row, i, change))
-      const view = new DataView((this.#rows.get(key) ?? change.records).buffer)
-      view.setUint32(12, stamp.version, true)
-      view.setFloat64(16, stamp.time, true)
-    }
-    this.#store()
-    return codes
-  }
-
   async size(): Promise<number> {
     await this.#begin('size')
     return this.#rows.size
-  }
-
-  async scores(visit: (scores: Uint8Array) => void, filter: ScoreFilter = {}): Promise<void> {
-    await this.#begin('scores')
-    const { seenBefore = Number.POSITIVE_INFINITY, changedAfter = -1 } = filter
-    for (const row of this.#rows.values()) {
-      const view = new DataView(row.buffer)
-      if (view.getFloat64(16, true) >= seenBefore || view.getUint32(12, true) <= changedAfter) {
-        continue
-      }
-      visit(row.subarray(0, scoreBytes))
-    }
   }
 
   async clear(): Promise<void> {
@@ -156,31 +125,10 @@ export class MemoryRowStore implements RowStore {
     this.#store()
   }
 
-  async marks(): Promise<Float64Array> {
-    await this.#begin('marks')
-    return Float64Array.of(this.#mark)
-  }
-
   async acceptLoss(): Promise<Float64Array> {
     if (this.#state === 'wentBack') this.#change('available')
-    await this.#begin('marks')
+    await this.#begin('acceptLoss')
     return Float64Array.of(this.#mark)
-  }
-
-  async importFrom(tag: string): Promise<void> {
-    await this.#begin('importFrom')
-    const source = this.#tags.get(tag)
-    if (source === undefined) throw unknownTag(this.#table, tag)
-    this.#rows.clear()
-    for (const [key, row] of source.rows) this.#rows.set(key, row)
-    this.#store()
-  }
-
-  async expire(): Promise<readonly string[]> {
-    await this.#begin('expire')
-    const expired = [...this.#tags.keys()].filter((tag) => tag !== this.#tag)
-    for (const tag of expired) this.#tags.delete(tag)
-    return expired
   }
 
   close(): Promise<void> {
@@ -214,13 +162,9 @@ export class MemoryRowStore implements RowStore {
     if (this.#state === 'unavailable') {
       throw new ServiceError('ROW_STORE_UNAVAILABLE', { table, verb, reason: 'interrupted' })
     }
-    if (this.#state === 'wentBack' && verb !== 'marks') {
+    if (this.#state === 'wentBack' && verb !== 'acceptLoss') {
       throw new ServiceError('ROW_STORE_WENT_BACK', { table, reason: `mark ${this.#mark}` })
     }
-  }
-
-  #inserted(i: number, { records }: RowAccumulation): Uint8Array {
-    return new Uint8Array(records.subarray(i * this.recordBytes, (i + 1) * this.recordBytes))
   }
 
   #store(): void {
@@ -234,17 +178,6 @@ export class MemoryRowStore implements RowStore {
       listener(state)
     })
   }
-}
-
-function added(row: Uint8Array, i: number, change: RowAccumulation): Uint8Array {
-  const { oldVectors, newVectors, exists } = change
-  const dim = oldVectors.length / exists.length
-  const sum = row.slice()
-  const vector = new Float32Array(sum.buffer, headerBytes, dim)
-  for (let j = 0; j < dim; j += 1) {
-    vector[j] += Math.fround(newVectors[i * dim + j] - oldVectors[i * dim + j])
-  }
-  return sum
 }
 
 const keyOf = (record: Uint8Array): bigint => new DataView(record.buffer).getBigUint64(0, true)
