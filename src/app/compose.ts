@@ -38,6 +38,8 @@ export interface RunningService {
   readonly address: string
   /** Aborts when a part has failed and the service can only be stopped. */
   readonly ended: AbortSignal
+  /** For who looks inside; undefined in a process without this role. */
+  readonly serving: ServingService | undefined
   /** Drains and stops everything; resolves with what was done in this life. */
   stop(): Promise<JsonObject>
 }
@@ -72,6 +74,7 @@ export async function startFreshet(
     return {
       address,
       ended: ended.signal,
+      serving: parts.serving,
       async stop() {
         logger.info({}, 'stopping')
         await stopAll(services)
@@ -115,7 +118,7 @@ async function composeParts(
   const serving = roles.has('serving') ? await composeServing(context) : undefined
   const jobs = roles.has('jobs') ? composeJobs({ ...context, trainer, serving }) : undefined
   const http = composeHttp(context, { trainer, serving, scheduler: jobs?.scheduler })
-  const parts = { serving, http, view }
+  const parts = { serving, trainer, scheduler: jobs?.scheduler, http, view }
   options.metrics.attach(() => metricsSnapshot(parts))
   const asked = serving === undefined ? [] : shape.replica(serving)
   const services = [...shape.services, trainer, serving, ...asked, jobs?.service, http].filter(
@@ -196,6 +199,8 @@ const readersOf = (serving: ServingService): Readers => ({
   recommender: {
     recommend: (request) => serving.retriever.recommend(request),
     similar: (request) => serving.retriever.similar(request),
+    embedQuery: (request) => serving.retriever.embedQuery(request),
+    embedItem: (itemId) => serving.retriever.embedItem(itemId),
   },
   visibility: { waitFor: (offset, timeoutMs) => waitFor(serving, offset, timeoutMs) },
 })

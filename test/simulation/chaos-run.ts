@@ -5,8 +5,10 @@ import { join } from 'node:path'
 
 import type { Config } from '../../src/app/config/config-schema.ts'
 import { loadConfig, parseOverride } from '../../src/app/config/config.ts'
+import { dataPaths } from '../../src/app/options.ts'
 import { ServiceClient } from '../../src/app/service-client.ts'
 import { type Random, seededRandom } from '../../src/base/random.ts'
+import { openFileLogReader } from '../../src/stream/files/segment-reader.ts'
 import { ChaosFeed } from './chaos-feed.ts'
 import { ChaosService } from './chaos-service.ts'
 import { judgeLog, replayedState, savedState } from './chaos-verdict.ts'
@@ -22,8 +24,12 @@ export interface RunResult {
   readonly rowDifferences: number
   /** Deleted items that were recommended at the end. */
   readonly ghosts: number
-  /** Requests without an answer while the service was not being killed. */
+  /** Requests without an answer while who was asked was not being killed. */
   readonly unanswered: number
+  /** What else happened than kills of the one process. */
+  readonly faults?: readonly string[]
+  /** What was wrong, in words. */
+  readonly reasons?: readonly string[]
 }
 
 /**
@@ -71,9 +77,17 @@ export async function chaosRun(seed: number, options: RunOptions): Promise<RunRe
   }
 }
 
-/** A request without an answer is no fault: it is sent again. */
+/**
+ * A request of one process without an answer is no fault: it is sent again. Of several another one
+ * has to answer, and whatever is said in words is a fault.
+ */
 export const faultsOf = (result: RunResult): number =>
-  result.lost + result.doubled + result.digestMismatches + result.rowDifferences + result.ghosts
+  result.lost +
+  result.doubled +
+  result.digestMismatches +
+  result.rowDifferences +
+  result.ghosts +
+  (result.reasons?.length ?? 0)
 
 async function runIn(
   dataDirectory: string,
@@ -99,12 +113,14 @@ async function runIn(
   const code = await service.end('SIGTERM')
   if (code !== 0) throw new Error(`the service ended with code ${code} when asked to stop`)
   const config = chaosConfig()
-  const verdict = await judgeLog(dataDirectory, feed.acknowledged, config)
+  const reader = await openFileLogReader({ directory: dataPaths(dataDirectory).log })
+  const verdict = await judgeLog(reader, feed.acknowledged, config)
   const { lost, doubled, events } = verdict
   const [saved, replayed] = [
     await savedState(dataDirectory, config),
-    await replayedState(dataDirectory, config),
+    await replayedState(reader, dataDirectory, config),
   ]
+  await reader.close()
   const differs = saved.tables.filter(({ digest }, i) => digest !== replayed.tables[i]?.digest)
   return {
     seed,

@@ -1,9 +1,9 @@
 /**
- * What is true after a run of the crash test. The log is read as it lies on disk; the state that the
+ * What is true after a run of the crash test. The log is read as it lies there; the state that the
  * service saved last is compared with that of a second trainer which reads the same log and the same
  * batch journal from their beginnings and is never killed.
  */
-import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -13,13 +13,14 @@ import { systemClock } from '../../src/base/clock.ts'
 import type { EventLogReader } from '../../src/stream/event-log.ts'
 import type { Event } from '../../src/stream/event.ts'
 import { Facts } from '../../src/stream/facts/facts.ts'
-import { openFileLogReader } from '../../src/stream/files/segment-reader.ts'
 import { CheckpointStore } from '../../src/trainer/checkpoint/checkpoint.ts'
 import { Learner } from '../../src/trainer/learner.ts'
 import { Trainer } from '../../src/trainer/trainer-loop.ts'
+import { rowsOf } from '../support/replica-holdings.ts'
 
 const { signal } = new AbortController()
 const eventsPerRead = 4_096
+const readWaitMs = 100
 
 export interface LogVerdict {
   /** Acknowledged, but not in the log. */
@@ -27,17 +28,18 @@ export interface LogVerdict {
   /** Interactions that the facts count more often than there are ids. */
   readonly doubled: number
   readonly events: number
+  /** Different interactions. */
+  readonly interactions: number
   /** What the log says of an item at its end. */
   readonly isKnown: (itemId: string) => boolean
 }
 
 /** Folds the log once and compares it with what was acknowledged. */
 export async function judgeLog(
-  dataDirectory: string,
+  reader: EventLogReader,
   acknowledged: ReadonlySet<string>,
   config: Config,
 ): Promise<LogVerdict> {
-  const reader = await openFileLogReader({ directory: dataPaths(dataDirectory).log })
   const facts = new Facts(trainerModel(config.model).facts)
   const found = new Set<string>()
   const interactions = new Set<string>()
@@ -47,20 +49,23 @@ export async function judgeLog(
     found.add(eventId)
     if (event.kind === 'interaction') interactions.add(eventId)
   }
-  await reader.close()
   const lost = [...acknowledged].filter((eventId) => !found.has(eventId)).length
   const doubled = facts.interactions - interactions.size
   const isKnown = (itemId: string): boolean => facts.catalogue.byId(itemId) !== undefined
-  return { lost, doubled, events: facts.events, isKnown }
+  return { lost, doubled, events: facts.events, interactions: interactions.size, isKnown }
 }
 
 async function* eventsOf(reader: EventLogReader): AsyncGenerator<Event> {
-  let position = await reader.start()
-  for (;;) {
-    const [batch] = await reader.read(position, { maxEvents: eventsPerRead, waitMs: 0, signal })
-    if (batch === undefined || batch.events.length === 0) return
-    yield* batch.events
-    position = { [batch.partition]: batch.next }
+  const end = Object.entries(await reader.end())
+  const position: Record<number, string> = { ...(await reader.start()) }
+  const isBefore = ([partition, offset]: [string, string]): boolean =>
+    reader.compare(position[Number(partition)] ?? '', offset) < 0
+  while (end.some(isBefore)) {
+    const options = { maxEvents: eventsPerRead, waitMs: readWaitMs, signal }
+    for (const { partition, events, next } of await reader.read(position, options)) {
+      yield* events
+      position[partition] = next
+    }
   }
 }
 
@@ -68,16 +73,21 @@ export interface State {
   readonly digest: string
   readonly events: number
   readonly examples: number
+  readonly interactions: number
   readonly tables: readonly { readonly name: string; readonly digest: bigint }[]
+  /** Vectors, by table and key. */
+  readonly rows: ReadonlyMap<string, string>
 }
 
 const stateOf = async (learner: Learner): Promise<State> => ({
   digest: await learner.digest(),
   events: learner.facts.events,
+  interactions: learner.facts.interactions,
   examples: learner.trained,
   tables: await Promise.all(
     [...learner.tables].map(async ([name, table]) => ({ name, digest: await table.digest() })),
   ),
+  rows: await rowsOf(learner.tables),
 })
 
 /** The state in the newest checkpoint. */
@@ -96,13 +106,22 @@ export async function savedState(dataDirectory: string, config: Config): Promise
   }
 }
 
-/** The state of a trainer that reads the same log and journal and was never killed. */
-export async function replayedState(dataDirectory: string, config: Config): Promise<State> {
+/**
+ * The state of a trainer that was never killed: it starts from the oldest checkpoint, made before
+ * the first event, and reads the same log and journal.
+ */
+export async function replayedState(
+  reader: EventLogReader,
+  dataDirectory: string,
+  config: Config,
+): Promise<State> {
   const directory = mkdtempSync(join(tmpdir(), 'freshet-replay-'))
-  const reader = await openFileLogReader({ directory: dataPaths(dataDirectory).log })
   try {
-    cpSync(dataPaths(dataDirectory).journal, dataPaths(directory).journal, { recursive: true })
-    const { checkpoints: _, ...process } = trainerProcess({
+    const [from, to] = [dataPaths(dataDirectory), dataPaths(directory)]
+    cpSync(from.journal, to.journal, { recursive: true })
+    const [oldest = ''] = readdirSync(from.checkpoints).toSorted()
+    cpSync(join(from.checkpoints, oldest), join(to.checkpoints, oldest), { recursive: true })
+    const process = trainerProcess({
       ...config,
       process: { ...config.process, dataDirectory: directory },
     })
@@ -113,7 +132,6 @@ export async function replayedState(dataDirectory: string, config: Config): Prom
     await trainer.close()
     return state
   } finally {
-    await reader.close()
     rmSync(directory, { recursive: true, force: true })
   }
 }

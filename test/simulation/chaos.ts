@@ -1,59 +1,82 @@
 /**
  * The crash test as a program: `npm run -s chaos -- --shape embedded --runs 20 --seed 1`. Prints one JSON
- * object as its last line; exits 1 if anything was lost, doubled or different.
+ * object as its last line; exits 1 if anything was lost, doubled, different or unanswered.
  */
 import { Command } from 'commander'
 
 import { oneOf, wholeNumber } from '../../src/app/flags.ts'
 import { machine, sourceCommit } from '../../src/app/machine.ts'
 import { chaosConfig, chaosRun, faultsOf, type RunResult } from './chaos-run.ts'
+import { distributedRun } from './distributed/chaos-distributed.ts'
+import { ChaosServers } from './distributed/chaos-servers.ts'
 
 interface Flags {
+  readonly shape: 'embedded' | 'distributed'
   readonly runs: number
   readonly seed: number
   readonly kills: number
+  readonly faults: number
   readonly verbose?: true
   readonly keep?: true
 }
 
 const flags = new Command('chaos')
-  .option('--shape <name>', 'which deployment', oneOf('embedded'), 'embedded')
+  .option('--shape <name>', 'which deployment', oneOf('embedded', 'distributed'), 'embedded')
   .option('--runs <number>', 'runs, each with a seed of its own', wholeNumber(1, 100_000), 5)
   .option('--seed <number>', 'of the first run', wholeNumber(0), 1)
-  .option('--kills <number>', 'kills in each run', wholeNumber(0, 1_000), 3)
+  .option('--kills <number>', 'embedded: kills in each run', wholeNumber(0, 1_000), 3)
+  .option('--faults <number>', 'distributed: faults in each run', wholeNumber(0, 12), 4)
   .option('--verbose', 'show the log of the service')
-  .option('--keep', 'keep the data directories of failed runs')
+  .option('--keep', 'embedded: keep the data directories of failed runs')
   .option('--json', 'accepted for symmetry: the output is JSON anyway')
   .parse()
   .opts<Flags>()
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`)
+const onLog = flags.verbose ? say : () => undefined
+
+// What runs beside this process ends with it.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
+
+await using servers = flags.shape === 'distributed' ? await ChaosServers.start() : undefined
+
+async function run(seed: number): Promise<RunResult> {
+  const { kills, faults, keep } = flags
+  if (servers !== undefined) return await distributedRun(seed, { servers, faults, onLog })
+  return await chaosRun(seed, { kills, onLog, keepFailed: keep === true })
+}
 
 const results: RunResult[] = []
 const failed: { seed: number; reason: string }[] = []
 for (let seed = flags.seed; seed < flags.seed + flags.runs; seed += 1) {
+  const from = performance.now()
   try {
-    const onLog = flags.verbose ? say : () => undefined
-    const result = await chaosRun(seed, {
-      kills: flags.kills,
-      onLog,
-      keepFailed: flags.keep === true,
-    })
+    const result = await run(seed)
     results.push(result)
     if (faultsOf(result) > 0) failed.push({ seed, reason: JSON.stringify(result) })
-    say(`seed ${seed}: ${JSON.stringify(result)}`)
+    const seconds = Math.round((performance.now() - from) / 1_000)
+    say(`seed ${seed}, ${seconds} s: ${JSON.stringify(result)}`)
   } catch (error) {
     failed.push({ seed, reason: String(error) })
     say(`seed ${seed}: ${error instanceof Error ? (error.stack ?? '') : String(error)}`)
   }
 }
 
-const total = (name: keyof RunResult): number =>
+const total = (name: keyof Omit<RunResult, 'faults' | 'reasons'>): number =>
   results.reduce((sum, result) => sum + result[name], 0)
+
+/** How often each fault struck. */
+function strikes(): Readonly<Record<string, number>> {
+  const counts: Record<string, number> = {}
+  for (const name of results.flatMap(({ faults = [] }) => faults)) {
+    counts[name] = (counts[name] ?? 0) + 1
+  }
+  return counts
+}
 
 process.stdout.write(
   `${JSON.stringify({
-    shape: 'embedded',
+    shape: flags.shape,
     runs: flags.runs,
     kills: total('kills'),
     events: total('events'),
@@ -63,6 +86,7 @@ process.stdout.write(
     rowDifferences: total('rowDifferences'),
     ghosts: total('ghosts'),
     unanswered: total('unanswered'),
+    ...(servers && { strikes: strikes() }),
     failed,
     machine: machine(),
     commit: sourceCommit(),

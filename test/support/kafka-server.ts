@@ -35,6 +35,11 @@ export interface BrokerOptions {
   /** Listeners with SASL (plain, scram) and with TLS beside the open one. */
   readonly secure?: boolean
   readonly heapMb?: number
+  /**
+   * More open listeners, each of which tells its clients to come to this port, where a proxy of
+   * the test's stands before it.
+   */
+  readonly doors?: readonly number[]
 }
 
 /** Who may log in where `secure` is set. */
@@ -45,16 +50,20 @@ export class KafkaServer implements AsyncDisposable {
   readonly directory = mkdtempSync(join(dataRoot(), 'freshet-kafka-'))
   /** PEM of the authority of the TLS listener. */
   readonly certificate: string
-  readonly #ports: Readonly<Record<Listener, number>>
+  /** Where the proxies of the doors connect to. */
+  readonly doors: readonly number[]
+  readonly #ports: Ports
   readonly #options: BrokerOptions
   #process: ChildProcess | undefined
 
-  private constructor(ports: Readonly<Record<Listener, number>>, options: BrokerOptions) {
+  private constructor(ports: Ports, options: BrokerOptions) {
     this.#ports = ports
+    this.doors = ports.doors
     this.#options = options
     const pem = options.secure === true ? makeCertificate(this.directory) : undefined
     this.certificate = pem === undefined ? '' : readFileSync(pem.cert, 'utf8')
-    const lines = [...baseConfig(this.#ports, this.directory), ...(options.config ?? [])]
+    const base = baseConfig(ports, options.doors ?? [])
+    const lines = [...base, `log.dirs=${join(this.directory, 'data')}`, ...(options.config ?? [])]
     if (pem !== undefined) {
       const keystore = join(this.directory, 'keystore.pem')
       writeFileSync(keystore, readFileSync(pem.key, 'utf8') + this.certificate)
@@ -68,7 +77,9 @@ export class KafkaServer implements AsyncDisposable {
     const controller = await freePort()
     const sasl = options.secure === true ? await freePort() : 0
     const tls = options.secure === true ? await freePort() : 0
-    const server = new KafkaServer({ open, controller, sasl, tls }, options)
+    const doors: number[] = []
+    while (doors.length < (options.doors?.length ?? 0)) doors.push(await freePort())
+    const server = new KafkaServer({ open, controller, sasl, tls, doors }, options)
     try {
       server.#format()
       await server.start()
@@ -109,7 +120,9 @@ export class KafkaServer implements AsyncDisposable {
     })
     this.#process = child
     // Also when the test process is stopped in the middle.
-    process.once('exit', () => child.kill('SIGKILL'))
+    const kill = (): void => void child.kill('SIGKILL')
+    process.once('exit', kill)
+    child.once('exit', () => process.off('exit', kill))
     const limit = performance.now() + readyLimitMs
     while (!(await takesConnections(this.port))) {
       if (child.exitCode !== null) throw new Error(`the broker has ended:\n${this.#said()}`)
@@ -236,6 +249,7 @@ export async function makeTopic(
 const dataRoot = (): string => (existsSync('/dev/shm') ? '/dev/shm' : tmpdir())
 
 type Listener = 'open' | 'controller' | 'sasl' | 'tls'
+type Ports = Readonly<Record<Listener, number>> & { readonly doors: readonly number[] }
 
 const classPath = (): string => join(kafkaJars(), '*')
 
@@ -255,24 +269,26 @@ function takesConnections(port: number): Promise<boolean> {
   })
 }
 
-function baseConfig(ports: Readonly<Record<Listener, number>>, directory: string): string[] {
-  const listeners = [`PLAINTEXT://${host}:${ports.open}`]
-  if (ports.sasl > 0) listeners.push(`SASL://${host}:${ports.sasl}`, `TLS://${host}:${ports.tls}`)
+function baseConfig(ports: Ports, advertised: readonly number[]): string[] {
+  const open = [`PLAINTEXT://${host}:${ports.open}`]
+  if (ports.sasl > 0) open.push(`SASL://${host}:${ports.sasl}`, `TLS://${host}:${ports.tls}`)
+  const doors = (at: readonly number[]) => at.map((port, i) => `DOOR${i}://${host}:${port}`)
+  const listeners = [...open, ...doors(ports.doors), `CONTROLLER://${host}:${ports.controller}`]
   return [
     'process.roles=broker,controller',
     'node.id=1',
     `controller.quorum.voters=1@${host}:${ports.controller}`,
-    `listeners=${[...listeners, `CONTROLLER://${host}:${ports.controller}`].join(',')}`,
-    `advertised.listeners=${listeners.join(',')}`,
+    `listeners=${listeners.join(',')}`,
+    `advertised.listeners=${[...open, ...doors(advertised)].join(',')}`,
     `listener.security.protocol.map=${[
       'PLAINTEXT:PLAINTEXT',
       'CONTROLLER:PLAINTEXT',
       'SASL:SASL_PLAINTEXT',
       'TLS:SSL',
+      ...advertised.map((_, i) => `DOOR${i}:PLAINTEXT`),
     ].join(',')}`,
     'controller.listener.names=CONTROLLER',
     'inter.broker.listener.name=PLAINTEXT',
-    `log.dirs=${join(directory, 'data')}`,
     // One node: internal topics cannot have three replicas.
     'offsets.topic.replication.factor=1',
     'offsets.topic.num.partitions=2',

@@ -1,0 +1,231 @@
+/**
+ * One seeded run of the crash test of many processes: feed over HTTP, faults one after the other and
+ * one into the other, feed on; then the verdict.
+ */
+import { existsSync, readdirSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import { dataPaths } from '../../../src/app/options.ts'
+import { seededRandom } from '../../../src/base/random.ts'
+import type { EventLogReader } from '../../../src/stream/event-log.ts'
+import { openKafkaLog } from '../../../src/stream/kafka/kafka-log.ts'
+import { ChaosFeed } from '../chaos-feed.ts'
+import type { RunResult } from '../chaos-run.ts'
+import {
+  judgeLog,
+  type LogVerdict,
+  replayedState,
+  savedState,
+  type State,
+} from '../chaos-verdict.ts'
+import { drawFaults, type FaultName, faults, type Scene } from './chaos-faults.ts'
+import { ChaosFleet, fleetConfig } from './chaos-fleet.ts'
+import { ChaosProber } from './chaos-prober.ts'
+import type { ChaosServers } from './chaos-servers.ts'
+import { compareReplica, type ReplicaVerdict } from './replica-verdict.ts'
+
+export interface DistributedResult extends RunResult {
+  readonly faults: readonly FaultName[]
+  readonly answered: number
+  readonly reasons: readonly string[]
+}
+
+export interface DistributedOptions {
+  readonly servers: ChaosServers
+  readonly faults: number
+  readonly onLog: (line: string) => void
+}
+
+const limitMs = 90_000
+const lookMs = 50
+/** Of one of two that feed, between two requests. */
+const feedPauseMs = 15
+
+const isCheckpoint = (name: string): boolean => name.startsWith('checkpoint-')
+
+export async function distributedRun(
+  seed: number,
+  { servers, faults: count, onLog }: DistributedOptions,
+): Promise<DistributedResult> {
+  const random = seededRandom(seed, 0xd157)
+  const topic = await servers.makeReady()
+  const log = await openKafkaLog({ brokers: [servers.broker.address], topic })
+  const fleet = new ChaosFleet(servers, topic, onLog)
+  try {
+    const scene = { fleet, servers, random }
+    const run = new DistributedRun(scene, new ChaosFeed(seed), log)
+    return { seed, ...(await run.play(drawFaults(random, count))) }
+  } finally {
+    servers.heal()
+    await log.close()
+    await fleet[Symbol.asyncDispose]()
+    await servers.forget(topic)
+  }
+}
+
+class DistributedRun {
+  readonly #scene: Scene
+  readonly #feed: ChaosFeed
+  readonly #log: EventLogReader
+  #isFeeding = true
+
+  constructor(scene: Scene, feed: ChaosFeed, log: EventLogReader) {
+    this.#scene = scene
+    this.#feed = feed
+    this.#log = log
+  }
+
+  async play(drawn: readonly FaultName[]): Promise<Omit<DistributedResult, 'seed'>> {
+    const { fleet } = this.#scene
+    // Of nothing: with it the journal is kept from there on.
+    const { checkpoints } = dataPaths(fleet.directory)
+    await this.#until(
+      'a first checkpoint',
+      () => existsSync(checkpoints) && readdirSync(checkpoints).some(isCheckpoint),
+    )
+    const prober = await this.#live(drawn)
+    const verdict = await judgeLog(this.#log, this.#feed.acknowledged, fleetConfig())
+    await this.#settle(verdict)
+    await prober.stop()
+    const result = await this.#judge(verdict)
+    const { unanswered, answered } = prober
+    const reasons = [...result.reasons, ...unanswered.slice(0, 5)]
+    const kills = drawn.reduce((sum, name) => sum + faults[name].kills, 0)
+    return { ...result, kills, faults: drawn, answered, unanswered: unanswered.length, reasons }
+  }
+
+  /** Feeds from before the first fault to after the last. */
+  async #live(drawn: readonly FaultName[]): Promise<ChaosProber> {
+    const { replicas } = this.#scene.fleet
+    const feeding = Promise.all([this.#feedOn(), this.#feedOn()])
+    try {
+      await this.#until('replicas answer', () => this.#allAnswer())
+      const prober = new ChaosProber(replicas)
+      await this.#strike(drawn)
+      return prober
+    } finally {
+      this.#isFeeding = false
+      await feeding
+    }
+  }
+
+  async #allAnswer(): Promise<boolean> {
+    for (const { life, client } of this.#scene.fleet.replicas) {
+      if (!life.hasBeenReady || life.isEnded) return false
+      const answer = await client?.recommend('user-1', { n: 1 })
+      if (answer?.items.length !== 1) return false
+    }
+    return true
+  }
+
+  async #strike(drawn: readonly FaultName[]): Promise<void> {
+    const { random } = this.#scene
+    const striking: Promise<void>[] = []
+    for (const name of drawn) {
+      await sleep(200 + random.integer(1_500))
+      striking.push(faults[name].strike(this.#scene))
+    }
+    await Promise.all(striking)
+    await sleep(random.integer(1_000))
+  }
+
+  /** One request after the other, to whoever takes events; all that is in doubt is sent again. */
+  async #feedOn(): Promise<void> {
+    const { fleet } = this.#scene
+    const limit = performance.now() + limitMs
+    while (this.#isFeeding || this.#feed.inDoubt > 0) {
+      const { client } = fleet.member('ingest')
+      if (client === undefined) await sleep(lookMs)
+      else await this.#send(client)
+      await sleep(feedPauseMs)
+      if (performance.now() > limit) throw new Error('events are refused for too long')
+    }
+  }
+
+  async #send(client: { sendEvents: (events: readonly object[]) => Promise<unknown> }) {
+    const batch = this.#feed.next()
+    try {
+      await client.sendEvents(batch)
+      this.#feed.answered(batch)
+    } catch {
+      this.#feed.unanswered(batch)
+      await sleep(lookMs)
+    }
+  }
+
+  /** Everybody has folded all, and the active trainer has learned from it. */
+  async #settle({ events }: LogVerdict): Promise<void> {
+    const { fleet } = this.#scene
+    const has = async (name: 'facts' | 'trainer', members: typeof fleet.members) => {
+      for (const { client } of members) {
+        const metrics = await client?.metrics().catch(() => undefined)
+        if (metrics?.get(`freshet_${name}_events_total`) !== events) return false
+      }
+      return true
+    }
+    await this.#until('replicas have folded all', () => has('facts', fleet.replicas))
+    await this.#until('all is learned', async () => {
+      const active = await fleet.activeTrainer()
+      return active !== undefined && (await has('trainer', [active]))
+    })
+    await this.#until('all are there', () =>
+      fleet.members.every(({ life }) => life.hasBeenReady && !life.isEnded),
+    )
+  }
+
+  async #judge(verdict: LogVerdict) {
+    const { fleet } = this.#scene
+    const reasons = await this.#stopTrainers()
+    const config = fleetConfig()
+    const [saved, replayed] = [
+      await savedState(fleet.directory, config),
+      await replayedState(this.#log, fleet.directory, config),
+    ]
+    const isSame = saved.digest === replayed.digest && saved.events === verdict.events
+    if (!isSame) reasons.push(differenceOf(saved, replayed, verdict))
+    const replicas = await Promise.all(
+      fleet.replicas.map((replica) => compareReplica(replica, { saved, verdict })),
+    )
+    reasons.push(...replicas.flatMap((found) => found.reasons))
+    const total = (name: keyof Omit<ReplicaVerdict, 'reasons'>): number =>
+      replicas.reduce((sum, found) => sum + found[name], 0)
+    const { lost, doubled, events, interactions } = verdict
+    return {
+      events,
+      lost: lost + total('lost') + Math.max(0, interactions - saved.interactions),
+      doubled: doubled + total('doubled') + Math.max(0, saved.interactions - interactions),
+      digestMismatches: isSame ? 0 : 1,
+      rowDifferences: total('rowDifferences'),
+      ghosts: total('ghosts'),
+      reasons,
+    }
+  }
+
+  /** The standby first: it shall not take over. What ended although nobody told it to. */
+  async #stopTrainers(): Promise<string[]> {
+    const { fleet } = this.#scene
+    const active = await fleet.activeTrainer()
+    const standbys = fleet.trainers.filter((trainer) => trainer !== active)
+    const reasons: string[] = []
+    for (const member of [fleet.member('jobs'), ...standbys, ...(active ? [active] : [])]) {
+      const code = await member.end('SIGTERM')
+      if (code !== 0) reasons.push(`${member.name} ended with ${code} when it was told to stop`)
+    }
+    for (const { name, ownEnds } of [...fleet.replicas, fleet.member('ingest')]) {
+      if (ownEnds.length > 0) reasons.push(`${name} ended by itself: ${ownEnds.join(', ')}`)
+    }
+    return reasons
+  }
+
+  async #until(what: string, isSo: () => Promise<boolean> | boolean): Promise<void> {
+    const limit = performance.now() + limitMs
+    while (!(await isSo())) {
+      if (performance.now() > limit) throw new Error(`${what}: not within ${limitMs} ms`)
+      await sleep(lookMs)
+    }
+  }
+}
+
+const differenceOf = (saved: State, replayed: State, { events }: LogVerdict): string =>
+  `saved ${saved.digest} of ${saved.events} events and ${saved.examples} examples, ` +
+  `replayed ${replayed.digest} of ${replayed.events} and ${replayed.examples}; log ${events}`

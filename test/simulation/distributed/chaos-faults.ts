@@ -1,0 +1,115 @@
+/**
+ * What goes wrong in a run of the crash test of many processes. Each fault ends by itself: who was
+ * killed is started again, what was cut is joined, what was slow is quick.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import type { Random } from '../../../src/base/random.ts'
+import type { Cut } from '../../support/network-link.ts'
+import type { ChaosFleet } from './chaos-fleet.ts'
+import type { ChaosMember } from './chaos-member.ts'
+import { type ChaosServers, memberNames } from './chaos-servers.ts'
+
+export interface Scene {
+  readonly fleet: ChaosFleet
+  readonly servers: ChaosServers
+  readonly random: Random
+}
+
+const pick = <Value>(random: Random, values: readonly Value[]): Value => {
+  const found = values[random.integer(values.length)]
+  if (found === undefined) throw new Error('nothing to choose from')
+  return found
+}
+
+const between = (random: Random, least: number, most: number): number =>
+  least + random.integer(most - least)
+
+/** A replica may die while the other one answers. */
+async function killReplica({ fleet, random }: Scene): Promise<void> {
+  const victim = pick(random, fleet.replicas)
+  const survivors = fleet.replicas.filter((replica) => replica !== victim)
+  while (!survivors.every(({ life }) => life.hasBeenReady && !life.isEnded)) await sleep(50)
+  await victim.kill()
+}
+
+const someTrainer = async ({ fleet, random }: Scene): Promise<ChaosMember> =>
+  (await fleet.activeTrainer()) ?? pick(random, fleet.trainers)
+
+async function killBroker({ servers, random }: Scene): Promise<void> {
+  await servers.broker.kill()
+  await sleep(between(random, 0, 1_000))
+  await servers.broker.start()
+}
+
+async function killRedis({ servers, random }: Scene): Promise<void> {
+  await servers.redis.kill()
+  await sleep(between(random, 0, 2_000))
+  await servers.redis.start()
+}
+
+/** Longer than the lease lasts: another one has taken over by then. */
+async function pauseTrainer(scene: Scene): Promise<void> {
+  const { service } = (await someTrainer(scene)).life
+  service.pause()
+  await sleep(between(scene.random, 2_500, 4_500))
+  service.resume()
+}
+
+async function pauseServer(
+  server: { readonly pause: () => void; readonly resume: () => void },
+  random: Random,
+): Promise<void> {
+  server.pause()
+  await sleep(between(random, 500, 3_500))
+  server.resume()
+}
+
+async function cutNetwork({ servers, random }: Scene, how: Cut): Promise<void> {
+  const link = servers.links(pick(random, memberNames))[pick(random, ['broker', 'redis'] as const)]
+  link.cut(how)
+  await sleep(between(random, 500, 4_000))
+  link.heal()
+}
+
+/** One server far away for everybody. */
+async function slowNetworks({ servers, random }: Scene): Promise<void> {
+  const server = pick(random, ['broker', 'redis'] as const)
+  const links = memberNames.map((name) => servers.links(name)[server])
+  for (const link of links) link.slowDown(between(random, 20, 300))
+  await sleep(between(random, 1_000, 3_000))
+  for (const link of links) link.heal()
+}
+
+/** `kills`: how many processes are killed by it. */
+interface Fault {
+  readonly kills: 0 | 1
+  readonly strike: (scene: Scene) => Promise<void>
+}
+
+export const faults = {
+  killTrainer: { kills: 1, strike: async (scene) => (await someTrainer(scene)).kill() },
+  killReplica: { kills: 1, strike: killReplica },
+  killIngest: { kills: 1, strike: ({ fleet }) => fleet.member('ingest').kill() },
+  killJobs: { kills: 1, strike: ({ fleet }) => fleet.member('jobs').kill() },
+  killBroker: { kills: 1, strike: killBroker },
+  killRedis: { kills: 1, strike: killRedis },
+  pauseTrainer: { kills: 0, strike: pauseTrainer },
+  pauseBroker: { kills: 0, strike: ({ servers, random }) => pauseServer(servers.broker, random) },
+  pauseRedis: { kills: 0, strike: ({ servers, random }) => pauseServer(servers.redis, random) },
+  resetNetwork: { kills: 0, strike: (scene) => cutNetwork(scene, 'reset') },
+  silenceNetwork: { kills: 0, strike: (scene) => cutNetwork(scene, 'silent') },
+  slowNetworks: { kills: 0, strike: slowNetworks },
+} as const satisfies Record<string, Fault>
+
+export type FaultName = keyof typeof faults
+const names = Object.keys(faults).filter((name): name is FaultName => name in faults)
+
+/** Different ones; over many seeds all come equally often. */
+export function drawFaults(random: Random, n: number): readonly FaultName[] {
+  const rest = [...names]
+  return Array.from({ length: Math.min(n, rest.length) }, () => {
+    const [drawn] = rest.splice(random.integer(rest.length), 1)
+    return drawn
+  })
+}

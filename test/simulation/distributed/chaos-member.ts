@@ -1,0 +1,102 @@
+/**
+ * A process of the crash test that is started again whenever it has ended, as an orchestrator would:
+ * killed by the test, or by itself where that is its right (a trainer that has lost its lease, any
+ * that found no broker at its start).
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import { ServiceClient } from '../../../src/app/service-client.ts'
+import { ChaosService, type ChaosServiceOptions } from '../chaos-service.ts'
+
+/** One process from its start to its end. */
+export class Life {
+  readonly service: ChaosService
+  /** Whether the test has ended it. */
+  isEnded = false
+  /** Undefined until it listens. */
+  client: ServiceClient | undefined
+  /** Whether it was ready once: then it answers until its end. */
+  hasBeenReady = false
+
+  constructor(service: ChaosService) {
+    this.service = service
+  }
+}
+
+export interface MemberOptions extends Omit<ChaosServiceOptions, 'onLog'> {
+  readonly name: string
+  readonly onLog: (line: string) => void
+}
+
+const restartPauseMs = 200
+const readyPauseMs = 50
+
+export class ChaosMember {
+  readonly name: string
+  readonly #options: MemberOptions
+  readonly #living: Promise<void>
+  #isOver = false
+  #life: Life
+  /** Lives that ended by themselves after they had listened, with their exit codes. */
+  readonly ownEnds: (number | null)[] = []
+
+  constructor(options: MemberOptions) {
+    this.name = options.name
+    this.#options = options
+    this.#life = this.#start()
+    this.#living = this.#live()
+  }
+
+  /** The present one, or the last. */
+  get life(): Life {
+    return this.#life
+  }
+
+  /** Undefined while it does not listen. */
+  get client(): ServiceClient | undefined {
+    return this.#life.isEnded ? undefined : this.#life.client
+  }
+
+  async kill(): Promise<void> {
+    this.#life.isEnded = true
+    await this.#life.service.end('SIGKILL')
+  }
+
+  /** It is not started again. The exit code. */
+  async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<number | null> {
+    this.#isOver = true
+    this.#life.isEnded = true
+    const code = await this.#life.service.end(signal)
+    await this.#living
+    return code
+  }
+
+  async #live(): Promise<void> {
+    while (!this.#isOver) {
+      const life = this.#life
+      const looking = this.#look(life)
+      const code = await life.service.exited
+      if (!life.isEnded && life.client !== undefined) this.ownEnds.push(code)
+      life.isEnded = true
+      await looking
+      if (this.#isOver) return
+      await sleep(restartPauseMs)
+      if (!this.#isOver) this.#life = this.#start()
+    }
+  }
+
+  #start(): Life {
+    const { name, onLog, ...options } = this.#options
+    return new Life(new ChaosService({ ...options, onLog: (line) => onLog(`${name}: ${line}`) }))
+  }
+
+  async #look(life: Life): Promise<void> {
+    const address = await life.service.address()
+    if (address === undefined) return
+    life.client = new ServiceClient(address)
+    while (!life.isEnded && !life.hasBeenReady) {
+      life.hasBeenReady = await life.client.isReady().catch(() => false)
+      if (!life.hasBeenReady) await sleep(readyPauseMs)
+    }
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * The servers of a crash test of many processes: one broker and one Redis, real ones, and between
+ * them and each process a network of its own. They outlive a run; every run has its own topic and
+ * begins with an empty Redis.
+ */
+import { KafkaServer, makeTopic, withAdmin } from '../../support/kafka-server.ts'
+import { NetworkLink } from '../../support/network-link.ts'
+import { RedisServer } from '../../support/redis-server.ts'
+
+/** The processes of a run. */
+export const memberNames = [
+  'ingest',
+  'trainer 1',
+  'trainer 2',
+  'serving 1',
+  'serving 2',
+  'jobs',
+] as const
+export type MemberName = (typeof memberNames)[number]
+
+/** The networks of one process. */
+export interface Links {
+  readonly broker: NetworkLink
+  readonly redis: NetworkLink
+}
+
+interface Parts {
+  readonly broker: KafkaServer
+  readonly redis: RedisServer
+  readonly links: ReadonlyMap<MemberName, Links>
+}
+
+/** Enough for the order of partitions to be chance. */
+const partitions = 3
+
+export class ChaosServers implements AsyncDisposable {
+  readonly broker: KafkaServer
+  readonly redis: RedisServer
+  readonly #links: ReadonlyMap<MemberName, Links>
+
+  private constructor({ broker, redis, links }: Parts) {
+    this.broker = broker
+    this.redis = redis
+    this.#links = links
+  }
+
+  static async start(): Promise<ChaosServers> {
+    const links = new Map<MemberName, Links>()
+    for (const name of memberNames) {
+      links.set(name, { broker: await NetworkLink.open(), redis: await NetworkLink.open() })
+    }
+    const all = [...links.values()]
+    const doors = all.map((link) => link.broker.port)
+    const [broker, redis] = await Promise.all([
+      KafkaServer.start({ doors }),
+      RedisServer.start({ appendOnly: true }),
+    ])
+    for (const [i, link] of all.entries()) {
+      link.broker.target = broker.doors[i] ?? 0
+      link.redis.target = redis.port
+    }
+    return new ChaosServers({ broker, redis, links })
+  }
+
+  links(name: MemberName): Links {
+    const found = this.#links.get(name)
+    if (found === undefined) throw new Error(`${name} has no network`)
+    return found
+  }
+
+  /** A new topic, nothing in Redis, all networks whole. */
+  async makeReady(): Promise<string> {
+    this.heal()
+    await this.redis.command('FLUSHALL')
+    return await makeTopic(this.broker.address, partitions)
+  }
+
+  /** A broker that starts again opens every log that it has. */
+  async forget(topic: string): Promise<void> {
+    await withAdmin(this.broker.address, (admin) => admin.deleteTopics({ topics: [topic] }))
+  }
+
+  heal(): void {
+    for (const { broker, redis } of this.#links.values()) {
+      broker.heal()
+      redis.heal()
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { broker, redis } of this.#links.values()) {
+      await broker[Symbol.asyncDispose]()
+      await redis[Symbol.asyncDispose]()
+    }
+    await Promise.all([this.broker.stop(), this.redis.stop()])
+  }
+}
