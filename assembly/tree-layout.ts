@@ -50,6 +50,13 @@ export class TreeLayout {
   tailWeight: f32
   /** The sum of all strays. */
   allStrays: u32
+  /** Of growth, unread here. */
+  spread: f32
+  reach: f32
+  /** Panels of 32 leaves: for each pair of dimensions two i16 of 32 centroids, at most 8,191. */
+  roundCentroids: usize
+  /** f32 per dimension: what 1 is worth there. */
+  roundUnits: usize
 }
 
 /** Leaves in a panel, and members in a block. */
@@ -75,6 +82,18 @@ export function blockAt(tree: TreeLayout, block: u32): usize {
 @inline
 export function rowOf(tree: TreeLayout, id: u32): usize {
   return tree.rows + ((usize(id) * usize(tree.stride)) << 2)
+}
+
+/** Pairs of dimensions; the last may be half of one. */
+@inline
+export function pairsOf(tree: TreeLayout): i32 {
+  return (tree.dim + 1) >> 1
+}
+
+/** Where the first pair of a panel's rounded centroids is; the next is 128 bytes on. */
+@inline
+export function roundPanel(tree: TreeLayout, leaf: u32): usize {
+  return tree.roundCentroids + ((usize(leaf >> 5) * usize(pairsOf(tree))) << 7)
 }
 
 /** Where the first coordinate of a leaf's centroid is; the next is 128 bytes on. */

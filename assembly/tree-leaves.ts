@@ -11,22 +11,35 @@
  * `src/kernels/reference/reference-tree-leaves.ts` is the twin.
  */
 import { scratch } from './scratch'
-import { TreeLayout, blockAt, centroidOf, rowOf, setWord, word } from './tree-layout'
+import {
+  TreeLayout,
+  blockAt,
+  centroidOf,
+  pairsOf,
+  roundPanel,
+  rowOf,
+  setWord,
+  word,
+} from './tree-layout'
 
-/** The nearest leaf of each of n ids, ties by smaller leaf. */
+/**
+ * The nearest leaf of each of n ids, ties by smaller leaf. In whole numbers, a multiplication and a
+ * half for two dimensions of four leaves: centroids are rounded where they lie, a point when it is
+ * staged, to so many steps that no sum overflows.
+ */
 export function treeAssign(layout: usize, ids: usize, n: i32, leaves: usize): void {
   const tree = changetype<TreeLayout>(layout)
   for (let first = 0; first < n; first += 4) {
     const count = min(4, n - first)
     if (count == 1) {
-      stagePoint(tree, rowOf(tree, word(ids, first)), pointAt(tree, 0))
+      stagePoint(tree, rowOf(tree, word(ids, first)), 0)
       nearestOfOne(tree)
       setWord(leaves, first, reduce(scratch + 128))
       continue
     }
     for (let i = 0; i < 4; i += 1) {
       const which = i < count ? first + i : first
-      stagePoint(tree, rowOf(tree, word(ids, which)), pointAt(tree, i))
+      stagePoint(tree, rowOf(tree, word(ids, which)), i)
     }
     nearestOfFour(tree)
     const nearest = scratch + 128
@@ -34,21 +47,41 @@ export function treeAssign(layout: usize, ids: usize, n: i32, leaves: usize): vo
   }
 }
 
+/** Of a coordinate of a centroid; a quarter of it is the range of the vectors it was made of. */
+const centroidSteps: i32 = 8192
+/** A point nearer to nothing than this is taken for it. */
+const leastRange: f32 = 1e-34
+
 @inline
 function pointAt(tree: TreeLayout, i: i32): usize {
-  return scratch + 256 + ((usize(i) * usize(tree.stride)) << 2)
+  return scratch + 512 + ((usize(i) * usize(pairsOf(tree))) << 2)
 }
 
-/** A row with its tails weighted. */
+/** Where a point's unit is: what 1 of its products is worth. */
 @inline
-function stagePoint(tree: TreeLayout, row: usize, to: usize): void {
-  const coded = tree.dim - tree.tailDims
-  for (let d = 0; d < coded; d += 1) {
-    store<f32>(to + (usize(d) << 2), load<f32>(row + (usize(d) << 2)))
+function unitAt(i: i32): usize {
+  return scratch + 256 + (usize(i) << 2)
+}
+
+/** A row with its tails weighted, in units of the rounded centroids, rounded itself. */
+function stagePoint(tree: TreeLayout, row: usize, i: i32): void {
+  const to = pointAt(tree, i)
+  let most: f32 = 0
+  for (let d = 0; d < tree.dim; d += 1) most = max(most, abs(weighted(tree, row, d)))
+  const steps = f32(min(4095, i32.MAX_VALUE / (centroidSteps * (pairsOf(tree) << 1))))
+  const factor: f32 = most > leastRange ? steps / most : 0
+  store<u32>(to + (usize(pairsOf(tree) - 1) << 2), 0)
+  for (let d = 0; d < tree.dim; d += 1) {
+    store<i16>(to + (usize(d) << 1), i16(nearest(weighted(tree, row, d) * factor)))
   }
-  for (let d = coded; d < tree.dim; d += 1) {
-    store<f32>(to + (usize(d) << 2), load<f32>(row + (usize(d) << 2)) * tree.tailWeight)
-  }
+  store<f32>(unitAt(i), most > leastRange ? most / steps : 0)
+}
+
+@inline
+function weighted(tree: TreeLayout, row: usize, d: i32): f32 {
+  const at = usize(d) << 2
+  const value = load<f32>(row + at) * load<f32>(tree.roundUnits + at)
+  return d < tree.dim - tree.tailDims ? value : value * tree.tailWeight
 }
 
 /**
@@ -57,46 +90,44 @@ function stagePoint(tree: TreeLayout, row: usize, to: usize): void {
  */
 function nearestOfFour(tree: TreeLayout): void {
   const p0 = pointAt(tree, 0)
-  const step = usize(tree.stride) << 2
-  const end = usize(tree.dim) << 2
+  const step = usize(pairsOf(tree)) << 2
   const to = scratch + 128
   for (let i: usize = 0; i < 4; i += 1) {
     v128.store(to + (i << 5), f32x4.splat(-Infinity))
     v128.store(to + (i << 5), i32x4.splat(0), 16)
   }
   for (let leaf = 0; leaf < tree.panels << 5; leaf += 8) {
-    const bias = tree.biases + (usize(leaf) << 2)
-    let a0 = v128.load(bias)
-    let b0 = v128.load(bias, 16)
+    let a0 = i32x4.splat(0)
+    let b0 = i32x4.splat(0)
     let a1 = a0
     let b1 = b0
     let a2 = a0
     let b2 = b0
     let a3 = a0
     let b3 = b0
-    let at = centroidOf(tree, leaf)
-    for (let d: usize = 0; d < end; d += 4) {
+    let at = roundPanel(tree, leaf) + (usize(leaf & 31) << 2)
+    for (let p: usize = 0; p < step; p += 4) {
       const a = v128.load(at)
       const b = v128.load(at, 16)
-      const point = p0 + d
+      const point = p0 + p
       const x0 = v128.load_splat<u32>(point)
-      a0 = f32x4.add(a0, f32x4.mul(x0, a))
-      b0 = f32x4.add(b0, f32x4.mul(x0, b))
+      a0 = i32x4.add(a0, i32x4.dot_i16x8_s(x0, a))
+      b0 = i32x4.add(b0, i32x4.dot_i16x8_s(x0, b))
       const x1 = v128.load_splat<u32>(point + step)
-      a1 = f32x4.add(a1, f32x4.mul(x1, a))
-      b1 = f32x4.add(b1, f32x4.mul(x1, b))
+      a1 = i32x4.add(a1, i32x4.dot_i16x8_s(x1, a))
+      b1 = i32x4.add(b1, i32x4.dot_i16x8_s(x1, b))
       const x2 = v128.load_splat<u32>(point + step * 2)
-      a2 = f32x4.add(a2, f32x4.mul(x2, a))
-      b2 = f32x4.add(b2, f32x4.mul(x2, b))
+      a2 = i32x4.add(a2, i32x4.dot_i16x8_s(x2, a))
+      b2 = i32x4.add(b2, i32x4.dot_i16x8_s(x2, b))
       const x3 = v128.load_splat<u32>(point + step * 3)
-      a3 = f32x4.add(a3, f32x4.mul(x3, a))
-      b3 = f32x4.add(b3, f32x4.mul(x3, b))
+      a3 = i32x4.add(a3, i32x4.dot_i16x8_s(x3, a))
+      b3 = i32x4.add(b3, i32x4.dot_i16x8_s(x3, b))
       at += 128
     }
-    better(to, leaf, a0, b0)
-    better(to + 32, leaf, a1, b1)
-    better(to + 64, leaf, a2, b2)
-    better(to + 96, leaf, a3, b3)
+    offer(tree, 0, leaf, a0, b0)
+    offer(tree, 1, leaf, a1, b1)
+    offer(tree, 2, leaf, a2, b2)
+    offer(tree, 3, leaf, a3, b3)
   }
 }
 
@@ -106,35 +137,47 @@ function nearestOfOne(tree: TreeLayout): void {
   v128.store(to, f32x4.splat(-Infinity))
   v128.store(to, i32x4.splat(0), 16)
   const point = pointAt(tree, 0)
-  const end = point + (usize(tree.dim) << 2)
+  const end = point + (usize(pairsOf(tree)) << 2)
   for (let leaf = 0; leaf < tree.panels << 5; leaf += 32) {
-    const bias = tree.biases + (usize(leaf) << 2)
-    let s0 = v128.load(bias)
-    let s1 = v128.load(bias, 16)
-    let s2 = v128.load(bias, 32)
-    let s3 = v128.load(bias, 48)
-    let s4 = v128.load(bias, 64)
-    let s5 = v128.load(bias, 80)
-    let s6 = v128.load(bias, 96)
-    let s7 = v128.load(bias, 112)
-    let at = centroidOf(tree, leaf)
+    let s0 = i32x4.splat(0)
+    let s1 = s0
+    let s2 = s0
+    let s3 = s0
+    let s4 = s0
+    let s5 = s0
+    let s6 = s0
+    let s7 = s0
+    let at = roundPanel(tree, leaf)
     for (let from = point; from < end; from += 4) {
       const x = v128.load_splat<u32>(from)
-      s0 = f32x4.add(s0, f32x4.mul(x, v128.load(at)))
-      s1 = f32x4.add(s1, f32x4.mul(x, v128.load(at, 16)))
-      s2 = f32x4.add(s2, f32x4.mul(x, v128.load(at, 32)))
-      s3 = f32x4.add(s3, f32x4.mul(x, v128.load(at, 48)))
-      s4 = f32x4.add(s4, f32x4.mul(x, v128.load(at, 64)))
-      s5 = f32x4.add(s5, f32x4.mul(x, v128.load(at, 80)))
-      s6 = f32x4.add(s6, f32x4.mul(x, v128.load(at, 96)))
-      s7 = f32x4.add(s7, f32x4.mul(x, v128.load(at, 112)))
+      s0 = i32x4.add(s0, i32x4.dot_i16x8_s(x, v128.load(at)))
+      s1 = i32x4.add(s1, i32x4.dot_i16x8_s(x, v128.load(at, 16)))
+      s2 = i32x4.add(s2, i32x4.dot_i16x8_s(x, v128.load(at, 32)))
+      s3 = i32x4.add(s3, i32x4.dot_i16x8_s(x, v128.load(at, 48)))
+      s4 = i32x4.add(s4, i32x4.dot_i16x8_s(x, v128.load(at, 64)))
+      s5 = i32x4.add(s5, i32x4.dot_i16x8_s(x, v128.load(at, 80)))
+      s6 = i32x4.add(s6, i32x4.dot_i16x8_s(x, v128.load(at, 96)))
+      s7 = i32x4.add(s7, i32x4.dot_i16x8_s(x, v128.load(at, 112)))
       at += 128
     }
-    better(to, leaf, s0, s1)
-    better(to, leaf + 8, s2, s3)
-    better(to, leaf + 16, s4, s5)
-    better(to, leaf + 24, s6, s7)
+    offer(tree, 0, leaf, s0, s1)
+    offer(tree, 0, leaf + 8, s2, s3)
+    offer(tree, 0, leaf + 16, s4, s5)
+    offer(tree, 0, leaf + 24, s6, s7)
   }
+}
+
+/** Scores of eight leaves from a point's products, and what of them is better. */
+@inline
+function offer(tree: TreeLayout, i: i32, leaf: i32, a: v128, b: v128): void {
+  const biases = tree.biases + (usize(leaf) << 2)
+  const unit = v128.load_splat<u32>(unitAt(i))
+  better(
+    scratch + 128 + (usize(i) << 5),
+    leaf,
+    f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(a), unit), v128.load(biases)),
+    f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(b), unit), v128.load(biases, 16)),
+  )
 }
 
 /** Takes over what eight leaves have that is better than the best so far. */

@@ -50,6 +50,7 @@ export class TreeGrowth {
     const { leaves, tailWeight } = this.#order
     this.#tree.reset(leaves, tailWeight)
     yield* this.#takeSample(leaves * samplesPerLeaf)
+    yield* this.#measureRanges()
     this.#firstCentroids(leaves)
     const few = everyNth(this.#sample, earlyOf)
     for (let round = 0; round < rounds; round += 1) {
@@ -77,6 +78,18 @@ export class TreeGrowth {
       seen += 1
     }
     this.#sample = sample.subarray(0, n)
+  }
+
+  *#measureRanges(): Generator<number, void> {
+    const { rows, stride, shape } = this.#tree.memory
+    const ranges = new Float32Array(shape.dim)
+    for (const [i, id] of this.#sample.entries()) {
+      if (i % (treeChunk * 16) === 0) yield treeChunk
+      for (let d = 0; d < shape.dim; d += 1) {
+        ranges[d] = Math.max(ranges[d], Math.abs(rows[id * stride + d]))
+      }
+    }
+    this.#tree.setRanges(ranges)
   }
 
   #firstCentroids(leaves: number): void {

@@ -21,14 +21,19 @@ export interface TreeShape {
 export function treeBytes(shape: TreeShape): number {
   const { codes, blocks, blockBytes } = sizesOf(shape)
   const perLeaf = shape.dim + 6
+  const perPanel = pairsOf(shape) * treeGroup
   const words =
-    shape.capacityItems * 2 + blocks * 2 + shape.maxLeaves * perLeaf + codes * 32 + treeLayout.words
-  return words * 4 + blocks * blockBytes + 19 * 64
+    shape.capacityItems * 2 + blocks * 2 + shape.maxLeaves * perLeaf + shape.dim + codes * 32
+  const rounded = (shape.maxLeaves / treeGroup) * perPanel
+  return (words + rounded + treeLayout.words) * 4 + blocks * blockBytes + 21 * 64
 }
 
 /** Coded dimensions, rounded up to a multiple of four. */
 export const codesOf = ({ dim, exactDims }: TreeShape): number =>
   Math.ceil((dim - exactDims) / 4) * 4
+
+/** Pairs of dimensions. */
+const pairsOf = ({ dim }: TreeShape): number => Math.ceil(dim / 2)
 
 function sizesOf(shape: TreeShape): {
   codes: number
@@ -73,6 +78,9 @@ export class TreeMemory {
   readonly stride: number
   readonly places: Uint32Array
   readonly centroids: Float32Array
+  /** Per panel and pair of dimensions two numbers of 32 leaves each: centroids in `roundUnits`. */
+  readonly roundCentroids: Int16Array
+  readonly roundUnits: Float32Array
   readonly biases: Float32Array
   /** What a leaf's bias is while it is not crowded. */
   readonly bases: Float32Array
@@ -99,6 +107,8 @@ export class TreeMemory {
     const record = arena.words(treeLayout.words)
     const places = arena.words(capacityItems)
     const centroids = arena.floats(maxLeaves * dim)
+    const rounded = arena.bytes(maxLeaves * pairsOf(shape) * 4)
+    const roundUnits = arena.floats(dim)
     const biases = arena.floats(maxLeaves)
     const bases = arena.floats(maxLeaves)
     const scales = arena.floats(maxLeaves)
@@ -111,6 +121,9 @@ export class TreeMemory {
     this.floats = new Float32Array(arena.memory.buffer, record.address, treeLayout.words)
     this.places = places.view
     this.centroids = centroids.view
+    const { buffer } = arena.memory
+    this.roundCentroids = new Int16Array(buffer, rounded.address, rounded.view.length / 2)
+    this.roundUnits = roundUnits.view
     this.biases = biases.view
     this.bases = bases.view
     this.scales = scales.view
@@ -122,6 +135,8 @@ export class TreeMemory {
     record.view[treeLayout.rows] = rowsAddress
     record.view[treeLayout.places] = places.address
     record.view[treeLayout.centroids] = centroids.address
+    record.view[treeLayout.roundCentroids] = rounded.address
+    record.view[treeLayout.roundUnits] = roundUnits.address
     record.view[treeLayout.biases] = biases.address
     record.view[treeLayout.scales] = scales.address
     record.view[treeLayout.strays] = strays.address

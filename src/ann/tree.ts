@@ -24,6 +24,12 @@ const priorMembers = 2
 /** A leaf is badly coded if one in so many of its members is. */
 const straysOf = 8
 
+/**
+ * The range of vectors is so many steps of rounded centroids, which may go beyond it up to the
+ * most that kernels take.
+ */
+const [rangeSteps, mostSteps] = [2_047, 8_191]
+
 /** A leaf of so many times the mean is crowded. */
 const crowdTolerance = 4
 
@@ -95,13 +101,22 @@ export class Tree {
     return this.memory.places[id] !== 0
   }
 
+  /** Greatest magnitudes of vectors' coordinates, by which centroids are rounded: comes first. */
+  setRanges(ranges: Float32Array): void {
+    this.memory.roundUnits.set(ranges.map((range) => range / rangeSteps))
+  }
+
   setCentroid(leaf: number, centroid: Float32Array): void {
-    const { centroids, biases, bases, shape } = this.memory
+    const { centroids, biases, bases, roundCentroids, roundUnits, shape } = this.memory
     const first = (leaf >> 5) * shape.dim * treeGroup + (leaf & 31)
+    const firstRound = ((leaf >> 5) * Math.ceil(shape.dim / 2) * treeGroup + (leaf & 31)) * 2
     const coded = shape.dim - shape.exactDims
     let square = 0
     for (let d = 0; d < shape.dim; d += 1) {
       centroids[first + d * treeGroup] = centroid[d]
+      const steps = roundUnits[d] === 0 ? 0 : Math.round(centroid[d] / roundUnits[d])
+      const at = firstRound + (d >> 1) * treeGroup * 2 + (d & 1)
+      roundCentroids[at] = Math.max(-mostSteps, Math.min(mostSteps, steps))
       square += centroid[d] * centroid[d] * (d < coded ? 1 : this.tailWeight)
     }
     bases[leaf] = -square / 2

@@ -54,7 +54,11 @@ export const treeLayout = {
    */
   spread: 22,
   reach: 23,
-  words: 24,
+  /** Panels of 32 leaves: for each pair of dimensions two i16 of 32 centroids, at most 8,191. */
+  roundCentroids: 24,
+  /** f32 per dimension: what 1 is worth there. */
+  roundUnits: 25,
+  words: 28,
 } as const
 
 /** Words of the record of a query. A reservoir is five of them: see below. */
@@ -94,7 +98,7 @@ export const reservoir = {
 export const treeGroup = 32
 
 export interface TreeKernels {
-  /** Writes the nearest leaf of each of n ids, by its row; ties by smaller leaf. */
+  /** Writes the nearest leaf of each of n ids, by rounded centroids; ties by smaller leaf. */
   treeAssign: Whole<[tree: Address, ids: Address, n: number, leaves: Address]>
   /** Puts each of n ids, or moves it, into the leaf named for it, coded from its row. */
   treePlace: Whole<[tree: Address, ids: Address, leaves: Address, n: number]>

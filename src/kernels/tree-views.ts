@@ -7,9 +7,11 @@ export interface TreeViews {
   readonly words: Uint32Array
   readonly floats: Float32Array
   readonly bytes: Uint8Array
+  readonly halves: Int16Array
 }
 
 export const treeViews = ({ buffer }: WebAssembly.Memory): TreeViews => ({
+  halves: new Int16Array(buffer),
   words: new Uint32Array(buffer),
   floats: new Float32Array(buffer),
   bytes: new Uint8Array(buffer),
@@ -22,9 +24,11 @@ export class TreeView {
   readonly words: Uint32Array
   readonly floats: Float32Array
   readonly bytes: Uint8Array
+  readonly halves: Int16Array
   readonly #at: number
 
-  constructor({ words, floats, bytes }: TreeViews, tree: Address) {
+  constructor({ words, floats, bytes, halves }: TreeViews, tree: Address) {
+    this.halves = halves
     this.words = words
     this.floats = floats
     this.bytes = bytes
@@ -67,6 +71,14 @@ export class TreeView {
   centroid(leaf: number, d: number): number {
     const panel = Math.floor(leaf / treeGroup) * this.get('dim')
     return this.floats[(this.get('centroids') >> 2) + (panel + d) * treeGroup + (leaf % treeGroup)]
+  }
+
+  /** A coordinate of a centroid, rounded. */
+  roundCentroid(leaf: number, d: number): number {
+    const pairs = Math.ceil(this.get('dim') / 2)
+    const pair = Math.floor(leaf / treeGroup) * pairs + (d >> 1)
+    const at = pair * treeGroup * 2 + (leaf % treeGroup) * 2 + (d & 1)
+    return this.halves[(this.get('roundCentroids') >> 1) + at]
   }
 
   /** Byte address of a block's codes. */

@@ -169,7 +169,7 @@ function largest(floats: Float32Array, from: number, n: number): number {
 }
 
 /** To the nearest integer, halves to the even one. */
-function nearest(value: number): number {
+export function nearest(value: number): number {
   const down = Math.floor(value)
   const rest = value - down
   if (rest !== 0.5) return rest < 0.5 ? down : down + 1

@@ -2,6 +2,7 @@
 import type { Address } from '../operands.ts'
 import { type TreeKernels, treeGroup } from '../tree-kernels.ts'
 import { type TreeViews, TreeView, treeViews } from '../tree-views.ts'
+import { nearest as toNearest } from './reference-flat.ts'
 
 const { fround } = Math
 
@@ -82,20 +83,38 @@ function assign(tree: TreeView, ids: Address, n: number, leaves: Address): void 
 }
 
 function nearestLeaf(tree: TreeView, id: number): number {
-  const [dim, coded, weight] = [tree.get('dim'), tree.coded, tree.tailWeight]
-  const row = tree.floats.slice(tree.rowAt(id), tree.rowAt(id) + dim)
-  for (let d = coded; d < dim; d += 1) row[d] *= weight
+  const { point, unit } = rounded(tree, id)
   const biases = tree.get('biases') >> 2
   let [best, nearest] = [-Infinity, 0]
   for (let leaf = 0; leaf < tree.get('panels') * treeGroup; leaf += 1) {
-    let score = tree.floats[biases + leaf]
-    for (let d = 0; d < dim; d += 1) {
-      score = fround(score + fround(row[d] * tree.centroid(leaf, d)))
-    }
+    let sum = 0
+    for (const [d, value] of point.entries()) sum += value * tree.roundCentroid(leaf, d)
+    const score = fround(fround(fround(sum) * unit) + tree.floats[biases + leaf])
     if (score > best) [best, nearest] = [score, leaf]
   }
   return nearest
 }
+
+/** A row in steps of the rounded centroids' units, and what one of its products is worth. */
+function rounded(tree: TreeView, id: number): { point: Float32Array; unit: number } {
+  const dim = tree.get('dim')
+  const units = tree.get('roundUnits') >> 2
+  const weighted = Float32Array.from({ length: dim }, (_, d) => {
+    const value = fround(tree.floats[tree.rowAt(id) + d] * tree.floats[units + d])
+    return d < tree.coded ? value : value * tree.tailWeight
+  })
+  const most = weighted.reduce((greatest, value) => Math.max(greatest, Math.abs(value)), 0)
+  const pairs = Math.ceil(dim / 2)
+  const steps = Math.min(4095, Math.floor((2 ** 31 - 1) / (centroidSteps * pairs * 2)))
+  const factor = most > leastRange ? fround(steps / most) : 0
+  return {
+    point: weighted.map((value) => toNearest(fround(value * factor))),
+    unit: most > leastRange ? fround(most / steps) : 0,
+  }
+}
+
+const centroidSteps = 8192
+const leastRange = fround(1e-34)
 
 function put(tree: TreeView, id: number, leaf: number): void {
   const place = placeOf(tree, id)
