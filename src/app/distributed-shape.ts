@@ -20,6 +20,7 @@ import type { ParameterSubscriber } from '../sync/parameter-sync.ts'
 import { RedisSubscriber } from '../sync/redis/redis-subscriber.ts'
 import { LeasedTrainer } from '../trainer/lease/leased-trainer.ts'
 import { RedisLeaseStore } from '../trainer/lease/redis-lease.ts'
+import type { TrainerStatus } from '../trainer/trainer-status.ts'
 import type { Config } from './config/config-schema.ts'
 import { kafkaSettings, redisSettings } from './config/servers-options.ts'
 import { askExports, exportJob, serveExports } from './export-job.ts'
@@ -90,6 +91,7 @@ export class DistributedShape implements Shape {
     const deadLetters = topic === undefined ? { file } : { topic }
     const leased = new LeasedTrainer({
       ...options,
+      onStatus: this.#noting(options.onStatus),
       log: { kind: 'kafka', options: { ...logOptions(this.#config), deadLetters } },
       parameters: { model: this.#tag, connection: redis },
       leases: new RedisLeaseStore({ model: this.#tag, connection: redis }),
@@ -146,6 +148,19 @@ export class DistributedShape implements Shape {
     }
   }
 
+  /** Says once that deltas wait, and once that they go again. */
+  #noting(onStatus: TrainerRoleOptions['onStatus']): (status: TrainerStatus) => void {
+    const { logger } = this.#options
+    let last: string | undefined
+    return (status) => {
+      const reason = status.published?.failure
+      if (last === undefined && reason !== undefined) logger.warn({ reason }, 'deltas wait')
+      if (last !== undefined && reason === undefined) logger.info({}, 'deltas go again')
+      last = reason
+      onStatus?.(status)
+    }
+  }
+
   #redis(): RedisSettings {
     return redisSettings(this.#config.process.redis, 'process.redis')
   }
@@ -176,6 +191,9 @@ const withCommands = (trainer: LeasedTrainer, commands: readonly Service[]): Tra
   get condition() {
     const { detail, isActive, isStandby } = trainer
     return { ready: isActive || isStandby, detail }
+  },
+  get lease() {
+    return trainer.lease
   },
   command: (command, onProgress) => trainer.command(command, onProgress),
   async start(signal) {

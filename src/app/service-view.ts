@@ -1,6 +1,7 @@
 /**
  * What the running service shows of itself: one plain snapshot for metrics, one report at the end.
  */
+import type { Scheduler } from '../jobs/scheduler.ts'
 import type { MetricsSnapshot } from '../serving/http/metrics-snapshot.ts'
 import type { HttpServer } from '../serving/http/server.ts'
 import type { ServingService } from '../serving/serving-service.ts'
@@ -8,10 +9,12 @@ import type { Position } from '../stream/event-log.ts'
 import type { Facts } from '../stream/facts/facts.ts'
 import type { TrainerStatus } from '../trainer/trainer-status.ts'
 import type { JsonObject } from './command.ts'
-import type { Shape } from './shape.ts'
+import type { Shape, TrainerRole } from './shape.ts'
 
 export interface Parts {
   readonly serving: ServingService | undefined
+  readonly trainer: TrainerRole | undefined
+  readonly scheduler: Scheduler | undefined
   readonly http: HttpServer
   readonly view: TrainerView
 }
@@ -48,12 +51,17 @@ export class TrainerView {
   }
 }
 
-export function metricsSnapshot({ serving, view }: Parts): MetricsSnapshot {
+export function metricsSnapshot({ serving, trainer, scheduler, view }: Parts): MetricsSnapshot {
   const { status } = view
   return {
     ...(serving && servingPart(serving, view)),
     ...(status && trainerPart(status, view)),
     log: { bytes: view.logBytes },
+    fleet: {
+      lease: trainer?.lease,
+      published: status?.published,
+      queues: scheduler?.queues(),
+    },
   }
 }
 

@@ -19,6 +19,7 @@ import { FileLog } from '../stream/files/file-log.ts'
 import { nodeLogFiles } from '../stream/files/log-files.ts'
 import { LocalSubscriber } from '../sync/local-sync.ts'
 import type { ParameterSubscriber } from '../sync/parameter-sync.ts'
+import type { LeaseState } from '../trainer/lease/leased-trainer.ts'
 import { TrainerService, type TrainerServiceOptions } from '../trainer/trainer-service.ts'
 import type { Config } from './config/config-schema.ts'
 import { exportJob } from './export-job.ts'
@@ -32,6 +33,8 @@ import { localTrainerCommands } from './trainer-commands.ts'
 export interface TrainerRole extends Service, Pick<TrainerService, 'status' | 'command'> {
   /** For a person, and whether nothing is amiss; absent: it is ready with its first status. */
   readonly condition?: { readonly ready: boolean; readonly detail: string }
+  /** Where one of several trains. */
+  readonly lease?: LeaseState
 }
 
 export type TrainerRoleOptions = Omit<TrainerServiceOptions, 'log' | 'parameters'>

@@ -28,6 +28,7 @@ import type {
   BegunRun,
   JobHandler,
   JobPayload,
+  JobQueue,
   JobResult,
   JobRules,
   JobRun,
@@ -56,7 +57,10 @@ export interface BullMqLimits {
   readonly stalledMs: number
   /** Until Redis must have taken a run, and a stop must have ended. */
   readonly answerMs: number
-  /** From look to look whether the intervals stand in Redis, which may have lost them. */
+  /**
+   * From look to look whether the intervals stand in Redis, which may have lost them, and how many
+   * runs wait.
+   */
   readonly superviseMs: number
 }
 
@@ -106,6 +110,8 @@ export class BullMqScheduler implements Scheduler {
   readonly #stopping = new AbortController()
   #state: 'new' | 'started' | 'stopped' = 'new'
   #supervision: Promise<void> = Promise.resolve()
+  /** As of the last look. */
+  #depths: readonly JobQueue[] = []
 
   constructor(options: BullMqSchedulerOptions) {
     assert(options.historyRuns >= 1, 'a scheduler remembers at least one run')
@@ -170,6 +176,10 @@ export class BullMqScheduler implements Scheduler {
   async find(id: string): Promise<JobRun | undefined> {
     const name = this.names().find((known) => id.startsWith(`${known}-`))
     return name === undefined ? undefined : this.#answered(this.#look(id, name))
+  }
+
+  queues(): readonly JobQueue[] {
+    return this.#depths
   }
 
   start(): void {
@@ -319,6 +329,7 @@ export class BullMqScheduler implements Scheduler {
     const { signal } = this.#stopping
     while (!signal.aborted) {
       await this.#supervise().catch(this.#onError)
+      await this.#count().catch(this.#onError)
       await sleep(this.#limits.superviseMs, undefined, { signal, ref: false }).catch(
         () => undefined,
       )
@@ -340,6 +351,16 @@ export class BullMqScheduler implements Scheduler {
       const opts = { attempts: 3, removeOnComplete: true, removeOnFail: { count: 10 } }
       await this.#ticks.upsertJobScheduler(name, { every, startDate }, { name, data, opts })
     }
+  }
+
+  async #count(): Promise<void> {
+    this.#depths = await Promise.all(
+      this.names().map(async (name) => {
+        const counts = await this.#queue(name).getJobCounts(...unfinished)
+        const { active = 0, waiting = 0, prioritized = 0, delayed = 0 } = counts
+        return { name, active, waiting: waiting + prioritized, delayed }
+      }),
+    )
   }
 
   async #finished(id: string, name: string): Promise<JobRun> {

@@ -66,6 +66,16 @@ export interface BegunRun {
   readonly finished: Promise<JobRun>
 }
 
+/** Runs of a name that have not ended. */
+export interface JobQueue {
+  readonly name: string
+  /** Until a process takes it. */
+  readonly waiting: number
+  readonly active: number
+  /** Before another try. */
+  readonly delayed: number
+}
+
 export interface Scheduler {
   /** Declares a job; at most one run of a name is under way at a time, in whatever process. */
   define(name: string, handler: JobHandler, rules?: JobRules): void
@@ -94,6 +104,9 @@ export interface Scheduler {
 
   /** A run that is remembered. Throws `JOBS_UNAVAILABLE`. */
   find(id: string): Promise<JobRun | undefined>
+
+  /** For metrics: as of a moment ago. */
+  queues(): readonly JobQueue[]
 
   start(): void
 

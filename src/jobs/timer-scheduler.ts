@@ -11,6 +11,7 @@ import type {
   BegunRun,
   JobHandler,
   JobPayload,
+  JobQueue,
   JobResult,
   JobRules,
   JobRun,
@@ -48,6 +49,8 @@ interface Job {
 
 interface Running {
   run: JobRun
+  /** Whether it waits for another try. */
+  isDelayed: boolean
   readonly abort: AbortController
   readonly finished: Promise<JobRun>
 }
@@ -112,6 +115,13 @@ export class TimerScheduler implements Scheduler {
 
   find(id: string): Promise<JobRun | undefined> {
     return Promise.resolve(this.#history().find((run) => run.id === id))
+  }
+
+  queues(): readonly JobQueue[] {
+    return this.names().map((name) => {
+      const delayed = Number(this.#running.get(name)?.isDelayed ?? false)
+      return { name, waiting: 0, active: Number(this.#running.has(name)) - delayed, delayed }
+    })
   }
 
   start(): void {
@@ -179,7 +189,7 @@ export class TimerScheduler implements Scheduler {
     const run: JobRun = { id, name, payload, state: 'running', progress: 0, startedAt }
     // The handler starts in a later turn, when `running` stands in the map.
     const finished = Promise.resolve().then(() => this.#execute(running, job))
-    const running: Running = { run, abort, finished }
+    const running: Running = { run, isDelayed: false, abort, finished }
     this.#running.set(name, running)
     return { id, finished }
   }
@@ -207,7 +217,9 @@ export class TimerScheduler implements Scheduler {
         return await handler(payload, { run: id, signal, progress })
       } catch (error) {
         if (retry > (rules.retries ?? 0) || !mayPass(error) || signal.aborted) throw error
+        running.isDelayed = true
         await this.#pause(backoffMs(rules, retry), signal)
+        running.isDelayed = false
       }
     }
   }

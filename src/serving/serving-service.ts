@@ -112,10 +112,11 @@ export class ServingService implements Service {
     return this.#started.alignment
   }
 
-  /** Deltas applied since start, and times that everything came anew. */
-  get sync(): { readonly sequence: number; readonly deltas: number; readonly resyncs: number } {
+  /** Deltas applied since start, times that everything came anew, and whether more can come. */
+  get sync() {
     const { sequence } = this.replica.state
-    return { sequence, deltas: this.#deltas, resyncs: this.#resyncs }
+    const isConnected = this.#options.parameters.failure === undefined
+    return { sequence, deltas: this.#deltas, resyncs: this.#resyncs, isConnected }
   }
 
   async start(signal: AbortSignal): Promise<void> {
@@ -153,6 +154,8 @@ export class ServingService implements Service {
     const { items } = liveIndex.indexStats()
     const running = this.#failure === undefined
     const failed = running ? '' : ` (stopped: ${String(this.#failure)})`
+    const { failure } = this.#options.parameters
+    const cut = failure === undefined ? '' : ` (cut off: ${failure})`
     return [
       {
         name: 'facts',
@@ -162,7 +165,7 @@ export class ServingService implements Service {
       {
         name: 'parameters',
         ready: running && replica.isComplete,
-        detail: `sequence ${replica.state.sequence}, version ${replica.state.version}${failed}`,
+        detail: `sequence ${replica.state.sequence}, version ${replica.state.version}${failed}${cut}`,
       },
       {
         name: 'index',

@@ -26,6 +26,9 @@ export interface ParameterPublisher {
 export type ApplyDelta = (delta: Delta, complete: boolean) => Promise<void> | void
 
 export interface ParameterSubscriber {
+  /** Why nothing can come at the moment; undefined: nothing is known to be in the way. */
+  readonly failure?: string | undefined
+
   /**
    * Calls `apply` with every delta after `fromSequence`, in order and one at a time; a gap is
    * never passed over: the reader gets a resync instead.

@@ -7,6 +7,7 @@ import type { PreviewReport } from '../embedding/restrict/restrict-preview.ts'
 import type { RestrictPolicy } from '../embedding/table-spec.ts'
 import type { Position } from '../stream/event-log.ts'
 import type { Json } from '../stream/event.ts'
+import type { PublisherStatus } from '../sync/redis/redis-publisher.ts'
 import type { EvaluationReport } from './evaluation/evaluator.ts'
 
 /** Something worth a line in the log. `code` is stable; `message` is for people. */
@@ -126,6 +127,8 @@ export interface TrainerStatus {
   readonly evaluation: EvaluationReport
   readonly tables: readonly (TableStats & { readonly name: string })[]
   readonly deltaSequence: number
+  /** The trainer's end of the parameters, where they go to other processes. */
+  readonly published?: PublisherStatus
   readonly checkpoint?: CheckpointStatus
   /** What a restart may need of the log: nothing before this may be removed. */
   readonly retainFrom: Position

@@ -58,7 +58,7 @@ async function serve(port: MessagePort, task: TrainerTask): Promise<void> {
       ...elsewhere,
       ...guardOf(task.parameters, end.signal),
     })
-    await end.guard(() => runTrainer(trainer, { port, say, end }))
+    await end.guard(() => runTrainer(trainer, { port, say, end, publisher }))
   } finally {
     end.clear()
     elsewhere.copies?.close()
@@ -156,9 +156,10 @@ interface Run {
   readonly port: MessagePort
   readonly say: (message: TrainerMessage) => void
   readonly end: Ending
+  readonly publisher: ParameterPublisher
 }
 
-async function runTrainer(trainer: Trainer, { port, say, end }: Run): Promise<void> {
+async function runTrainer(trainer: Trainer, { port, say, end, publisher }: Run): Promise<void> {
   const stopping = new AbortController()
   port.on('message', (request: TrainerRequest) => {
     if (request.kind === 'stop') {
@@ -173,7 +174,10 @@ async function runTrainer(trainer: Trainer, { port, say, end }: Run): Promise<vo
       (error: unknown) => say({ kind: 'rejected', id, error: toPlain(error) }),
     )
   })
-  const sayStatus = (): void => say({ kind: 'status', status: trainer.status() })
+  const sayStatus = (): void => {
+    const published = publisher instanceof RedisPublisher && publisher.status()
+    say({ kind: 'status', status: { ...trainer.status(), ...(published && { published }) } })
+  }
   const timer = setInterval(sayStatus, statusIntervalMs)
   say({ kind: 'ready' })
   sayStatus()

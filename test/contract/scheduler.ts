@@ -22,6 +22,8 @@ export interface SchedulerUnderTest extends AsyncDisposable {
 
 const nothing: JobHandler = () => Promise.resolve({})
 
+const notYet: JobHandler = () => Promise.reject(new Error('not yet'))
+
 const refuse = (): never => {
   throw new ServiceError('REQUEST_INVALID', { path: 'payload.x', reason: 'no' })
 }
@@ -164,6 +166,24 @@ export function testScheduler(open: () => Promise<SchedulerUnderTest>): void {
     expect(await scheduler.find((await run).id)).toMatchObject({ state: 'done', progress: 1 })
     expect((await scheduler.history())[0]).toMatchObject({ state: 'done', progress: 1 })
     expect(await scheduler.find('half-of-nothing')).toBeUndefined()
+  })
+
+  test('runs under way and runs before another try are counted, by name', async () => {
+    await using subject = await open()
+    const { scheduler } = subject
+    const job = gatedJob()
+    scheduler.define('slow', job.handler)
+    scheduler.define('patient', notYet, { retries: 1, backoffMs: 60_000 })
+    scheduler.start()
+    const begun = [await scheduler.begin('slow', {}), await scheduler.begin('patient', {})]
+    await subject.until(() => {
+      const counts = scheduler.queues().map(({ active, delayed }) => `${active} ${delayed}`)
+      return counts.join() === '1 0,0 1'
+    })
+    job.open()
+    await begun[0].finished
+    await subject.until(() => scheduler.queues().every(({ active }) => active === 0))
+    expect(scheduler.queues().map(({ name }) => name)).toEqual(['slow', 'patient'])
   })
 
   test('the history has the newest runs first', async () => {

@@ -3,6 +3,7 @@
  * Prometheus. Every part is optional: what a process has no role for, it does not report.
  */
 import type { Family, HistogramFamily, HistogramView, Sample } from './exposition.ts'
+import { fleetFamilies, type FleetView } from './fleet-metrics.ts'
 import { tierFamilies, type TierView } from './tier-metrics.ts'
 
 interface RankingView {
@@ -90,8 +91,11 @@ export interface MetricsSnapshot {
     readonly sequence: number
     readonly deltas: number
     readonly resyncs: number
+    readonly isConnected: boolean
   }
   readonly log?: { readonly bytes: number }
+  /** Where processes share the work. */
+  readonly fleet?: FleetView
   readonly checkpoints?: {
     readonly written: number
     readonly lastAt: number
@@ -162,6 +166,11 @@ const scalars: readonly Scalar[] = [
   ['freshet_sync_sequence_deltas', 'Sequence of the last delta applied', (s) => s.sync?.sequence],
   ['freshet_sync_applied_deltas_total', 'Deltas applied', (s) => s.sync?.deltas],
   ['freshet_sync_resyncs_total', 'Times that everything was sent again', (s) => s.sync?.resyncs],
+  [
+    'freshet_sync_connected',
+    '1: nothing keeps deltas from coming; 0: Redis is away',
+    (s) => s.sync && Number(s.sync.isConnected),
+  ],
   ['freshet_log_size_bytes', 'Bytes that the log keeps', (s) => s.log?.bytes],
   ['freshet_checkpoint_written_total', 'Checkpoints written', (s) => s.checkpoints?.written],
   [
@@ -372,6 +381,7 @@ export const familiesOf = (snapshot: MetricsSnapshot): readonly Family[] => [
   ...scalars.map(([name, help, read]) => family(name, help, [], one(read(snapshot)))),
   ...labelled.map(([name, help, labels, read]) => family(name, help, labels, read(snapshot))),
   ...tierFamilies(snapshot.tables ?? []),
+  ...fleetFamilies(snapshot.fleet ?? {}),
 ]
 
 export const histogramsOf = ({ freshness }: MetricsSnapshot): readonly HistogramFamily[] => [

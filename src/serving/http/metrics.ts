@@ -3,7 +3,7 @@
  * nothing else, end in `_total`. What the server does is counted here as it happens; what the
  * rest of the process counts is handed over as one plain snapshot per scrape.
  */
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, Histogram, Registry } from 'prom-client'
 
 import type { JobRun } from '../../jobs/scheduler.ts'
 import { familyText, histogramText } from './exposition.ts'
@@ -21,6 +21,7 @@ export interface AnsweredRequest {
 }
 
 const requestBounds = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10]
+const jobBounds = [0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 900]
 const appendBounds = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1]
 
 export class Metrics {
@@ -76,10 +77,11 @@ export class Metrics {
     labelNames: ['job', 'state'],
     registers: [this.#registry],
   })
-  readonly #jobSeconds = new Gauge({
-    name: 'freshet_jobs_last_duration_seconds',
-    help: 'How long the last run of a job took',
+  readonly #jobSeconds = new Histogram({
+    name: 'freshet_jobs_duration_seconds',
+    help: 'How long runs of a job took',
     labelNames: ['job'],
+    buckets: jobBounds,
     registers: [this.#registry],
   })
 
@@ -129,7 +131,7 @@ export class Metrics {
 
   countJob({ name, state, startedAt, finishedAt }: JobRun): void {
     this.#jobs.inc({ job: name, state })
-    this.#jobSeconds.set({ job: name }, ((finishedAt ?? startedAt) - startedAt) / 1_000)
+    this.#jobSeconds.observe({ job: name }, ((finishedAt ?? startedAt) - startedAt) / 1_000)
   }
 
   /** All of it, in Prometheus' text format. */

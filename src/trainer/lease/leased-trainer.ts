@@ -27,6 +27,15 @@ export interface LeasedTrainerOptions extends Omit<TrainerServiceOptions, 'param
   readonly onActive?: (epoch: number) => void
 }
 
+export interface LeaseState {
+  readonly isActive: boolean
+  readonly isStandby: boolean
+  /** 0: it has none. */
+  readonly epoch: number
+  /** Who has it, as far as it is known; empty: it is not. */
+  readonly holder: string
+}
+
 /** Invariant: `#trainer` exists only under a lease that has not been released. */
 export class LeasedTrainer implements Service {
   readonly name = 'trainer'
@@ -38,6 +47,8 @@ export class LeasedTrainer implements Service {
   #isActive = false
   #isStandby = true
   #detail = 'waits for the lease'
+  /** Who was found to have the lease. */
+  #other = ''
 
   constructor(options: LeasedTrainerOptions) {
     this.#options = options
@@ -56,6 +67,17 @@ export class LeasedTrainer implements Service {
   /** Whether it has nothing to do but to wait. */
   get isStandby(): boolean {
     return this.#isStandby
+  }
+
+  /** Who has the lease. */
+  get lease(): LeaseState {
+    const isHeld = this.#lease?.lost.aborted === false
+    return {
+      isActive: this.#isActive,
+      isStandby: this.#isStandby,
+      epoch: isHeld ? (this.#lease?.epoch ?? 0) : 0,
+      holder: isHeld ? this.#options.holder : this.#other,
+    }
   }
 
   /** For a person. */
@@ -120,6 +142,7 @@ export class LeasedTrainer implements Service {
   }
 
   #wait(other: string): void {
+    this.#other = other
     this.#detail = `standby, ${other} trains`
     this.#options.onWait?.(other)
   }

@@ -62,8 +62,25 @@ const everything = {
   tables: [table, { ...table, name: 'a "b"\\c\n', tier }],
   facts: { items: 5, users: 6, events: 100, lagEvents: 0 },
   index: { items: 5, capacityItems: 10, bytes: 640, queued: 2, versionSpread: 4 },
-  sync: { sequence: 8, deltas: 8, resyncs: 1 },
+  sync: { sequence: 8, deltas: 8, resyncs: 1, isConnected: true },
   log: { bytes: 10_000 },
+  fleet: {
+    lease: { isActive: true, isStandby: false, epoch: 7, holder: 'host:1' },
+    published: {
+      epoch: 7,
+      sequence: 40,
+      keptDeltas: 5,
+      keptBytes: 500,
+      snapshotSequence: 30,
+      snapshotAt: 1_700_000_000_000,
+      readers: [
+        { reader: 'a', epoch: 7, sequence: 38, silentMs: 250 },
+        { reader: 'b', epoch: 6, sequence: 99, silentMs: 1_000 },
+      ],
+      failure: 'it does not answer',
+    },
+    queues: [{ name: 'restrict', waiting: 1, active: 0, delayed: 2 }],
+  },
   checkpoints: { written: 2, lastAt: 1_700_000_000_000, lastBytes: 5_000, lastSeconds: 0.2 },
 }
 
@@ -105,6 +122,23 @@ test('everything that is reported is shown under its name', async () => {
     'freshet_table_restrict_longest_seconds{table="items"} 0.009',
     'freshet_trainer_watermark_timestamp_seconds 1700000000',
     'freshet_log_size_bytes 10000',
+    'freshet_sync_connected 1',
+    'freshet_lease_active 1',
+    'freshet_lease_standby 0',
+    'freshet_lease_epoch 7',
+    'freshet_lease_holder_info{holder="host:1"} 1',
+    'freshet_sync_published_sequence_deltas 40',
+    'freshet_sync_kept_deltas 5',
+    'freshet_sync_kept_size_bytes 500',
+    'freshet_sync_snapshot_sequence_deltas 30',
+    'freshet_sync_snapshot_timestamp_seconds 1700000000',
+    'freshet_sync_server_up 0',
+    'freshet_sync_readers 2',
+    'freshet_sync_reader_lag_deltas{reader="a"} 2',
+    'freshet_sync_reader_lag_deltas{reader="b"} 40',
+    'freshet_sync_reader_silent_seconds{reader="a"} 0.25',
+    'freshet_jobs_queue_runs{job="restrict",state="waiting"} 1',
+    'freshet_jobs_queue_runs{job="restrict",state="delayed"} 2',
     'freshet_log_fsync_duration_seconds_sum 0.002',
   ]) {
     expect(lines).toContain(line)
@@ -184,7 +218,7 @@ test('runs of jobs are counted', async () => {
   metrics.countJob({ ...run, state: 'done', finishedAt: 1_500 })
   const lines = await textOf(metrics)
   expect(lines).toContain('freshet_jobs_finished_total{job="expire",state="done"} 1')
-  expect(lines).toContain('freshet_jobs_last_duration_seconds{job="expire"} 0.5')
+  expect(lines).toContain('freshet_jobs_duration_seconds_sum{job="expire"} 0.5')
 })
 
 test('values that are no finite numbers are written as Prometheus has them', () => {
