@@ -50,9 +50,9 @@ type Progress = (line: string) => void
 
 const eventsPerAppend = 1_000
 const appendsUnderWay = 4
-const lookMs = 150
+const lookMs = 100
 /** The trainer tells twice a second how far it is. */
-const tellMs = 1_200
+const looksPerTelling = 6
 const settleLimitMs = 300_000
 const stages = ['fact', 'parameter', 'index'] as const
 const freshness = 'freshet_freshness_duration_seconds'
@@ -93,14 +93,14 @@ async function measure(options: DistributedBenchOptions, parts: Parts): Promise<
   await load.produce(options.warmup)
   await settled(fleet, load.produced)
   for (const { client } of fleet.replicas) await client.waitUntilReady(settleLimitMs)
-  const asking = new Asking(fleet.replicas, options.queries, load)
+  await using asking = new Asking(fleet.replicas, options.queries, load)
   progress(`${options.events} events as fast as it goes`)
   const burst = await throughput(options.events, parts)
   progress(
     `${String(burst.eventsPerSecond)} events/s; now ${options.rate} for ${options.seconds} s`,
   )
   const steady = await steadyStream(options, parts)
-  return { ...burst, steady, queries: await asking.stop() }
+  return { ...burst, steady, queries: await asking.report() }
 }
 
 /** Until every replica answers with what was learned from the last event. */
@@ -176,32 +176,40 @@ function perEvent(seconds: ByProcess, events: number): ByProcess {
  */
 async function settled(fleet: BenchFleet, events: number): Promise<number> {
   const limit = performance.now() + settleLimitMs
-  const looks: { readonly at: number; readonly version: number }[] = []
+  const looks: Look[] = []
   let steps = -1
-  for (;;) {
-    const versions = await Promise.all(fleet.replicas.map((one) => versionOf(one, events)))
+  for (let i = 0; performance.now() < limit; i += 1) {
+    const versions = await Promise.all(fleet.replicas.map(versionOf))
     looks.push({ at: performance.now(), version: Math.min(...versions) })
+    await sleep(lookMs)
+    if (i % looksPerTelling > 0) continue
     const trainer = await fleet.trainer.client.metrics()
     const learned = trainer.sum('freshet_trainer_steps_total')
-    const isDone = trainer.sum('freshet_trainer_events_total') >= events && learned === steps
-    // Its last batch may have been cut since it told: then steps go on.
-    if (isDone && performance.now() > stepsSince(looks, steps) + tellMs) {
-      return stepsSince(looks, steps)
-    }
+    const isOver = trainer.sum('freshet_trainer_events_total') >= events && learned === steps
     steps = learned
-    if (performance.now() > limit) throw new Error(`not settled within ${settleLimitMs} ms`)
-    await sleep(lookMs)
+    const reached = looks.find(({ version }) => version >= steps)?.at
+    // Its last batch may have been cut since it told: then steps go on.
+    if (isOver && reached !== undefined && (await haveFolded(fleet, events))) return reached
   }
+  throw new Error(`not settled within ${settleLimitMs} ms`)
 }
 
-const stepsSince = (looks: readonly { at: number; version: number }[], steps: number): number =>
-  looks.find(({ version }) => version >= steps)?.at ?? Infinity
+interface Look {
+  readonly at: number
+  /** Of the replica that is furthest behind. */
+  readonly version: number
+}
 
-/** Of the parameters that it answers with; -1 while its facts are behind. */
-async function versionOf({ client }: Member, events: number): Promise<number> {
-  const { model } = await client.recommend('nobody', { n: 1 })
-  const metrics = await client.metrics()
-  return metrics.sum('freshet_facts_events_total') < events ? -1 : model.version
+/** -1 of one that is too busy to answer. */
+const versionOf = ({ client }: Member): Promise<number> =>
+  client.recommend('nobody', { n: 1 }).then(
+    ({ model }) => model.version,
+    () => -1,
+  )
+
+async function haveFolded({ replicas }: BenchFleet, events: number): Promise<boolean> {
+  const all = await Promise.all(replicas.map(({ client }) => client.metrics()))
+  return all.every((metrics) => metrics.sum('freshet_facts_events_total') >= events)
 }
 
 /** Recorded events, as if they were accepted now. */
@@ -290,7 +298,7 @@ class Load implements AsyncDisposable {
 }
 
 /** Recommendations at a steady rate, of one replica after the other. */
-class Asking {
+class Asking implements AsyncDisposable {
   readonly #stopping = new AbortController()
   readonly #latencies = new Latencies()
   readonly #clients: readonly RawHttpClient[]
@@ -314,11 +322,16 @@ class Asking {
     this.#done = openLoop([stream], forever)
   }
 
-  async stop(): Promise<object> {
+  async report(): Promise<object> {
+    const seconds = (performance.now() - this.#begin) / 1_000
+    await this[Symbol.asyncDispose]()
+    return this.#latencies.report(seconds)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping.abort()
     await this.#done
     for (const client of this.#clients) client.close()
-    return this.#latencies.report((performance.now() - this.#begin) / 1_000)
   }
 }
 
