@@ -307,7 +307,7 @@ export class Trainer {
       }
     }
     this.#sequence += 1
-    await this.#train()
+    await this.#train(entry.to)
   }
 
   /** Events at hand, for a few milliseconds or until something is due. */
@@ -360,16 +360,17 @@ export class Trainer {
     await this.#options.mayWrite?.()
     await this.#journal?.append({ ...entry, ...interleaving })
     this.#sequence += 1
-    await this.#train()
+    await this.#train(to)
   }
 
-  async #train(): Promise<void> {
+  /** `to`: where the batch ends, as the journal has it. */
+  async #train(to: Position): Promise<void> {
     const { maxExamples } = this.#options.model.batch
     const upcoming = this.#farRows === undefined ? [] : this.#cursor.upcoming(2 * maxExamples)
     const { examples, loss, trip, evicted } = await this.learner.trainBatch(upcoming)
     this.#eventRate.add(this.#events)
     this.#exampleRate.add(examples.length)
-    this.#from = this.#cursor.position
+    this.#from = to
     this.#cursor.beginRuns()
     this.#events = 0
     this.#changed = true

@@ -35,10 +35,10 @@ if tonumber(redis.call('HGET', KEYS[2], 'sequence')) < tonumber(${sequence}) the
 end`
 
 /**
- * Adds one chunk. KEYS[2]: the head, KEYS[3]: the deltas; ARGV: ..., chunk's number in the epoch, the number that must
- * be the last one (empty: any), sequence (0 but for the last chunk), base, chunks, the oldest
- * number to keep, bytes. Done again it does nothing. The result: the number of the last chunk, and
- * what snapshot is wanted.
+ * Adds one chunk. KEYS[2]: the head, KEYS[3]: the deltas; ARGV: ..., chunk's number in the epoch,
+ * the number that must be the last one (empty: any), sequence (0 but for the last chunk), base,
+ * chunks, the oldest number to keep, bytes. Done again it does nothing. The result: the number of
+ * the last chunk, and what snapshot is wanted.
  */
 export const addScript = fenced(`
 local last = redis.call('HMGET', KEYS[2], 'lastEpoch', 'last', 'wanted')

@@ -1,0 +1,106 @@
+/** A trainer that goes on where one on another machine was killed, without a folder in common. */
+import { join } from 'node:path'
+
+import { afterAll, beforeAll, expect, test } from 'vitest'
+
+import { systemClock } from '../../../src/base/clock.ts'
+import { seededRandom } from '../../../src/base/random.ts'
+import { CheckpointCopies } from '../../../src/trainer/checkpoint/checkpoint-copies.ts'
+import { S3Objects } from '../../../src/trainer/checkpoint/s3-objects.ts'
+import { RedisJournal } from '../../../src/trainer/journal/redis-journal.ts'
+import { Trainer } from '../../../src/trainer/trainer-loop.ts'
+import type { TrainerReport } from '../../../src/trainer/trainer-status.ts'
+import { PartitionedLog } from '../../support/partitioned-log.ts'
+import { RedisServer } from '../../support/redis-server.ts'
+import { newModel, takeFence } from '../../support/redis-sync.ts'
+import { S3Server } from '../../support/s3-server.ts'
+import { temporaryDirectory } from '../../support/temporary-directory.ts'
+import { settings, shopEvents, trainerModel } from '../../support/trainer.ts'
+
+let redis: RedisServer
+let s3: S3Server
+beforeAll(async () => {
+  redis = await RedisServer.start({ appendOnly: true })
+  s3 = await S3Server.start()
+}, 240_000)
+afterAll(async () => {
+  await redis.stop()
+  await s3.stop()
+})
+
+const partitions = 4
+const events = shopEvents(1_200)
+const model = trainerModel()
+const never = new AbortController().signal
+
+/** A life on a machine of its own, whose partitions take turns in another order. */
+async function machine(name: string, directory: string, seed: number) {
+  const fence = await takeFence(name, redis.settings)
+  const copies = new CheckpointCopies({
+    objects: new S3Objects(s3.settings),
+    prefix: `${name}/`,
+    epoch: fence.epoch,
+  })
+  const reports: TrainerReport[] = []
+  const trainer = await Trainer.create({
+    model,
+    process: settings(directory),
+    reader: new PartitionedLog(events, partitions, seededRandom(seed)),
+    clock: systemClock,
+    report: (found) => void reports.push(found),
+    copies,
+    journalCopy: new RedisJournal({ model: name, connection: redis.settings, fence }),
+  })
+  return { trainer, copies, reports }
+}
+
+const expire = async (name: string): Promise<void> => {
+  await redis.command('HSET', `freshet:{sync:${name}}:lease`, 'until', '0')
+}
+
+test('it learns the same bits, from the copies and the journal alone', async () => {
+  using root = temporaryDirectory()
+  const name = newModel()
+  const first = await machine(name, join(root.path, 'a'), 1)
+  await first.trainer.run({ signal: never, untilEnd: true, limitEvents: 500 })
+  // What follows is after its last checkpoint: as if it had been killed before the next.
+  const kept = await first.copies.list()
+  await first.trainer.run({ signal: never, untilEnd: true, limitEvents: 1_200 })
+  const digest = await first.trainer.learner.digest()
+  const written = await first.copies.list()
+  expect(written.length).toBeGreaterThan(kept.length)
+  const objects = new S3Objects(s3.settings)
+  const newest = written.at(-1)?.sequence ?? 0
+  for (const key of await objects.list(`${name}/checkpoint-${String(newest).padStart(12, '0')}`)) {
+    await objects.remove(key)
+  }
+  objects.close()
+  await first.trainer.close()
+  await expire(name)
+
+  const second = await machine(name, join(root.path, 'b'), 2)
+  expect(second.trainer.status().events).toBe(500)
+  await second.trainer.run({ signal: never, untilEnd: true })
+  expect(await second.trainer.learner.digest()).toBe(digest)
+  const told = second.reports.map(({ code }) => code).filter((code) => code !== 'rowsEvicted')
+  expect(told).toEqual(['checkpointFetched', 'restored', 'checkpointWritten'])
+  await second.trainer.close()
+  second.copies.close()
+  first.copies.close()
+}, 120_000)
+
+test('where Redis has lost the journal each event is still learned once', async () => {
+  using root = temporaryDirectory()
+  const name = newModel()
+  const first = await machine(name, join(root.path, 'a'), 1)
+  await first.trainer.run({ signal: never, untilEnd: true, limitEvents: 500 })
+  await first.trainer.close()
+  first.copies.close()
+  await redis.command('FLUSHALL')
+  const second = await machine(name, join(root.path, 'b'), 2)
+  await second.trainer.run({ signal: never, untilEnd: true })
+  expect(second.trainer.status()).toMatchObject({ events: 1_200 })
+  expect(second.reports.map(({ code }) => code)).toContain('journalGap')
+  await second.trainer.close()
+  second.copies.close()
+}, 120_000)
