@@ -29,7 +29,7 @@ export { tablePackPending, tablePackStaged, tableReadRecords, tableWriteRecords 
 export { tableDigest, tableNextRows, tableTakeChanged } from './table-scan'
 export { tableMarkBelow, tableScoreHistogram, tableScoreRanges, tableTakeMarked } from './table-scores'
 export { tableUpdate } from './table-update'
-export { clear, runPrograms, sumParts, transposeRows } from './programs'
+export { clear, packRows, runPrograms, sumParts, transposeRows } from './programs'
 export { softmaxGroups } from './softmax-groups'
 export {
   treeAssign,

@@ -20,6 +20,8 @@ const packedBytes: usize = 32_768
 const edgeBytes: usize = 128
 /** With fewer rows than this, packing B costs more than it saves. */
 const fewRows: i32 = 12
+/** A B with no more columns than this is as near together as if it were packed. */
+const fewColumns: i32 = 64
 
 /** C = A B, with A m x k, B k x n. */
 export function matmul(
@@ -45,24 +47,58 @@ export function matmulTransposedA(
 }
 
 /**
+ * C = A B, m x n over k, where B lies in panels of 8 columns, k x 8 each, as `packRows` makes them.
+ * m is a multiple of 4 and n of 16: two panels at a time, so that lines of C are written whole. Rows of C
+ * are `cRow` bytes apart.
+ */
+export function multiplyPanels(
+  c: usize, cRow: usize, a: usize, panels: usize, m: i32, n: i32, k: i32,
+): void {
+  const aRow = usize(k) << 2
+  const panelBytes = usize(k) * panelRowBytes
+  for (let column = 0; column < n; column += tileColumns << 1) {
+    multiplyPanel(c, cRow, a, aRow, panels, m, k)
+    multiplyPanel(c + panelRowBytes, cRow, a, aRow, panels + panelBytes, m, k)
+    c += panelRowBytes << 1
+    panels += panelBytes << 1
+  }
+}
+
+function multiplyPanel(
+  c: usize, cRow: usize, a: usize, aRow: usize, panel: usize, m: i32, k: i32,
+): void {
+  for (let row = 0; row < m; row += tileRows) {
+    const a1 = a + aRow
+    const a2 = a1 + aRow
+    wholeTile(c, cRow, a, a1, a2, a2 + aRow, 4, panel, panelRowBytes, k, true)
+    c += cRow << 2
+    a += aRow << 2
+  }
+}
+
+/**
  * Rows [from, to) of C, n columns. Steps are bytes from an element of A to that of the next row and of
  * the next k, and from one of B to that of the next k and of the next column.
  */
-function multiply(
+export function multiply(
   c: usize, n: i32, a: usize, aRow: usize, aStep: usize, b: usize, bStep: usize, bColumn: usize,
   k: i32, accumulate: i32, from: i32, to: i32,
 ): void {
-  const inPlace = bColumn == 4 && to - from < fewRows
-  for (let start = 0; start < max(k, 1); start += depth) {
-    const length = min(depth, k - start)
+  const narrow = n <= fewColumns && n % tileColumns == 0
+  const inPlace = bColumn == 4 && (narrow || to - from < fewRows)
+  // In place as much of B as would be packed.
+  const stretch = narrow ? min(depth, i32(packedBytes >> 2) / n) : depth
+  for (let start = 0; start < max(k, 1); start += stretch) {
+    const length = min(stretch, k - start)
     const aPart = a + usize(start) * aStep
     const bPart = b + usize(start) * bStep
     const fresh = start == 0 && accumulate == 0
-    const panels = inPlace ? 1 : max(1, i32(packedBytes / (usize(max(length, 1)) * panelRowBytes)))
+    const room = max(1, i32(packedBytes / (usize(max(length, 1)) * panelRowBytes)))
+    const panels = narrow ? n / tileColumns : inPlace ? 1 : room
     const block = panels * tileColumns
     for (let column = 0; column < n; column += block) {
       const end = min(n, column + block)
-      const direct = inPlace && end - column == tileColumns
+      const direct = inPlace && end - column == block
       const panel = bPart + usize(column) * bColumn
       if (!direct) pack(panel, bStep, bColumn, length, end - column)
       for (let row = from; row < to; row += tileRows) {
@@ -74,11 +110,12 @@ function multiply(
         const aTile = gathered ? gather(aSource, aStep, length) : aSource
         const aTileStep = gathered ? usize(16) : aStep
         for (let j = column; j < end; j += tileColumns) {
-          const packed = scratch + usize((j - column) * length << 2)
+          const ahead = usize(j - column)
           tile(
             c + (usize(row) * usize(n) + usize(j) << 2), usize(n) << 2, rows,
             min(tileColumns, end - j), aTile, aRow, aTileStep,
-            direct ? panel : packed, direct ? bStep : panelRowBytes, length, fresh,
+            direct ? panel + (ahead << 2) : scratch + (ahead * usize(length) << 2),
+            direct ? bStep : panelRowBytes, length, fresh,
           )
         }
       }
@@ -150,6 +187,8 @@ function tile(
 }
 
 /** The inner loop: 8 accumulators, so that additions of 4 cycles' latency keep two units busy. */
+// @ts-ignore: decorator
+@inline
 function wholeTile(
   c: usize, cRow: usize, a0: usize, a1: usize, a2: usize, a3: usize, aStep: usize,
   b: usize, bStep: usize, length: i32, fresh: bool,

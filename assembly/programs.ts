@@ -99,6 +99,9 @@ function execute(operation: i32, x: usize, from: i32, to: i32): void {
     case 11:
       sumParts(a(x, 0), a(x, 1), i(x, 2), i(x, 3), from, to)
       break
+    case 12:
+      packRows(a(x, 0), i(x, 1), a(x, 2), i(x, 3), from, to)
+      break
     default:
       unreachable()
   }
@@ -131,6 +134,34 @@ export function transposeRows(
       store<f32>(target, load<f32>(source + (usize(j) << 2)))
       target += step
     }
+  }
+}
+
+/**
+ * Row r of x, `columns` floats, becomes column r % 8 of panel r / 8 of out; a panel has `depth` rows
+ * of 8.
+ */
+export function packRows(
+  out: usize, depth: i32, x: usize, columns: i32, from: i32, to: i32,
+): void {
+  const bytes = usize(columns) << 2
+  for (let row = from; row < to;) {
+    const source = x + usize(row) * bytes
+    let target = out + (usize(row >> 3) * usize(depth) << 5) + (usize(row & 7) << 2)
+    const four = (row & 3) == 0 && row + 4 <= to
+    for (let j: usize = 0; j < bytes; j += 4) {
+      if (four) {
+        let v = v128.load32_zero(source + j)
+        v = v128.load_lane<f32>(source + j + bytes, v, 1)
+        v = v128.load_lane<f32>(source + j + 2 * bytes, v, 2)
+        v = v128.load_lane<f32>(source + j + 3 * bytes, v, 3)
+        v128.store(target, v)
+      } else {
+        store<f32>(target, load<f32>(source + j))
+      }
+      target += 32
+    }
+    row += four ? 4 : 1
   }
 }
 

@@ -8,8 +8,8 @@
  * that threads share nothing and the sum of the parts does not depend on who computed which.
  */
 import { exp1, log1 } from './exp-log'
-import { matmul, matmulTransposedA } from './matmul'
-import { scratch } from './scratch'
+import { multiply, multiplyPanels } from './matmul'
+import { scratch, thread } from './scratch'
 import { dot, sumLanes } from './vector'
 
 /**
@@ -53,16 +53,15 @@ export function softmaxGroups(job: usize, from: i32, to: i32): void {
   const groupRows = word(job, 3)
   const tileRows = word(job, 4)
   const rowBytes = usize(dim) << 2
-  const lineBytes = usize(columns) << 2
-  // The popularity stands behind the transposed candidates like one more row of them.
+  // Lines an odd number of cache lines apart: at a power of two a column of them would want one set.
+  const lineBytes = usize(columns >> 4 | 1) << 6
+  // The popularity stands behind the candidates like one more number of each.
   const depth = address(job, 13) ? dim + 1 : dim
   writeConstants()
-  // The share of a thread starts where no other's does: so does its tile.
-  let group = (from + groupRows - 1) / groupRows
-  const scores = address(job, 22) + usize(group) * usize(tileRows) * (lineBytes + rowBytes + 4)
+  const scores = address(job, 22) + thread * usize(word(job, 23))
   const scaled = scores + usize(tileRows) * lineBytes
 
-  for (; group * groupRows < to; group++) {
+  for (let group = (from + groupRows - 1) / groupRows; group * groupRows < to; group++) {
     const end = min(batch, (group + 1) * groupRows)
     const part = address(job, 21) + usize(group) * usize(columns) * rowBytes
     let accumulate = 0
@@ -71,16 +70,19 @@ export function softmaxGroups(job: usize, from: i32, to: i32): void {
       const queries = address(job, 6) + usize(row) * rowBytes
       const gradients = address(job, 19) + usize(row) * rowBytes
       for (let i = 0; i < rows; i++) scaledQuery(job, row + i, scaled + usize(i * depth << 2))
-      matmul(scores, scaled, address(job, 8), rows, columns, depth, 0, 0, rows)
+      // What stands in rows that do not exist is computed and not used.
+      multiplyPanels(scores, lineBytes, scaled, address(job, 8), (rows + 3) & ~3, columns, depth)
       for (let i = 0; i < rows; i++) softmaxRow(job, row + i, scores + usize(i) * lineBytes)
-      matmul(gradients, scores, address(job, 7), rows, dim, columns, 0, 0, rows)
+      multiply(
+        gradients, dim, scores, lineBytes, 4, address(job, 7), rowBytes, 4, columns, 0, 0, rows,
+      )
       for (let i = 0; i < rows; i++) {
         const share = load<f32>(address(job, 18) + (usize(row + i) << 2))
         const offset = usize(i) * rowBytes
         scaleFloats(gradients + offset, gradients + offset, dim, share)
         scaleFloats(scaled + offset, queries + offset, dim, share)
       }
-      matmulTransposedA(part, scores, scaled, columns, dim, rows, accumulate, 0, columns)
+      multiply(part, dim, scores, 4, lineBytes, scaled, rowBytes, 4, rows, accumulate, 0, columns)
       accumulate = 1
     }
   }

@@ -1,6 +1,5 @@
 /**
- * A thread of a `ThreadPool`: waits for calls and does its share of each, until it is told to
- * stop.
+ * A thread of a `ThreadPool`: waits for calls and does shares of each, until it is told to stop.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 
@@ -22,14 +21,15 @@ function serve({ thread, site, control: buffer }: WorkerTask): void {
   parentPort?.postMessage('ready', [])
   for (let seen = 0; ;) {
     seen = control.next(seen)
-    const call = control.call()
-    if (call.kernel === stop) return
+    const call = control.enter()
+    if (call?.kernel === stop) return
+    if (call === undefined) continue
     try {
-      table.runShare(call, thread)
-      control.done()
+      table.runShares(call, control)
     } catch (error) {
       control.fail(thread, String(error))
     }
+    control.leave()
   }
 }
 

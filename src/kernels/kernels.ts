@@ -46,6 +46,8 @@ export interface KernelSite {
   readonly memory: WebAssembly.Memory
   /** `scratchBytes` that no other thread's kernels use. */
   readonly scratch: Address
+  /** Which of the threads it is for that share work on this memory, from 0. */
+  readonly thread: number
   /** Without it the site has the twins. */
   readonly module: WebAssembly.Module | undefined
 }
@@ -54,8 +56,10 @@ export interface KernelSite {
 export function kernelSite(
   arena: Arena,
   { implementation = 'wasm' }: KernelOptions = {},
+  thread = 0,
 ): KernelSite {
   return {
+    thread,
     memory: arena.memory,
     scratch: arena.bytes(scratchBytes).address,
     module: implementation === 'wasm' ? compiled() : undefined,
@@ -66,15 +70,15 @@ export function kernelSite(
 export const loadKernels = (arena: Arena, options: KernelOptions = {}): Kernels =>
   instantiate(kernelSite(arena, options))
 
-export function instantiate({ memory, scratch, module }: KernelSite): Kernels {
-  if (module === undefined) return referenceKernels(memory)
+export function instantiate({ memory, scratch, thread, module }: KernelSite): Kernels {
+  if (module === undefined) return referenceKernels(memory, thread)
   const { exports } = new WebAssembly.Instance<Exports>(module, { env: { memory } })
-  exports.useScratch(scratch)
+  exports.useScratch(scratch, thread)
   return exports
 }
 
 /** What the module exports: a test compares the names with those of the twins. */
-type Exports = Kernels & { useScratch(address: Address): void }
+type Exports = Kernels & { useScratch(address: Address, thread: number): void }
 
 let compilation: WebAssembly.Module | undefined
 

@@ -1,23 +1,30 @@
 /**
- * The memory through which a pool and its workers speak: a call is written, then the generation
- * goes up; each worker does its share and counts down `remaining`. Whoever waits spins a little
- * first, because the next call of a training step is usually that near, and then sleeps.
+ * The memory through which a pool and its workers speak. A call is written, opened and announced;
+ * whoever is awake enters it and claims one share after the other, the pool's own thread among
+ * them; when no share is left the pool closes the call and waits for those who are still in it. A
+ * worker that sleeps through a call is not waited for: it costs speed and nothing else.
  *
- * All atomics are in one order: a sleeper registers before it looks at the word for the last time,
- * and the waker looks for sleepers after it has changed the word, so no wake-up is missed. What is
- * not atomic (operands, the text of a failure) is published by an atomic written after it.
+ * All atomics are in one order. A worker enters before it looks whether the call is open, and the
+ * pool closes before it looks who is in: so either the worker finds it closed, or it is waited for
+ * and what it reads is of one call. Likewise a sleeper registers before it looks for the last time,
+ * and the waker looks for sleepers after it has changed the word. What is not atomic (operands, the
+ * text of a failure) is published by an atomic written after it.
  */
 import type { Call } from './kernel-table.ts'
 
+/** Each on a cache line of its own, but for those that are written together. */
 const word = {
   generation: 0,
-  remaining: 1,
-  sleepers: 2,
-  kernel: 3,
-  operands: 4,
-  failed: 5,
+  open: 1,
+  kernel: 2,
+  operands: 3,
+  next: 16,
+  entered: 32,
+  sleepers: 48,
+  waiting: 49,
+  failed: 50,
 } as const
-const words = 16
+const words = 64
 /** Count, share, and the operands themselves. */
 const numbers = 32
 const textBytes = 256
@@ -39,6 +46,8 @@ export class PoolControl {
   readonly #words: Int32Array
   readonly #numbers: Float64Array
   readonly #text: Uint8Array
+  /** A worker's copy of the call it is in. */
+  readonly #call = { kernel: stop, operands: new Array<number>(), count: 0, share: 1 }
 
   /** Without a buffer, a new one: the pool's side. */
   constructor(buffer = new SharedArrayBuffer(words * 4 + numbers * 8 + textBytes)) {
@@ -48,34 +57,43 @@ export class PoolControl {
     this.#text = new Uint8Array(buffer, words * 4 + numbers * 8, textBytes)
   }
 
-  /** The pool's side: hands a call out to so many workers. */
-  publish({ kernel, operands, count, share }: Call, workers: number): void {
+  /** The pool's side: opens a call to all workers. The one before must be `finished`. */
+  publish({ kernel, operands, count, share }: Call): void {
     this.#numbers[0] = count
     this.#numbers[1] = share
-    this.#numbers.set(operands, 2)
+    for (let i = 0; i < operands.length; i += 1) this.#numbers[2 + i] = operands[i]
     Atomics.store(this.#words, word.kernel, kernel)
     Atomics.store(this.#words, word.operands, operands.length)
-    Atomics.store(this.#words, word.remaining, workers)
+    Atomics.store(this.#words, word.next, 0)
+    Atomics.store(this.#words, word.open, 1)
     Atomics.add(this.#words, word.generation, 1)
     if (Atomics.load(this.#words, word.sleepers) > 0) Atomics.notify(this.#words, word.generation)
   }
 
+  /** Either side: the next share that nobody has; one beyond the last when there is none. */
+  claim(): number {
+    return Atomics.add(this.#words, word.next, 1)
+  }
+
   /**
-   * The pool's side: waits until every worker has done its share. False if they have not within
-   * `patience` sleeps of a second.
+   * The pool's side: closes the call, and waits until no worker is in it. False if one still is
+   * after `patience` sleeps of a second.
    */
   finished(patience: number): boolean {
+    Atomics.store(this.#words, word.open, 0)
     for (let i = 0; i < spins; i += 1) {
-      if (Atomics.load(this.#words, word.remaining) === 0) return true
+      if (Atomics.load(this.#words, word.entered) === 0) return true
       Atomics.pause()
     }
+    Atomics.store(this.#words, word.waiting, 1)
     for (let sleeps = 0; sleeps < patience;) {
-      const remaining = Atomics.load(this.#words, word.remaining)
-      if (remaining === 0) return true
-      const outcome = Atomics.wait(this.#words, word.remaining, remaining, sleepMs)
+      const entered = Atomics.load(this.#words, word.entered)
+      if (entered === 0) break
+      const outcome = Atomics.wait(this.#words, word.entered, entered, sleepMs)
       if (outcome === 'timed-out') sleeps += 1
     }
-    return false
+    Atomics.store(this.#words, word.waiting, 0)
+    return Atomics.load(this.#words, word.entered) === 0
   }
 
   /** The pool's side: the first worker whose share failed, and why. */
@@ -101,26 +119,37 @@ export class PoolControl {
     return Atomics.load(this.#words, word.generation)
   }
 
-  /** A worker's side: the call that was published last. */
-  call(): Call {
-    const [count, share] = this.#numbers
-    const length = Atomics.load(this.#words, word.operands)
-    const operands = Array.from(this.#numbers.subarray(2, 2 + length))
-    return { kernel: Atomics.load(this.#words, word.kernel), operands, count, share }
+  /**
+   * A worker's side: enters the call that is open, valid until it leaves; nothing if it came too
+   * late.
+   */
+  enter(): Call | undefined {
+    Atomics.add(this.#words, word.entered, 1)
+    if (Atomics.load(this.#words, word.open) === 0) {
+      this.leave()
+      return undefined
+    }
+    const call = this.#call
+    call.kernel = Atomics.load(this.#words, word.kernel)
+    call.count = this.#numbers[0]
+    call.share = this.#numbers[1]
+    call.operands.length = Atomics.load(this.#words, word.operands)
+    for (let i = 0; i < call.operands.length; i += 1) call.operands[i] = this.#numbers[2 + i]
+    return call
   }
 
-  /** A worker's side: its share is done. */
-  done(): void {
-    if (Atomics.sub(this.#words, word.remaining, 1) === 1) {
-      Atomics.notify(this.#words, word.remaining)
+  /** A worker's side: there is no share left for it. */
+  leave(): void {
+    const others = Atomics.sub(this.#words, word.entered, 1) - 1
+    if (others === 0 && Atomics.load(this.#words, word.waiting) > 0) {
+      Atomics.notify(this.#words, word.entered)
     }
   }
 
-  /** A worker's side: its share has failed. Only the first failure is kept. */
+  /** A worker's side: a share has failed. Only the first failure is kept. */
   fail(thread: number, reason: string): void {
     if (Atomics.compareExchange(this.#words, word.failed, 0, thread) === 0) {
       this.#text.set(new TextEncoder().encode(reason).subarray(0, textBytes))
     }
-    this.done()
   }
 }

@@ -1,7 +1,9 @@
 /**
- * Threads that share the work of one kernel call: the output is cut into as many shares as there
- * are threads, this thread does the first and waits for the others. Every kernel gives the same
- * bits however it is cut, so the number of threads is a matter of speed alone.
+ * Threads that share the work of one kernel call: the output is cut into several shares for each
+ * thread, and whoever is awake takes one after the other, this thread among them, until none is
+ * left. Every kernel gives the same bits however it is cut and whoever computes what, so the
+ * threads are a matter of speed alone: one that sleeps or has lost its core is not waited for
+ * unless it is in the middle of a share.
  *
  * A call costs a few microseconds when the workers are still awake from the one before and tens of
  * microseconds when they sleep: `grain` keeps small calls to this thread.
@@ -33,6 +35,8 @@ export interface ThreadPoolOptions extends KernelOptions {
 
 /** Shares begin at multiples of this: whole vectors, whole tiles. */
 const granularity = 4
+/** For each thread: more, and shares begin more often; fewer, and the last one is waited for. */
+const sharesPerThread = 8
 const maximumThreads = 64
 
 /**
@@ -55,7 +59,8 @@ export class ThreadPool {
     const pool = new ThreadPool(arena, options)
     try {
       for (let thread = 1; thread < pool.threads; thread += 1) {
-        pool.#start({ thread, site: kernelSite(arena, options), control: pool.#control.buffer })
+        const site = kernelSite(arena, options, thread)
+        pool.#start({ thread, site, control: pool.#control.buffer })
       }
       await Promise.all(pool.#workers.map((worker) => once(worker, 'message')))
       // A pool that was forgotten does not keep the process alive.
@@ -77,8 +82,8 @@ export class ThreadPool {
   }
 
   /**
-   * The kernel over the range [0, count) of its output, with at least `grain` units for each
-   * thread. Throws `KERNEL_WORKER_LOST`.
+   * The kernel over the range [0, count) of its output, in shares of `grain` units or a multiple. Throws
+   * `KERNEL_WORKER_LOST`.
    */
   run<Name extends SplitKernelName>(
     name: Name,
@@ -88,16 +93,17 @@ export class ThreadPool {
   ): void {
     if (this.#ended !== undefined) this.#fail(name, this.#ended)
     const kernel = this.#table.indexOf(name)
-    const parts = Math.max(1, Math.min(this.threads, Math.floor(count / grain)))
-    const share = Math.ceil(count / parts / granularity) * granularity
+    const unit = Math.ceil(grain / granularity) * granularity
+    const parts = this.threads * sharesPerThread
+    const share = unit * Math.max(1, Math.ceil(count / parts / unit))
     const call = { kernel, operands, count, share }
-    if (parts === 1) {
-      this.#table.runShare(call, 0)
+    if (share >= count || this.threads === 1) {
+      this.#table.run(call)
       return
     }
-    this.#control.publish(call, this.#workers.length)
+    this.#control.publish(call)
     try {
-      this.#table.runShare(call, 0)
+      this.#table.runShares(call, this.#control)
     } finally {
       this.#await(name)
     }
@@ -106,7 +112,7 @@ export class ThreadPool {
   /** Ends the threads. Idempotent; a call after it throws. */
   async close(): Promise<void> {
     this.#ended ??= { thread: 0, reason: 'the pool is closed' }
-    this.#control.publish({ kernel: stop, operands: [], count: 0, share: 0 }, 0)
+    this.#control.publish({ kernel: stop, operands: [], count: 0, share: 1 })
     await Promise.all(this.#workers.map((worker) => worker.terminate()))
   }
 

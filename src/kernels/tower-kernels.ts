@@ -18,6 +18,7 @@ export const operationNames = [
   'scale',
   'transposeRows',
   'sumParts',
+  'packRows',
 ] as const
 export type Operation = (typeof operationNames)[number]
 
@@ -46,21 +47,24 @@ export const softmaxWord = {
   dim: 2,
   /** Rows whose part of the candidates' gradients is summed on its own. */
   groupRows: 3,
-  /** Rows of scores held at a time; leaves no trace in the bits. */
+  /** Rows of scores held at a time, a multiple of 4; leaves no trace in the bits. */
   tileRows: 4,
   /** f32: 1 / temperature. */
   perTemperature: 5,
-  /** B x d, C x d, and the candidates once more as d x C. */
+  /**
+   * B x d, C x d, and the candidates once more as `packRows` leaves them, in panels of d rows or with
+   * popularity d + 1.
+   */
   queries: 6,
   candidates: 7,
-  transposed: 8,
+  panels: 8,
   /** B. */
   targets: 9,
   weights: 10,
   /** C, and B for the queries' own positives. */
   corrections: 11,
   targetCorrections: 12,
-  /** C and B, or 0; popularity must lie right behind `transposed`. */
+  /** C and B, or 0; popularity is also the last row of each panel. */
   popularity: 13,
   popularityWeights: 14,
   /** A bit per column, `maskWords` words per row, low bits first; masks 0: nothing is masked. */
@@ -74,8 +78,12 @@ export const softmaxWord = {
   popularityWeightGradients: 20,
   /** Output: groups x C x d, to be summed over the groups. */
   parts: 21,
-  /** groups x tileRows x (C + d + 1) floats of working space. */
+  /**
+   * Working space, `tileBytes` for each thread: tileRows x (C + 16 + d + 1) floats. What is in it at
+   * first must be finite.
+   */
   tiles: 22,
+  tileBytes: 23,
 } as const
 export const softmaxWords = 32
 
@@ -84,6 +92,11 @@ export interface TowerKernels {
   runPrograms: Split<[programs: Address, count: number]>
   /** out[j x stride + i] = x[i x columns + j]. Range: rows i. */
   transposeRows: Split<[out: Address, stride: number, x: Address, columns: number]>
+  /**
+   * Row i of x becomes column i % 8 of panel i / 8 of out, a panel having `depth` rows of 8 floats:
+   * how a product likes to read its right side. Range: rows i.
+   */
+  packRows: Split<[out: Address, depth: number, x: Address, columns: number]>
   /** out = 0; a typed array's fill is slow in shared memory. Range: elements. */
   clear: Split<[out: Address]>
   /** out[i] = parts[i] + parts[length + i] + ..., `count` of them. Range: elements. */

@@ -20,11 +20,13 @@ import type { Tower } from './tower.ts'
 const smallBatch = 256
 const groupRowsFor = (batch: number): number => (batch <= smallBatch ? 32 : 128)
 const groupsOf = (batch: number): number => Math.ceil(batch / groupRowsFor(batch))
-/** Floats of scores that a thread works on at a time, 256 KiB: they stay in its cache. */
-const tileFloats = 65_536
+/** Floats of scores that a thread works on at a time, half a MiB: they stay in its cache. */
+const tileFloats = 131_072
 const smallestTile = 8
 /** Columns are filled up to a multiple of this. */
 export const columnGranularity = 16
+/** Columns of a panel of candidates. */
+const panelColumns = 8
 const largestTile = 64
 const bytesPerFloat = 4
 /** Below it a division would make noise of nothing. */
@@ -32,6 +34,7 @@ const leastDivisor = 1e-6
 
 export interface SoftmaxShape {
   readonly dim: number
+  readonly threads: number
   readonly maxQueries: number
   /** A multiple of `columnGranularity`. */
   readonly maxColumns: number
@@ -52,23 +55,25 @@ const tileRowsFor = (columns: number): number => {
   return Math.min(largestTile, Math.max(smallestTile, rows))
 }
 
-/** Floats of the largest tile that any number of columns up to this needs, per group. */
-const tileSpace = (maxColumns: number, dim: number): number =>
-  Math.max(tileFloats, smallestTile * maxColumns) + largestTile * (dim + 1)
+/** Floats of the largest tile that any number of columns up to this needs, in whole cache lines. */
+const tileSpace = (maxColumns: number, dim: number): number => {
+  const scores = Math.max(tileFloats, smallestTile * maxColumns)
+  return scores + largestTile * (columnGranularity + Math.ceil((dim + 1) / 16) * 16)
+}
 
 export class SoftmaxLoss {
   /** Part of the candidates' forward program, last, and of their backward program, first. */
-  readonly transpose: Instruction
+  readonly pack: Instruction
   readonly sumParts: Instruction
-  /** The operand of `transpose` that is the padded number of columns. */
-  readonly transposeStride = 1
   readonly #shape: SoftmaxShape
   readonly #job: Block<Int32Array>
-  readonly #transposed: Block<Float32Array>
+  readonly #panels: Block<Float32Array>
+  readonly #depth: number
   readonly #targets: Block<Int32Array>
   readonly #weights: Block<Float32Array>
   readonly #corrections: Block<Float32Array>
   readonly #targetCorrections: Block<Float32Array>
+  readonly #popularity: Block<Float32Array>
   readonly #popularityWeights: Block<Float32Array>
   readonly #popularityWeightGradients: Block<Float32Array>
   readonly #masks: Block<Int32Array>
@@ -83,23 +88,26 @@ export class SoftmaxLoss {
     const popular = shape.popularity ? 1 : 0
     this.#shape = shape
     this.#job = allocator.ints(softmaxWords)
-    this.#transposed = allocator.floats((dim + popular) * maxColumns)
+    this.#depth = dim + popular
+    this.#panels = allocator.floats(this.#depth * maxColumns)
     this.#targets = allocator.ints(maxQueries)
     this.#weights = allocator.floats(maxQueries)
     this.#corrections = allocator.floats(maxColumns)
     this.#targetCorrections = allocator.floats(maxQueries)
+    this.#popularity = allocator.floats(popular * maxColumns)
     this.#popularityWeights = allocator.floats(popular * maxQueries)
     this.#popularityWeightGradients = allocator.floats(popular * maxQueries)
     this.#masks = allocator.ints(maxQueries * Math.ceil(maxColumns / 32))
     this.#losses = allocator.floats(maxQueries)
     const shares = allocator.floats(maxQueries)
     this.#parts = allocator.floats(groups * maxColumns * dim)
-    const tiles = allocator.floats(groups * tileSpace(maxColumns, dim))
+    const tile = tileSpace(maxColumns, dim)
+    const tiles = allocator.floats(shape.threads * tile)
     const { query, candidate } = shape
-    this.transpose = {
-      operation: 'transposeRows',
+    this.pack = {
+      operation: 'packRows',
       unit: 1,
-      operands: [this.#transposed.address, 0, candidate.output, dim],
+      operands: [this.#panels.address, this.#depth, candidate.output, dim],
     }
     this.sumParts = {
       operation: 'sumParts',
@@ -109,7 +117,7 @@ export class SoftmaxLoss {
     this.#set('dim', dim)
     this.#set('queries', query.output)
     this.#set('candidates', candidate.output)
-    this.#set('transposed', this.#transposed.address)
+    this.#set('panels', this.#panels.address)
     this.#set('targets', this.#targets.address)
     this.#set('weights', this.#weights.address)
     this.#set('corrections', this.#corrections.address)
@@ -121,10 +129,12 @@ export class SoftmaxLoss {
     this.#set('queryGradients', query.outputGradients)
     this.#set('parts', this.#parts.address)
     this.#set('tiles', tiles.address)
+    this.#set('tileBytes', tile * bytesPerFloat)
+    this.#set('popularity', popular * this.#popularity.address)
   }
 
-  /** Takes what the batch needs beside tower outputs; returns the padded number of columns. */
-  begin(input: StepInput): number {
+  /** Takes what the batch needs beside tower outputs. */
+  begin(input: StepInput): void {
     const { batch, columns } = input
     const { maxQueries, maxColumns } = this.#shape
     assert(batch > 0 && batch <= maxQueries, 'as many queries as were reserved')
@@ -140,13 +150,7 @@ export class SoftmaxLoss {
     copy(input.targetCorrections, this.#targetCorrections.view, batch)
     copy(input.corrections, this.#corrections.view, columns)
     this.#corrections.view.fill(-Infinity, columns, padded)
-    if (this.#shape.popularity) {
-      const first = this.#shape.dim * padded
-      copy(input.popularity, this.#transposed.view.subarray(first), columns)
-      this.#transposed.view.fill(0, first + columns, first + padded)
-      this.#set('popularity', this.#transposed.address + first * bytesPerFloat)
-      copy(input.popularityWeights, this.#popularityWeights.view, batch)
-    }
+    if (this.#shape.popularity) this.#takePopularity(input)
     this.#mask(input)
     this.#set('batch', batch)
     this.#set('columns', padded)
@@ -155,7 +159,6 @@ export class SoftmaxLoss {
     const { buffer, byteOffset } = this.#job.view
     const at = byteOffset + softmaxWord.perTemperature * bytesPerFloat
     new DataView(buffer).setFloat32(at, 1 / input.temperature, true)
-    return padded
   }
 
   /** Columns that only fill up are zero vectors. */
@@ -164,18 +167,18 @@ export class SoftmaxLoss {
     const { buffer } = this.#job.view
     const rows = new Float32Array(buffer, candidate.output, this.#padded * dim)
     rows.fill(0, this.#columns * dim)
-    if (this.#padded === this.#columns) return
-    for (let j = 0; j < dim; j += 1) {
-      const end = (j + 1) * this.#padded
-      this.#transposed.view.fill(0, end - this.#padded + this.#columns, end)
+    for (let column = this.#columns; column < this.#padded; column += 1) {
+      for (let j = 0; j < dim; j += 1) this.#panels.view[this.#inPanel(column, j)] = 0
     }
   }
 
   /** Losses and the gradients by the towers' outputs; the candidates' still in parts. */
   run(pool: ThreadPool, input: StepInput): SoftmaxOutcome {
     const { batch } = input
-    if (batch <= groupRowsFor(batch)) pool.kernels.softmaxGroups(this.#job.address, 0, batch)
-    else pool.run('softmaxGroups', [this.#job.address], batch)
+    const grain = groupRowsFor(batch)
+    // A group is a share: the more there are, the less one thread waits for the other in the end.
+    const groups = groupsOf(batch)
+    pool.run('softmaxGroups', [this.#job.address], groups * grain, grain)
     let loss = 0
     let weight = 0
     for (let b = 0; b < batch; b += 1) {
@@ -203,6 +206,22 @@ export class SoftmaxLoss {
 
   #set(word: keyof typeof softmaxWord, value: number): void {
     this.#job.view[softmaxWord[word]] = value
+  }
+
+  /** Beside the candidates' numbers the popularity of each is one more. */
+  #takePopularity({ popularity, popularityWeights, batch, columns }: StepInput): void {
+    const { view } = this.#popularity
+    copy(popularity, view, columns)
+    view.fill(0, columns, this.#padded)
+    const { dim } = this.#shape
+    for (let j = 0; j < this.#padded; j += 1) this.#panels.view[this.#inPanel(j, dim)] = view[j]
+    copy(popularityWeights, this.#popularityWeights.view, batch)
+  }
+
+  /** Where number j of a candidate is in the panels. */
+  #inPanel(column: number, j: number): number {
+    const panel = Math.floor(column / panelColumns)
+    return (panel * this.#depth + j) * panelColumns + (column % panelColumns)
   }
 
   #mask({ batch, masked, targets }: StepInput): void {

@@ -15,6 +15,8 @@ import { initialWeights, Tower, weightCount, type TowerShape } from './tower.ts'
 export interface EngineLimits {
   readonly maxQueries: number
   readonly maxItems: number
+  /** Default 1. */
+  readonly threads?: number
 }
 
 /** For `onStage`: what the engine is about to do. */
@@ -28,7 +30,7 @@ export interface EngineMemory {
   readonly query: Tower
   readonly candidate: Tower
   readonly loss: SoftmaxLoss
-  /** Queries, candidates, and the candidates transposed for the loss. */
+  /** Queries, candidates, and the candidates packed for the loss. */
   readonly forward: ProgramSet
   readonly embedQueries: ProgramSet
   readonly embedCandidates: ProgramSet
@@ -65,6 +67,7 @@ export function layOutEngine(
   const candidate = new Tower(allocator, candidateShape, parameters, queryWeights)
   const loss = new SoftmaxLoss(allocator, {
     dim,
+    threads: limits.threads ?? 1,
     maxQueries: limits.maxQueries,
     maxColumns: candidateShape.maxRows,
     popularity: plan.popularity !== undefined,
@@ -81,7 +84,7 @@ export function layOutEngine(
     query,
     candidate,
     loss,
-    forward: programs(query.forward, [...candidate.forward, loss.transpose]),
+    forward: programs(query.forward, [...candidate.forward, loss.pack]),
     embedQueries: programs(query.forward),
     embedCandidates: programs(candidate.forward),
     backward: programs(query.backward, [loss.sumParts, ...candidate.backward]),
@@ -132,14 +135,9 @@ export class WasmEngine implements DenseEngine {
     this.#onStage('forward')
     place(input.queries, query.input.view, batch * this.#widths.query)
     place(input.candidates, candidate.input.view, columns * this.#widths.candidate)
-    const padded = loss.begin(input)
+    loss.begin(input)
     forward.setExamples(queryProgram, batch)
     forward.setExamples(candidateProgram, columns)
-    forward.setOperand(
-      { program: candidateProgram, instruction: candidate.forward.length },
-      loss.transposeStride,
-      padded,
-    )
     forward.run(pool)
     loss.padCandidates()
     this.#onStage('loss')

@@ -28,7 +28,7 @@ const randomFloats = (side: Side, length: number, seed: number, spread = 1) => {
   return block
 }
 
-test('transposeRows and sumParts give the bits of their twins, however they are cut', () => {
+test('transposeRows, packRows and sumParts give the bits of their twins, however they are cut', () => {
   const shape = record({
     rows: integer({ min: 1, max: 23 }),
     columns: integer({ min: 1, max: 19 }),
@@ -39,11 +39,15 @@ test('transposeRows and sumParts give the bits of their twins, however they are 
       const results = sides().map((side) => {
         const x = randomFloats(side, rows * columns, 1)
         const transposed = side.arena.floats(columns * 32)
+        const panels = side.arena.floats(3 * (columns + 1) * 8)
+        const packed = [panels.address, columns + 1, x.address, columns] as const
         const sum = side.arena.floats(columns)
         const middle = Math.min(cut, rows)
         const operands = [transposed.address, 32, x.address, columns] as const
         side.kernels.transposeRows(...operands, 0, middle)
         side.kernels.transposeRows(...operands, middle, rows)
+        side.kernels.packRows(...packed, 0, middle)
+        side.kernels.packRows(...packed, middle, rows)
         side.kernels.sumParts(sum.address, x.address, columns, rows, 0, Math.min(cut, columns))
         side.kernels.sumParts(
           sum.address,
@@ -53,7 +57,7 @@ test('transposeRows and sumParts give the bits of their twins, however they are 
           Math.min(cut, columns),
           columns,
         )
-        return [Float32Array.from(transposed.view), Float32Array.from(sum.view)]
+        return [transposed, panels, sum].map(({ view }) => Float32Array.from(view))
       })
       expect(results[0]).toEqual(results[1])
     }),
@@ -116,8 +120,13 @@ function softmaxJob(side: Side, shape: SoftmaxShape) {
   const { arena } = side
   const groups = Math.ceil(batch / groupRows)
   const candidates = randomFloats(side, columns * dim, 1)
-  const transposed = randomFloats(side, (dim + 1) * columns, 2)
-  side.kernels.transposeRows(transposed.address, columns, candidates.address, dim, 0, columns)
+  const depth = popular ? dim + 1 : dim
+  const panels = side.arena.floats(depth * columns)
+  const popularity = randomFloats(side, columns, 2)
+  side.kernels.packRows(panels.address, depth, candidates.address, dim, 0, columns)
+  for (const [j, value] of popularity.view.entries()) {
+    if (popular) panels.view[((j >> 3) * depth + dim) * 8 + (j & 7)] = value
+  }
   const random = seededRandom(3)
   const targets = arena.ints(batch)
   for (let b = 0; b < batch; b += 1) targets.view[b] = random.integer(columns + 1) - 1
@@ -140,7 +149,7 @@ function softmaxJob(side: Side, shape: SoftmaxShape) {
     queryGradients: arena.floats(batch * dim),
     popularityWeightGradients: arena.floats(batch),
     parts: arena.floats(groups * columns * dim),
-    tiles: arena.floats(groups * tileRows * (columns + dim + 1)),
+    tiles: arena.floats(tileRows * (columns + 16 + dim + 1)),
   }
   const job = arena.ints(32)
   const set = (word: keyof typeof softmaxWord, value: number): void => {
@@ -149,12 +158,12 @@ function softmaxJob(side: Side, shape: SoftmaxShape) {
   for (const [word, value] of Object.entries({ batch, columns, dim, groupRows, tileRows })) {
     set(word as keyof typeof softmaxWord, value)
   }
-  const others = { candidates, transposed, targets, weights, corrections, masks }
+  const others = { candidates, panels, targets, weights, corrections, masks }
   for (const [word, { address }] of Object.entries({ ...blocks, ...others })) {
     set(word as keyof typeof softmaxWord, address)
   }
   set('maskWords', maskWords)
-  set('popularity', popular ? transposed.address + dim * columns * floatBytes : 0)
+  set('popularity', popular ? popularity.address : 0)
   new Float32Array(job.view.buffer, job.address)[softmaxWord.perTemperature] = 2.5
   return { job: job.address, result: () => outputs.map((name) => Array.from(blocks[name].view)) }
 }
@@ -164,7 +173,7 @@ const softmaxShape = record({
   columns: integer({ min: 1, max: 4 }).map((sixteens) => 16 * sixteens),
   dim: integer({ min: 1, max: 9 }),
   groupRows: integer({ min: 1, max: 2 }).map((quads) => 4 * quads),
-  tileRows: integer({ min: 1, max: 4 }),
+  tileRows: integer({ min: 1, max: 2 }).map((quads) => 4 * quads),
   popular: integer({ min: 0, max: 1 }).map((bit) => bit === 1),
   spread: double({ min: 0.1, max: 30, noNaN: true }),
 })
@@ -180,7 +189,7 @@ test('the softmax gives the bits of its twin, whatever the tile and the split', 
       expect(whole.result()).toEqual(twin.result())
 
       const [other] = sides()
-      const split = softmaxJob(other, { ...shape, tileRows: shape.tileRows + 1 })
+      const split = softmaxJob(other, { ...shape, tileRows: shape.tileRows + 4 })
       for (let row = shape.batch - 1; row >= 0; row -= 1) {
         other.kernels.softmaxGroups(split.job, row, row + 1)
       }

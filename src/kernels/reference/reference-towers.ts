@@ -18,7 +18,7 @@ type Words = Uint32Array
 type Operand = (index: number) => number
 /** A kernel that reads its operands from an instruction, as integers or as floats. */
 type Twin = (integer: Operand, float: Operand, from: number, to: number) => void
-type ProgramKernels = DenseKernels & Pick<TowerKernels, 'transposeRows' | 'sumParts'>
+type ProgramKernels = DenseKernels & Pick<TowerKernels, 'transposeRows' | 'packRows' | 'sumParts'>
 
 interface Memory {
   readonly floats: Float32Array
@@ -28,6 +28,7 @@ interface Memory {
 /** Made of the twins of the kernels that programs call. */
 export function referenceTowerKernels(
   memory: WebAssembly.Memory,
+  thread: number,
   dense: DenseKernels,
 ): TowerKernels {
   const floats = new Float32Array(memory.buffer)
@@ -40,6 +41,14 @@ export function referenceTowerKernels(
       }
     }
   }
+  const packRows: TowerKernels['packRows'] = (...[out, depth, x, columns, from, to]) => {
+    for (let i = from; i < to; i += 1) {
+      const first = (out >>> 2) + (i >> 3) * depth * 8 + (i & 7)
+      for (let j = 0; j < columns; j += 1) {
+        floats[first + j * 8] = floats[(x >>> 2) + i * columns + j]
+      }
+    }
+  }
   const sumParts: TowerKernels['sumParts'] = (...operands) => {
     const [out, parts, length, count, from, to] = operands
     for (let i = from; i < to; i += 1) {
@@ -48,9 +57,10 @@ export function referenceTowerKernels(
       floats[(out >>> 2) + i] = sum
     }
   }
-  const twins = twinsOf({ ...dense, transposeRows, sumParts })
+  const twins = twinsOf({ ...dense, transposeRows, packRows, sumParts })
   return {
     transposeRows,
+    packRows,
     sumParts,
     clear: (out, from, to) => {
       floats.fill(0, (out >>> 2) + from, (out >>> 2) + to)
@@ -69,7 +79,7 @@ export function referenceTowerKernels(
     softmaxGroups: (job, from, to) => {
       const groupRows = words[(job >>> 2) + softmaxWord.groupRows]
       for (let group = Math.ceil(from / groupRows); group * groupRows < to; group += 1) {
-        softmaxGroup({ floats, words }, dense, { job: job >>> 2, group })
+        softmaxGroup({ floats, words }, dense, { job: job >>> 2, group, thread })
       }
     },
   }
@@ -98,6 +108,7 @@ function twinsOf(kernels: ProgramKernels): Record<Operation, Twin> {
     scale: (i, f, from, to) => kernels.scale(i(0), i(1), f(2), from, to),
     transposeRows: (i, _, from, to) => kernels.transposeRows(i(0), i(1), i(2), i(3), from, to),
     sumParts: (i, _, from, to) => kernels.sumParts(i(0), i(1), i(2), i(3), from, to),
+    packRows: (i, _, from, to) => kernels.packRows(i(0), i(1), i(2), i(3), from, to),
   }
 }
 
@@ -124,7 +135,7 @@ function runProgram(
 function softmaxGroup(
   memory: Memory,
   dense: DenseKernels,
-  { job, group }: { readonly job: number; readonly group: number },
+  { job, group, thread }: { readonly job: number; readonly group: number; readonly thread: number },
 ): void {
   const { floats, words } = memory
   const word = (name: keyof typeof softmaxWord): number => words[job + softmaxWord[name]]
@@ -133,8 +144,8 @@ function softmaxGroup(
   const first = group * word('groupRows')
   const rows = Math.min(word('batch') - first, word('groupRows'))
   const perTemperature = floats[job + softmaxWord.perTemperature]
-  // Row by row, in the first row of the group's tile.
-  const line = word('tiles') + group * word('tileRows') * (columns + dim + 1) * 4
+  // Row by row, in the first row of the thread's tile.
+  const line = word('tiles') + thread * word('tileBytes')
   const scaled = line + columns * 4
   const part = word('parts') + group * columns * dim * 4
   for (let i = first; i < first + rows; i += 1) {
@@ -148,7 +159,10 @@ function softmaxGroup(
     if (depth > dim) {
       floats[(scaled >>> 2) + dim] = floats[(word('popularityWeights') >>> 2) + i]
     }
-    dense.matmul(line, scaled, word('transposed'), 1, columns, depth, 0, 0, 1)
+    for (let panel = 0; panel < columns / 8; panel += 1) {
+      const right = word('panels') + panel * depth * 32
+      dense.matmul(line + panel * 32, scaled, right, 1, 8, depth, 0, 0, 1)
+    }
     softmaxRow(memory, { job, row: i, line: line >>> 2 })
     const gradient = word('queryGradients') + i * dim * 4
     dense.matmul(gradient, line, word('candidates'), 1, dim, columns, 0, 0, 1)

@@ -24,7 +24,7 @@ import { referenceTreeLeafKernels } from './reference-tree-leaves.ts'
 import { referenceTreeQueryKernels } from './reference-tree-query.ts'
 
 /** Every kernel there is: `kernels.ts` checks it against the interface. */
-export function referenceKernels(memory: WebAssembly.Memory) {
+export function referenceKernels(memory: WebAssembly.Memory, thread: number) {
   const dense: DenseKernels = {
     ...referenceMatmulKernels(memory),
     ...referenceLayerKernels(memory),
@@ -36,7 +36,7 @@ export function referenceKernels(memory: WebAssembly.Memory) {
   }
   return {
     ...dense,
-    ...referenceTowerKernels(memory, dense),
+    ...referenceTowerKernels(memory, thread, dense),
     ...referenceFlatKernels(memory),
     ...referenceRankKernels(memory),
     ...referenceTreeLeafKernels(memory),
