@@ -12,6 +12,7 @@ import { addDemo } from './commands/demo.ts'
 import { addEvaluate } from './commands/evaluate.ts'
 import { addImportKafka } from './commands/import-kafka.ts'
 import { addInspect } from './commands/inspect.ts'
+import { addJobs } from './commands/jobs.ts'
 import { addReplay } from './commands/replay.ts'
 import { addRestrict } from './commands/restrict.ts'
 import { addRows } from './commands/rows.ts'
@@ -50,6 +51,7 @@ function buildProgram(terminal: Terminal): Command {
   addEvaluate(program, terminal)
   addBench(program, terminal)
   addInspect(program, terminal)
+  addJobs(program, terminal)
   addRestrict(program, terminal)
   addExport(program, terminal)
   addImport(program, terminal)

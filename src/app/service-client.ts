@@ -29,12 +29,29 @@ export type Recommended = z.infer<typeof recommended>
 
 const ranJob = z.object({
   id: z.string(),
+  name: z.string(),
+  payload: z.record(z.string(), z.unknown()),
   state: z.enum(['running', 'done', 'failed']),
+  progress: z.number(),
+  startedAt: z.number(),
+  finishedAt: z.number().optional(),
   result: z.record(z.string(), z.unknown()).optional(),
   error: z.string().optional(),
   code: z.string().optional(),
 })
 export type RanJob = z.infer<typeof ranJob>
+
+const listedJobs = z.object({ names: z.array(z.string()), runs: z.array(ranJob) })
+type ListedJobs = z.infer<typeof listedJobs>
+
+export interface JobRequest {
+  readonly name: string
+  readonly payload?: object
+  /** Asked again with the same one, there is the run that was. */
+  readonly key?: string
+  /** Whether to be answered when it has ended, if that takes no more than some seconds. */
+  readonly wait?: boolean
+}
 
 const timeoutMs = 15_000
 
@@ -76,8 +93,17 @@ export class ServiceClient {
   }
 
   /** Resolves when the run has ended, well or not, or still goes on after some seconds. */
-  async runJob(name: string, payload: object = {}): Promise<RanJob> {
-    return ranJob.parse(await this.#json('POST', '/v1/admin/jobs', { name, payload }))
+  runJob(name: string, payload: object = {}): Promise<RanJob> {
+    return this.startJob({ name, payload })
+  }
+
+  async startJob(request: JobRequest): Promise<RanJob> {
+    return ranJob.parse(await this.#json('POST', '/v1/admin/jobs', request))
+  }
+
+  /** What can be run, and the newest runs. */
+  async jobs(limit: number): Promise<ListedJobs> {
+    return listedJobs.parse(await this.#json('GET', `/v1/admin/jobs?limit=${limit}`))
   }
 
   /** A run as it stands. */

@@ -4,25 +4,20 @@ import * as z from 'zod'
 
 import { ServiceError } from '../../base/errors.ts'
 import { type JsonObject, printReport, type Terminal, withJson } from '../command.ts'
-import { environment } from '../config/config.ts'
 import { oneOf, wholeNumber } from '../flags.ts'
-import { type RanJob, ServiceClient } from '../service-client.ts'
 import { stopSignal } from '../stop-signal.ts'
+import { clientOf, runToEnd, type WaitFlags, withService, withTimeout } from './service-flags.ts'
 
-interface RestrictFlags {
-  readonly address: string
-  readonly key?: string
+interface RestrictFlags extends WaitFlags {
   readonly table?: string
   readonly numReserved?: number
   readonly trigger?: number
   readonly policy?: string
   readonly dryRun?: true
-  readonly timeout: number
   readonly json?: true
 }
 
 const rows = wholeNumber(0)
-const pollMs = 200
 
 const bucketed = z.array(z.looseObject({ rows: z.int() }))
 
@@ -47,10 +42,8 @@ const result = z.object({
 type Result = z.infer<typeof result>
 
 export function addRestrict(program: Command, terminal: Terminal): void {
-  withJson(program.command('restrict'))
+  withJson(withTimeout(withService(program.command('restrict'))))
     .description('evict the rows of lowest score from tables of a running service')
-    .option('-a, --address <url>', 'where it listens', 'http://127.0.0.1:8080')
-    .option('--key <key>', 'API key with the scope admin (default: FRESHET_API_KEY)')
     .option('--table <name>', 'one table (default: all that have a policy)')
     .option('--num-reserved <rows>', 'rows that stay (default: as configured)', rows)
     .option('--trigger <rows>', 'nothing happens up to so many (default: num-reserved)', rows)
@@ -60,7 +53,6 @@ export function addRestrict(program: Command, terminal: Terminal): void {
       oneOf('frequency', 'timestamp', 'combined'),
     )
     .option('--dry-run', 'say what would leave, change nothing')
-    .option('--timeout <seconds>', 'how long to wait for its end', wholeNumber(1, 86_400), 600)
     .action(async (flags: RestrictFlags) => {
       const done = await restrict(flags)
       if (flags.json) printReport(terminal, jsonOf(done), true)
@@ -69,30 +61,14 @@ export function addRestrict(program: Command, terminal: Terminal): void {
 }
 
 async function restrict(flags: RestrictFlags): Promise<Result> {
-  const { address, table, numReserved, trigger, policy, dryRun, timeout } = flags
+  const { table, numReserved, trigger, policy, dryRun, timeout } = flags
   using stop = stopSignal()
-  const key = flags.key ?? environment['FRESHET_API_KEY']
-  const client = new ServiceClient(address.replace(/\/$/, ''), stop.signal, key)
-  const payload = { table, numReserved, trigger, policy, dryRun }
-  const given = Object.entries(payload).filter(([, value]) => value !== undefined)
-  const run = await ended(
-    client,
-    await client.runJob('restrict', Object.fromEntries(given)),
-    timeout,
-  )
+  const fields = { table, numReserved, trigger, policy, dryRun }
+  const given = Object.entries(fields).filter(([, value]) => value !== undefined)
+  const request = { name: 'restrict', payload: Object.fromEntries(given) }
+  const run = await runToEnd(clientOf(flags, stop.signal), request, { timeout })
   if (run.state === 'done') return result.parse(run.result)
   throw new ServiceError('JOB_FAILED', { name: 'restrict', run: run.id, reason: run.error ?? '' })
-}
-
-/** The run when it has ended. */
-async function ended(client: ServiceClient, first: RanJob, timeout: number): Promise<RanJob> {
-  let run = first
-  const giveUp = AbortSignal.timeout(timeout * 1_000)
-  while (run.state === 'running' && !giveUp.aborted) {
-    await new Promise((resolve) => setTimeout(resolve, pollMs))
-    run = await client.job(run.id)
-  }
-  return run
 }
 
 // It was made from JSON.
