@@ -14,6 +14,8 @@ import type { Item } from '../stream/example.ts'
 import type { Outcome } from '../stream/facts/facts.ts'
 import { ExpiryHeap } from './expiry-heap.ts'
 import { HandleQueue } from './handle-queue.ts'
+import { NumberIndex } from './number-index.ts'
+import type { ItemFilter } from './recommendation.ts'
 import { itemsPerCall, type Replica } from './replica.ts'
 import { TokenIndex } from './token-index.ts'
 import { type VersionSpread, versionSpread } from './version-spread.ts'
@@ -58,13 +60,14 @@ export class LiveIndex {
   readonly #replica: Replica
   readonly #index: AnnIndex
   readonly #tokens = new TokenIndex()
+  readonly #numbers = new NumberIndex()
   readonly #touched = new HandleQueue()
   readonly #new = new HandleQueue()
   readonly #clicked = new HandleQueue()
   readonly #expiries = new ExpiryHeap()
   readonly #versions: Float64Array
   readonly #visible: Uint32Array
-  /** Items as the tokens know them, by handle. */
+  /** Items as tokens and numbers know them, by handle. */
   readonly #items: (Item | undefined)[] = []
   readonly #chunk = new Int32Array(popularityChunk)
   #sweepAt = 0
@@ -91,8 +94,15 @@ export class LiveIndex {
     return this.#visible.subarray(0, words)
   }
 
-  get tokens(): TokenIndex {
-    return this.#tokens
+  /** Clears the bits of items that a filter shuts out. `scratch` has the bitmap's length. */
+  narrow(filter: ItemFilter, bitmap: Bitmap, scratch: Bitmap): void {
+    this.#tokens.apply(filter, bitmap, scratch)
+    if (filter.numeric !== undefined) this.#numbers.apply(filter.numeric, bitmap)
+  }
+
+  /** Clears the bits of all items with this crowding tag. */
+  hideCrowd(tag: string, bitmap: Bitmap): void {
+    this.#tokens.hideCrowd(tag, bitmap)
   }
 
   /** Touched items pushed so far, and how many of those have been embedded: marks for freshness. */
@@ -241,9 +251,10 @@ export class LiveIndex {
   #add(item: Item, now: number): void {
     const { handle } = item
     const known = this.#items[handle]
-    if (known !== undefined) this.#tokens.remove(known)
+    if (known !== undefined) this.#forget(known)
     this.#items[handle] = item
     this.#tokens.add(item)
+    this.#numbers.add(item)
     this.#setVisible(handle, !item.hidden && item.expiresAt > now)
     const expires = item.expiresAt < Infinity && item.expiresAt !== known?.expiresAt
     if (expires) this.#expiries.push(item.expiresAt, handle)
@@ -253,10 +264,15 @@ export class LiveIndex {
 
   #remove(handle: number): void {
     const known = this.#items[handle]
-    if (known !== undefined) this.#tokens.remove(known)
+    if (known !== undefined) this.#forget(known)
     this.#items[handle] = undefined
     this.#setVisible(handle, false)
     this.#index.remove(Int32Array.of(handle))
+  }
+
+  #forget(known: Item): void {
+    this.#tokens.remove(known)
+    this.#numbers.remove(known)
   }
 
   #setVisible(handle: number, isVisible: boolean): void {

@@ -16,6 +16,8 @@ export const requestLimits = {
   /** Namespaces in a filter, and values in one namespace. */
   filterNamespaces: 16,
   filterValues: 1_000,
+  /** Items to choose among. */
+  among: 1_000,
   /** Queries in one batch call. */
   queries: 100,
 } as const
@@ -29,6 +31,17 @@ export const requestLimits = {
 export interface ItemFilter {
   readonly allow?: Readonly<Record<string, readonly string[]>> | undefined
   readonly deny?: Readonly<Record<string, readonly string[]>> | undefined
+  /** By the name of a feature or attribute; an item without that number is shut out. */
+  readonly numeric?: Readonly<Record<string, NumericRestrict>> | undefined
+}
+
+/** What a number must be; at least one bound, and all of them hold. */
+export interface NumericRestrict {
+  readonly eq?: number | undefined
+  readonly lt?: number | undefined
+  readonly lte?: number | undefined
+  readonly gt?: number | undefined
+  readonly gte?: number | undefined
 }
 
 /** An item that the caller says the user had; items unknown to the catalogue are left out. */
@@ -49,6 +62,10 @@ export interface ItemSelection {
   readonly filter?: ItemFilter | undefined
   /** Ids that must not come back. */
   readonly exclude?: readonly string[] | undefined
+  /** Ids to choose among; unknown ones are left out. Default: the catalogue. */
+  readonly among?: readonly string[] | undefined
+  /** Items of one crowding tag, at most; 1 or more. Default: any number. */
+  readonly crowding?: number | undefined
   /** 0..1: share of the index's work to spend. Default: the service's. */
   readonly effort?: number | undefined
   /** Ranks by an exact scan. Default false. */
@@ -82,14 +99,18 @@ export interface RecommendedItem {
   readonly explanation?: Explanation
 }
 
-/** The parts of a score, and how old the item's vector is. */
-interface Explanation {
+/** The parts of a score, how old the item's vector is, and what of the history it is near to. */
+export interface Explanation {
   /** The towers' share: q . v / temperature. */
   readonly towers: number
   /** Popularity's share: w log(popularity). */
   readonly popularity: number
   /** Model version that the item's vector was embedded with. */
   readonly vectorVersion: number
+  /** Whether the index was searched or every item ranked. */
+  readonly source: 'index' | 'exact'
+  /** Items of the user's history, the nearest first: cosine of the towers' vectors, -1..1. */
+  readonly nearestHistory: readonly { readonly id: string; readonly similarity: number }[]
 }
 
 /** The parameters that an answer was made with. */
@@ -99,6 +120,15 @@ export interface ModelState {
   /** Of the last delta applied; 0: none yet. */
   readonly sequence: number
   readonly watermark: Watermark
+}
+
+/** A vector of the index's space: inner products of a user's and items' are scores. */
+export interface Embedding {
+  /** The towers' floats; the last one is popularity's: its weight, or an item's log popularity. */
+  readonly vector: Float32Array
+  readonly model: ModelState
+  /** Of a user: absent when it is known. */
+  readonly fallback?: Fallback
 }
 
 export interface Recommendations {

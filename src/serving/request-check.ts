@@ -6,6 +6,7 @@ import type { Features } from '../base/features.ts'
 import {
   type ItemFilter,
   type ItemSelection,
+  type NumericRestrict,
   type RecommendRequest,
   requestLimits,
 } from './recommendation.ts'
@@ -26,12 +27,14 @@ export function checkSelection(selection: ItemSelection): void {
   checkInteger('n', selection.n, [1, requestLimits.items])
   checkInteger('offset', selection.offset ?? 0, [0, requestLimits.offset])
   checkLength('exclude', selection.exclude?.length ?? 0, requestLimits.exclude)
+  checkLength('among', selection.among?.length ?? 0, requestLimits.among)
+  checkInteger('crowding', selection.crowding ?? 1, [1, requestLimits.items])
   const { effort = 0 } = selection
   if (!(effort >= 0 && effort <= 1)) throw invalid('effort', `0 to 1, not ${effort}`)
   if (selection.filter !== undefined) checkFilter(selection.filter)
 }
 
-function checkFilter({ allow = {}, deny = {} }: ItemFilter): void {
+function checkFilter({ allow = {}, deny = {}, numeric = {} }: ItemFilter): void {
   for (const [path, namespaces] of Object.entries({ allow, deny })) {
     const entries = Object.entries(namespaces)
     checkLength(`filter.${path}`, entries.length, requestLimits.filterNamespaces)
@@ -39,6 +42,14 @@ function checkFilter({ allow = {}, deny = {} }: ItemFilter): void {
       checkLength(`filter.${path}.${namespace}`, values.length, requestLimits.filterValues)
     }
   }
+  checkLength('filter.numeric', Object.keys(numeric).length, requestLimits.filterNamespaces)
+  for (const [name, restrict] of Object.entries(numeric)) checkRestrict(name, restrict)
+}
+
+function checkRestrict(name: string, restrict: NumericRestrict): void {
+  const bounds = Object.values(restrict).filter((bound) => bound !== undefined)
+  if (bounds.length > 0 && bounds.every(Number.isFinite)) return
+  throw invalid(`filter.numeric.${name}`, 'one or more finite numbers under eq, lt, lte, gt, gte')
 }
 
 export function checkRequest(request: RecommendRequest): void {

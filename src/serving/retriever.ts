@@ -4,14 +4,19 @@
  * one call and share a pass over the index. All of a group happens in one turn, so every answer
  * rests on one state of facts, parameters and index.
  */
+import type { Bitmap, SearchOptions, SearchResult } from '../ann/ann-index.ts'
 import { queriesPerScan } from '../ann/flat-memory.ts'
 import type { Clock } from '../base/clock.ts'
 import { ServiceError } from '../base/errors.ts'
 import type { QueryInput } from '../model/inputs.ts'
+import type { Item } from '../stream/example.ts'
+import { uncrowded } from './crowding.ts'
+import { explain } from './explanation.ts'
 import type { LiveIndex } from './live-index.ts'
 import { buildQuery } from './query-builder.ts'
 import type { QuerySample } from './query-sample.ts'
 import type {
+  Embedding,
   Fallback,
   ItemSelection,
   RecommendedItem,
@@ -19,7 +24,6 @@ import type {
   Recommendations,
   SimilarRequest,
 } from './recommendation.ts'
-import { requestLimits } from './recommendation.ts'
 import type { Replica } from './replica.ts'
 import { checkRequest, checkSelection } from './request-check.ts'
 
@@ -72,26 +76,50 @@ export class Retriever {
     return this.#enqueue(request, () => checkRequest(request))
   }
 
-  /** At most `requestLimits.queries`. */
-  recommendAll(requests: readonly RecommendRequest[]): Promise<readonly Recommendations[]> {
-    if (requests.length > requestLimits.queries) {
-      const reason = `at most ${requestLimits.queries}, not ${requests.length}`
-      return Promise.reject(new ServiceError('REQUEST_INVALID', { path: 'requests', reason }))
-    }
-    return Promise.all(requests.map((request) => this.recommend(request)))
-  }
-
   /** Items whose vectors have the largest inner product with this one's, popularity left out. */
   similar(request: SimilarRequest): Promise<Recommendations> {
     return this.#enqueue(request, () => checkSelection(request))
   }
 
+  /** What the index is searched with for such a user. Rejects as `recommend`. */
+  async embedQuery(request: RecommendRequest): Promise<Embedding> {
+    checkRequest(request)
+    this.#requireParameters()
+    const { replica, clock } = this.#options
+    const { input, fallback } = buildQuery(replica.facts, request, clock.now())
+    const vector = input === undefined ? this.#popularity() : replica.embedQueries([input])
+    const { state: model } = replica
+    return fallback === undefined ? { vector, model } : { vector, model, fallback }
+  }
+
+  /** An item as the index has it. Rejects with `ITEM_UNKNOWN`. */
+  async embedItem(itemId: string): Promise<Embedding> {
+    this.#requireParameters()
+    const { replica } = this.#options
+    return { vector: this.#vectorOf(this.#item(itemId)), model: replica.state }
+  }
+
+  #requireParameters(): void {
+    if (this.#options.replica.state.sequence > 0) return
+    throw new ServiceError('SERVING_NOT_READY', { missing: 'parameters' })
+  }
+
+  #item(itemId: string): Item {
+    const item = this.#options.replica.facts.catalogue.byId(itemId)
+    if (item === undefined) throw new ServiceError('ITEM_UNKNOWN', { itemId })
+    return item
+  }
+
+  /** A copy; of an item that has just come, made for the occasion. */
+  #vectorOf(item: Item): Float32Array {
+    const { replica, liveIndex } = this.#options
+    return liveIndex.vector(item.handle) ?? replica.embedItems([item])
+  }
+
   #enqueue(request: Pending['request'], check: () => void): Promise<Recommendations> {
     return new Promise((resolve, reject) => {
       check()
-      if (this.#options.replica.state.sequence === 0) {
-        throw new ServiceError('SERVING_NOT_READY', { missing: 'parameters' })
-      }
+      this.#requireParameters()
       if (this.#queue.length >= maxQueued) {
         throw new ServiceError('OVERLOADED', { reason: `${maxQueued} requests are waiting` })
       }
@@ -145,10 +173,8 @@ export class Retriever {
   }
 
   #similarTask(pending: Pending, request: SimilarRequest): Task {
-    const { replica, liveIndex } = this.#options
-    const item = replica.facts.catalogue.byId(request.itemId)
-    if (item === undefined) throw new ServiceError('ITEM_UNKNOWN', { itemId: request.itemId })
-    const vector = liveIndex.vector(item.handle) ?? replica.embedItems([item])
+    const item = this.#item(request.itemId)
+    const vector = this.#vectorOf(item)
     vector[vector.length - 1] = 0
     const shutOut = [...this.#handles(request.exclude), item.handle]
     return {
@@ -191,21 +217,35 @@ export class Retriever {
     for (const [i, { vector }] of tasks.entries()) queries.set(vector, i * replica.indexDim)
     const k = Math.max(...tasks.map(({ selection }) => reach(selection)))
     const [{ selection }] = tasks
-    const found = liveIndex.search(queries, k, {
-      exact: selection.exact ?? false,
-      allow: this.#filters(tasks),
-      ...(selection.effort === undefined ? {} : { effort: selection.effort }),
-    })
+    const allow = this.#filters(tasks)
+    const found = liveIndex.search(queries, k, { ...searchOptions(selection), allow })
     for (const [i, task] of tasks.entries()) {
       const ids = found.ids.subarray(i * k, i * k + reach(task.selection))
       const scores = found.scores.subarray(i * k, i * k + reach(task.selection))
-      task.pending.resolve(this.#answerOf(task, ids, scores))
+      const best = this.#uncrowded(task, { ids, scores }, allow[i])
+      task.pending.resolve(this.#answerOf(task, best))
     }
+  }
+
+  /** `allow`: what the task may be answered with, to be narrowed. */
+  #uncrowded(task: Task, found: SearchResult, allow: Bitmap): SearchResult {
+    const { selection, vector } = task
+    if (selection.crowding === undefined) return found
+    const { replica, liveIndex } = this.#options
+    return uncrowded(found, {
+      perTag: selection.crowding,
+      k: reach(selection),
+      tagOf: (handle) => replica.facts.catalogue.byHandle(handle)?.crowdingTag,
+      hide: (handle) => setBit(allow, handle, false),
+      hideTag: (tag) => liveIndex.hideCrowd(tag, allow),
+      search: (k) => liveIndex.search(vector, k, { ...searchOptions(selection), allow }),
+    })
   }
 
   /** For each task the bitmap of what it may be answered with. */
   #filters(tasks: readonly Task[]): readonly Uint32Array[] {
-    const { visible, tokens } = this.#options.liveIndex
+    const { liveIndex } = this.#options
+    const { visible } = liveIndex
     if (this.#bitmaps[0]?.length !== visible.length) {
       this.#bitmaps = Array.from(
         { length: queriesPerScan + 1 },
@@ -216,13 +256,18 @@ export class Retriever {
     return tasks.map(({ selection, shutOut }, i) => {
       const bitmap = this.#bitmaps[i]
       bitmap.set(visible)
-      if (selection.filter !== undefined) tokens.apply(selection.filter, bitmap, scratch)
-      for (const handle of shutOut) bitmap[handle >> 5] &= ~(1 << (handle & 31))
+      if (selection.among !== undefined) {
+        scratch.fill(0)
+        for (const handle of this.#handles(selection.among)) setBit(scratch, handle, true)
+        for (let word = 0; word < bitmap.length; word += 1) bitmap[word] &= scratch[word]
+      }
+      if (selection.filter !== undefined) liveIndex.narrow(selection.filter, bitmap, scratch)
+      for (const handle of shutOut) setBit(bitmap, handle, false)
       return bitmap
     })
   }
 
-  #answerOf(task: Task, ids: Int32Array, scores: Float32Array): Recommendations {
+  #answerOf(task: Task, { ids, scores }: SearchResult): Recommendations {
     const { replica } = this.#options
     const items: RecommendedItem[] = []
     for (let i = task.selection.offset ?? 0; i < ids.length && ids[i] >= 0; i += 1) {
@@ -234,18 +279,26 @@ export class Retriever {
       : { items, model, fallback: task.fallback }
   }
 
-  #itemOf({ vector, selection }: Task, handle: number, score: number): RecommendedItem {
+  #itemOf({ vector, selection, input }: Task, handle: number, score: number): RecommendedItem {
     const { replica, liveIndex } = this.#options
     const item = replica.facts.catalogue.byHandle(handle)
     if (item === undefined) throw new Error(`handle ${handle} was found but has no item`)
     const { id, attributes } = item
     if (selection.explain !== true) return { id, score, attributes }
-    const logPopularity = liveIndex.vector(handle)?.at(-1) ?? 0
-    const popularity = (vector.at(-1) ?? 0) * logPopularity
-    const vectorVersion = liveIndex.versionOf(handle)
-    const explanation = { towers: score - popularity, popularity, vectorVersion }
+    const history = input?.history.map((entry) => entry.item) ?? []
+    const source = selection.exact === true ? 'exact' : 'index'
+    const explanation = explain(liveIndex, { query: vector, handle, score, source, history })
     return { id, score, attributes, explanation }
   }
+}
+
+const searchOptions = ({ exact = false, effort }: ItemSelection): SearchOptions =>
+  effort === undefined ? { exact } : { exact, effort }
+
+function setBit(bitmap: Bitmap, handle: number, isSet: boolean): void {
+  const bit = 1 << (handle & 31)
+  if (isSet) bitmap[handle >> 5] |= bit
+  else bitmap[handle >> 5] &= ~bit
 }
 
 /** How many of the best a selection needs. */

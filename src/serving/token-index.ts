@@ -10,7 +10,10 @@ import type { ItemFilter } from './recommendation.ts'
 /** A longer text is no token: nobody filters by it, and it would take memory. */
 const maxTokenLength = 128
 
-type Filterable = Pick<Item, 'handle' | 'features' | 'attributes'>
+type Filterable = Pick<Item, 'handle' | 'features' | 'attributes' | 'crowdingTag'>
+
+/** The namespace of crowding tags: no feature or attribute has an empty name. */
+const crowds = ''
 
 /** Handles that have a token, in no order. */
 class HandleList {
@@ -77,6 +80,11 @@ export class TokenIndex {
     }
   }
 
+  /** Clears the bits of all items with this crowding tag. */
+  hideCrowd(tag: string, bitmap: Bitmap): void {
+    this.#each(crowds, [tag], (handle) => (bitmap[handle >> 5] &= ~(1 << (handle & 31))))
+  }
+
   #each(namespace: string, values: readonly string[], visit: (handle: number) => void): void {
     for (const value of values) {
       const list = this.#lists.get(tokenOf(namespace, value))
@@ -88,13 +96,14 @@ export class TokenIndex {
 const tokenOf = (namespace: string, value: string): string => `${namespace}\0${value}`
 
 /** The item's tokens, each once: a feature and an attribute of one name share a namespace. */
-function tokensOf({ features, attributes }: Filterable): Set<string> {
+function tokensOf({ features, attributes, crowdingTag }: Filterable): Set<string> {
   const fields = [...Object.entries(features), ...Object.entries(attributes)]
   const tokens = new Set<string>()
   for (const [namespace, value] of fields) {
     const values: readonly unknown[] = Array.isArray(value) ? value : [value]
     for (const text of values.flatMap(textsOf)) tokens.add(tokenOf(namespace, text))
   }
+  if (crowdingTag !== undefined) tokens.add(tokenOf(crowds, crowdingTag))
   return tokens
 }
 

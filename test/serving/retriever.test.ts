@@ -53,6 +53,8 @@ class OpenShop implements AsyncDisposable {
   }
 }
 
+/** Two crowds. */
+const crowd = (i: number): string => (i % 2 === 0 ? 'x' : 'y')
 const numberOf = (id: string): number => Number(id.slice(1))
 
 test('items come best first, with scores from the towers, and attributes', async () => {
@@ -196,6 +198,85 @@ test('pages follow each other', async () => {
   expect(await shop.ids({ userId: 'x', n: 10, offset: 59 })).toHaveLength(1)
 })
 
+test('numbers restrict, whether features or attributes, together with tokens', async () => {
+  await using shop = await OpenShop.open()
+  const numeric = { size: { gte: 10, lt: 20 } }
+  const found = await shop.ids({ userId: 'x', filter: { numeric, allow: { color: ['red'] } } })
+  expect(found.toSorted()).toEqual(['i10', 'i12', 'i14', 'i16', 'i18'])
+  expect(await shop.ids({ userId: 'x', filter: { numeric: { price: { gt: 0 } } } })).toEqual([])
+  await shop.happens(item('i10', { attributes: { size: 3 } }))
+  expect(await shop.ids({ userId: 'x', filter: { numeric } })).not.toContain('i10')
+})
+
+test('of a crowd come as many as may, the best of each', async () => {
+  await using shop = await OpenShop.open()
+  await shop.happens(
+    ...Array.from({ length: 40 }, (_, i) => item(`i${i}`, { crowdingTag: crowd(i) })),
+  )
+  await until(() => shop.service.liveIndex.stats().queues.touched === 0)
+  const request = { userId: 'x', exact: true }
+  // In one turn, so of one state.
+  const [all, few] = await Promise.all([
+    shop.ids(request),
+    shop.ids({ ...request, n: 24, crowding: 2 }),
+  ])
+  const counts = new Map<string, number>()
+  const expected = all.filter((id) => {
+    if (numberOf(id) >= 40) return true
+    const tag = crowd(numberOf(id))
+    counts.set(tag, (counts.get(tag) ?? 0) + 1)
+    return (counts.get(tag) ?? 0) <= 2
+  })
+  expect(few).toEqual(expected)
+  expect(few).toHaveLength(24)
+})
+
+test('given items alone are ranked, seen ones too, unknown and hidden ones left out', async () => {
+  await using shop = await OpenShop.open()
+  const among = ['i3', 'i1', 'nothing', 'i2', 'i1']
+  const request = { userId: 'u2', exact: true, excludeSeen: false }
+  const [whole, ranked] = await Promise.all([shop.ids(request), shop.ids({ ...request, among })])
+  expect(ranked).toEqual(whole.filter((id) => ['i1', 'i2', 'i3'].includes(id)))
+  await shop.happens(item('i2', { hidden: true }))
+  expect(await shop.ids({ userId: 'u2', excludeSeen: false, among })).not.toContain('i2')
+  expect(await shop.ids({ userId: 'u2', among: [] })).toEqual([])
+})
+
+test('an explanation names what of the history an item is near to', async () => {
+  await using shop = await OpenShop.open()
+  const history = ['i0', 'i3', 'i4', 'i5'].map((itemId) => ({ itemId }))
+  const request = { history, n: 3, explain: true, exact: true }
+  const { items } = await shop.service.retriever.recommend(request)
+  for (const { explanation } of items) {
+    const near = explanation?.nearestHistory ?? []
+    expect(explanation?.source).toBe('exact')
+    expect(near).toHaveLength(3)
+    const similarities = near.map(({ similarity }) => similarity)
+    expect(similarities).toEqual(similarities.toSorted((a, b) => b - a))
+    expect(Math.max(...similarities.map(Math.abs))).toBeLessThanOrEqual(1.000_001)
+  }
+})
+
+test('the inner product of two embeddings is the score', async () => {
+  await using shop = await OpenShop.open()
+  const { retriever, replica } = shop.service
+  const user = await retriever.embedQuery({ userId: 'u2', n: 1 })
+  const { items } = await retriever.recommend({ userId: 'u2', n: 5, exact: true })
+  for (const { id, score } of items) {
+    const { vector } = await retriever.embedItem(id)
+    const product = vector.reduce((sum, float, i) => sum + float * user.vector[i], 0)
+    expect(product).toBeCloseTo(score, 4)
+  }
+  expect(user.fallback).toBeUndefined()
+  const nobody = await retriever.embedQuery({ userId: 'nobody', n: 1 })
+  expect(nobody.fallback).toBe('popularity')
+  expect(nobody.vector.subarray(0, -1).every((float) => float === 0)).toBe(true)
+  expect(nobody.vector).toHaveLength(replica.indexDim)
+  await expect(retriever.embedItem('nothing')).rejects.toThrow(
+    expect.objectContaining({ code: 'ITEM_UNKNOWN' }),
+  )
+})
+
 test('many requests at once are answered as one by one', async () => {
   await using shop = await OpenShop.open()
   const requests = Array.from({ length: 40 }, (_, i) => ({
@@ -206,7 +287,8 @@ test('many requests at once are answered as one by one', async () => {
     context: { device: i % 2 === 0 ? 'phone' : 'desk' },
     filter: i % 5 === 0 ? { deny: { category: ['c0'] } } : undefined,
   }))
-  const together = await shop.service.retriever.recommendAll(requests)
+  const { retriever } = shop.service
+  const together = await Promise.all(requests.map((request) => retriever.recommend(request)))
   for (const [i, request] of requests.entries()) {
     expect(await shop.ids(request)).toEqual(together[i].items.map(({ id }) => id))
   }
@@ -229,6 +311,10 @@ test.each([
     'filter.allow',
     { filter: { allow: Object.fromEntries(Array.from({ length: 17 }, (_, i) => [i, []])) } },
   ],
+  ['among', { among: Array.from({ length: 1001 }, String) }],
+  ['crowding', { crowding: 0 }],
+  ['filter.numeric.size', { filter: { numeric: { size: {} } } }],
+  ['filter.numeric.size', { filter: { numeric: { size: { lt: Number.NaN } } } }],
   ['filter.deny.a', { filter: { deny: { a: Array.from({ length: 1001 }, String) } } }],
 ])('a request that is wrong at %s is refused with the path', async (path, wrong) => {
   await using shop = await OpenShop.open()
@@ -239,13 +325,9 @@ test.each([
   await expect(shop.ids(wrong)).rejects.toThrow(code)
 })
 
-test('too many queries in one call and too many requests waiting are refused', async () => {
+test('too many requests waiting are refused', async () => {
   await using shop = await OpenShop.open()
   const { retriever } = shop.service
-  const many = Array.from({ length: 101 }, () => ({ userId: 'a', n: 1 }))
-  await expect(retriever.recommendAll(many)).rejects.toThrow(
-    expect.objectContaining({ code: 'REQUEST_INVALID' }),
-  )
   const all = Array.from({ length: 1100 }, () => retriever.recommend({ userId: 'a', n: 1 }))
   const settled = await Promise.allSettled(all)
   const refused = settled.filter((one) => one.status === 'rejected')

@@ -17,7 +17,11 @@ import { Metrics } from '../../src/serving/http/metrics.ts'
 import type { Method } from '../../src/serving/http/route.ts'
 import { defaultHttpSettings } from '../../src/serving/http/settings.ts'
 import type { HttpSettings } from '../../src/serving/http/settings.ts'
-import type { Recommendations, RecommendRequest } from '../../src/serving/recommendation.ts'
+import type {
+  Embedding,
+  Recommendations,
+  RecommendRequest,
+} from '../../src/serving/recommendation.ts'
 import type { Event } from '../../src/stream/event.ts'
 import { Facts } from '../../src/stream/facts/facts.ts'
 import { ManualTimers } from './manual-timers.ts'
@@ -85,6 +89,19 @@ class MemoryService {
       model,
       ...(user < 0 ? { fallback: 'popularity' as const } : {}),
     })
+  }
+
+  /** Of one float: clicks. */
+  async embedItem(itemId: string): Promise<Embedding> {
+    const item = this.facts.catalogue.byId(itemId)
+    if (item === undefined) throw new ServiceError('ITEM_UNKNOWN', { itemId })
+    const { model } = await this.recommend({ n: 1 })
+    return { vector: Float32Array.of(this.facts.catalogue.interactions(item.handle)), model }
+  }
+
+  async embedQuery(request: RecommendRequest): Promise<Embedding> {
+    const { items: _, ...rest } = await this.recommend(request)
+    return { vector: Float32Array.of(1), ...rest }
   }
 
   async similar(request: { itemId: string; n: number }): Promise<Recommendations> {

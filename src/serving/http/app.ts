@@ -17,10 +17,12 @@ import { announcedBytes } from './gate.ts'
 import { Ingest } from './ingest.ts'
 import type { AppParts, ReadParts, WriteParts } from './route-parts.ts'
 import { addSharedSchemas } from './route.ts'
+import { addEmbeddingRoutes } from './routes/embeddings.ts'
 import { addEventRoutes } from './routes/events.ts'
 import { addItemReads, addItemWrites } from './routes/items.ts'
 import { addJobRoutes } from './routes/jobs.ts'
 import { addOperationRoutes } from './routes/operations.ts'
+import { addPlainRoute } from './routes/plain.ts'
 import { addRecommendationRoutes } from './routes/recommendations.ts'
 import { addUserReads, addUserWrites } from './routes/users.ts'
 import type { HttpSettings } from './settings.ts'
@@ -107,6 +109,8 @@ function addReadRoutes(app: FastifyInstance, parts: ReadParts): void {
   addItemReads(app, parts)
   addUserReads(app, parts)
   addRecommendationRoutes(app, parts)
+  addEmbeddingRoutes(app, parts)
+  addPlainRoute(app, parts)
 }
 
 function addBodyParsers(app: FastifyInstance, { bodyLimitBytes }: HttpSettings): void {

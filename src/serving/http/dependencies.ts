@@ -8,7 +8,12 @@ import type { Features } from '../../base/features.ts'
 import type { Scheduler } from '../../jobs/scheduler.ts'
 import type { EventLog } from '../../stream/event-log.ts'
 import type { Json } from '../../stream/event.ts'
-import type { RecommendRequest, Recommendations, SimilarRequest } from '../recommendation.ts'
+import type {
+  Embedding,
+  RecommendRequest,
+  Recommendations,
+  SimilarRequest,
+} from '../recommendation.ts'
 import type { Metrics } from './metrics.ts'
 
 type Attributes = Readonly<Record<string, Json>>
@@ -62,8 +67,11 @@ export interface UsersReader {
 /** The part of the `Retriever` that the server uses. */
 interface Recommender {
   recommend(request: RecommendRequest): Promise<Recommendations>
-  /** Throws `ITEM_UNKNOWN`. */
+  /** Rejects with `ITEM_UNKNOWN`. */
   similar(request: SimilarRequest): Promise<Recommendations>
+  embedQuery(request: RecommendRequest): Promise<Embedding>
+  /** Rejects with `ITEM_UNKNOWN`. */
+  embedItem(itemId: string): Promise<Embedding>
 }
 
 /** How far the facts that this process answers from have come. */

@@ -48,14 +48,20 @@ test('anybody may ask without a user', async () => {
 test('everything in a query string reaches the retriever', async () => {
   const query =
     'n=7&offset=2&allow=category:a&allow=category:b:c&allow=brand:x&deny=category:z&exclude=p' +
-    '&exclude=q%2Fr&excludeSeen=false&effort=0.25&exact=true&explain=true&minSequence=3'
+    '&exclude=q%2Fr&excludeSeen=false&effort=0.25&exact=true&explain=true&minSequence=3' +
+    '&numeric=price:lte:20&numeric=price:gt:-1.5&numeric=a:b:eq:3&crowding=2'
   expect((await http.call('GET', `/v1/recommendations/u?${query}`)).status).toBe(200)
   expect(http.service.requests.at(-1)).toEqual({
     userId: 'u',
     n: 7,
     offset: 2,
-    filter: { allow: { category: ['a', 'b:c'], brand: ['x'] }, deny: { category: ['z'] } },
+    filter: {
+      allow: { category: ['a', 'b:c'], brand: ['x'] },
+      deny: { category: ['z'] },
+      numeric: { price: { lte: 20, gt: -1.5 }, 'a:b': { eq: 3 } },
+    },
     exclude: ['p', 'q/r'],
+    crowding: 2,
     excludeSeen: false,
     effort: 0.25,
     exact: true,
@@ -71,8 +77,14 @@ test('everything in a body reaches the retriever', async () => {
     context: { device: 'phone' },
     n: 3,
     offset: 1,
-    filter: { allow: { category: ['a'] }, deny: { category: ['b'] } },
+    filter: {
+      allow: { category: ['a'] },
+      deny: { category: ['b'] },
+      numeric: { price: { gte: 1, lt: 2 } },
+    },
     exclude: ['c'],
+    among: ['a/b', 'b'],
+    crowding: 1,
     excludeSeen: false,
     effort: 0.5,
     exact: true,
@@ -118,6 +130,10 @@ test.each([
   'minSequence=abc',
   'minSequence=-1',
   'allow=nocolon',
+  'numeric=price:20',
+  'numeric=price:near:20',
+  'numeric=price:lt:1e3',
+  'crowding=0',
   'nn=1',
   '__proto__=1',
   `exclude=${'x'.repeat(257)}`,
@@ -153,6 +169,10 @@ test.each<[string, string]>([
   ['{"context": []}', 'context'],
   ['{"filter": {"allow": {"c": "a"}}}', 'filter.allow.c'],
   ['{"filter": {"odd": 1}}', 'filter.odd'],
+  ['{"filter": {"numeric": {"p": {}}}}', 'filter.numeric.p'],
+  ['{"filter": {"numeric": {"p": {"lt": "1"}}}}', 'filter.numeric.p.lt'],
+  ['{"among": "a"}', 'among'],
+  ['{"crowding": 0}', 'crowding'],
   ['{"exclude": "a"}', 'exclude'],
   ['{"effort": 2}', 'effort'],
   ['{"odd": 1}', 'odd'],
@@ -174,4 +194,74 @@ test('similar items are without the item, and unknown for an unknown item', asyn
   expect(ids(body)).toEqual(['b', 'a/b'])
   const unknown = await http.call('GET', '/v1/items/zzz/similar')
   expect([unknown.status, unknown.body.error.code]).toEqual([404, 'ITEM_UNKNOWN'])
+})
+
+test('many are answered at once, in order, and one that is wrong refuses the call', async () => {
+  const requests = [{ userId: 'u', n: 1 }, { userId: 'nobody', n: 2 }, {}]
+  const { status, body } = await http.call('POST', '/v1/recommendations/batch', { requests })
+  expect(status).toBe(200)
+  expect(body.answers.map(ids)).toEqual([['c'], ['c', 'b'], ['c', 'b', 'a/b']])
+  expect(body.answers[1].fallback).toBe('popularity')
+  const wrong = { requests: [{}, { n: 0 }] }
+  const refused = await http.call('POST', '/v1/recommendations/batch', wrong)
+  expect([refused.status, refused.body.error.details['path']]).toEqual([400, 'requests.1.n'])
+  const many = { requests: Array.from({ length: 101 }, () => ({})) }
+  expect((await http.call('POST', '/v1/recommendations/batch', many)).status).toBe(400)
+  expect((await http.call('POST', '/v1/recommendations/batch', { requests: [] })).status).toBe(400)
+})
+
+test('a session is a history without a user', async () => {
+  const events = [{ itemId: 'b', type: 'view' }, { itemId: 'c' }]
+  const session = { events, n: 2, context: { device: 'phone' } }
+  const { status } = await http.call('POST', '/v1/sessions/recommendations', session)
+  expect(status).toBe(200)
+  expect(http.service.requests.at(-1)).toEqual({
+    history: events,
+    n: 2,
+    context: { device: 'phone' },
+  })
+  const named = await http.call('POST', '/v1/sessions/recommendations', { ...session, userId: 'u' })
+  expect([named.status, named.body.error.details['path']]).toEqual([400, 'userId'])
+  const empty = await http.call('POST', '/v1/sessions/recommendations', { events: [] })
+  expect([empty.status, empty.body.error.details['path']]).toEqual([400, 'events'])
+})
+
+test('given items are ranked exactly, all of them, seen or not', async () => {
+  const asked = { userId: 'u', items: ['b', 'a/b'], minSequence: '3' }
+  expect((await http.call('POST', '/v1/rank', asked)).status).toBe(200)
+  expect(http.service.requests.at(-1)).toEqual({
+    userId: 'u',
+    among: ['b', 'a/b'],
+    n: 2,
+    exact: true,
+    excludeSeen: false,
+  })
+  const none = await http.call('POST', '/v1/rank', { userId: 'u', items: [] })
+  expect([none.status, none.body.error.details['path']]).toEqual([400, 'items'])
+})
+
+test('vectors of users and items can be had, in two forms', async () => {
+  const user = await http.call('GET', '/v1/users/u/embedding?minSequence=3')
+  expect([user.status, user.body.id, user.body.vector]).toEqual([200, 'u', [1]])
+  expect(user.body.model.version).toBe(7)
+  const item = await http.call('GET', '/v1/items/a%2Fb/embedding')
+  expect([item.body.id, item.body.vector]).toEqual(['a/b', [0]])
+  const unknown = await http.call('GET', '/v1/items/zzz/embedding')
+  expect([unknown.status, unknown.body.error.code]).toEqual([404, 'ITEM_UNKNOWN'])
+
+  const predict = '/v1/models/user_model:predict'
+  const instances = ['u', { user_id: 'v' }, { userId: 'w' }]
+  const { status, body } = await http.call('POST', predict, { instances })
+  expect([status, body]).toEqual([200, { predictions: [[1], [1], [1]] }])
+  expect(http.service.requests.slice(-3).map(({ userId }) => userId)).toEqual(['u', 'v', 'w'])
+  expect((await http.call('POST', predict, { instances: [7] })).status).toBe(400)
+  expect((await http.call('POST', '/v1/models/user_modelx', { instances })).status).toBe(404)
+  const document = await http.call('GET', '/openapi.json')
+  expect(Object.keys(document.body.paths)).toContain(predict)
+})
+
+test('the plain form has titles, or ids where there are none', async () => {
+  const { status, body } = await http.call('GET', '/recommend/u?n=2')
+  expect([status, body]).toEqual([200, { user_id: 'u', recommendations: ['c', 'A'] }])
+  expect((await http.call('GET', '/recommend/u?n=0')).status).toBe(400)
 })
