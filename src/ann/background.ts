@@ -3,7 +3,7 @@
  * exact answers for audits. Both read rows where they lie, in shared memory, while they change; see
  * `tree-growth.ts` for why that is no harm.
  */
-import { exactAnswers } from './exact-answers.ts'
+import { auditedK as k, exactAnswers } from './exact-answers.ts'
 import { IndexMemory, type IndexSite } from './index-memory.ts'
 import { TreeGrowth } from './tree-growth.ts'
 
@@ -45,7 +45,7 @@ export interface Background {
 
 /** Every step yields how many vectors' worth of work it was. */
 export function* follow(memory: IndexMemory, order: Order): Generator<number, Answers> {
-  if (order.kind === 'answers') return yield* exactAnswers(memory.flat, order)
+  if (order.kind === 'answers') return yield* exactAnswers(memory.flat, { ...order, k })
   yield* new TreeGrowth(memory, order).steps()
   return []
 }

@@ -252,14 +252,24 @@ export class Tree {
   #moveCentroid(leaf: number, ids: Int32Array): boolean {
     const { kernels, layout, rows, stride, shape, strays, record } = this.memory
     if (ids.length === 0 || ids.length > recenteredMembers) return false
-    const mean = new Float32Array(shape.dim)
-    for (const id of ids) {
-      for (let d = 0; d < shape.dim; d += 1) mean[d] += rows[id * stride + d] / ids.length
-    }
-    this.setCentroid(leaf, mean)
+    const { dim, exactDims } = shape
+    const sums = new Float64Array(dim)
     let squares = 0
-    for (const id of ids) squares += this.square(id, leaf)
-    this.setScale(leaf, squares, ids.length)
+    for (const id of ids) {
+      const row = id * stride
+      for (let d = 0; d < dim; d += 1) {
+        const value = rows[row + d]
+        sums[d] += value
+        if (d < dim - exactDims) squares += value * value
+      }
+    }
+    // The squared distances from the mean: what the mean itself accounts for taken away.
+    for (let d = 0; d < dim - exactDims; d += 1) squares -= sums[d] ** 2 / ids.length
+    this.setCentroid(
+      leaf,
+      Float32Array.from(sums, (sum) => sum / ids.length),
+    )
+    this.setScale(leaf, Math.max(0, squares), ids.length)
     // What is still out of range with a scale of its own is not worth another.
     const others = record[treeLayout.allStrays]
     kernels.treeEncodeLeaf(layout, leaf)

@@ -4,6 +4,7 @@
  * go into a second index a chunk at a time, so that nothing waits long; where few queries have
  * been asked, items' own vectors ask.
  */
+import { exactAnswers } from '../ann/exact-answers.ts'
 import { FlatIndex } from '../ann/flat-index.ts'
 import type { KernelImplementation } from '../kernels/kernels.ts'
 import type { LiveIndex } from './live-index.ts'
@@ -28,8 +29,8 @@ export interface AlignmentReport {
 }
 
 const fewQueries = 8
-/** Queries asked of both indexes between two breaths: a millisecond at 100,000 items. */
-const queriesPerBreath = 2
+/** The larger of the two k. */
+const mostK = 100
 
 export class Alignment {
   readonly #options: AlignmentOptions
@@ -65,7 +66,7 @@ export class Alignment {
       exactDims: 1,
       capacityItems: replica.facts.catalogue.handleCapacity,
       precision: 'f32',
-      maxK: 100,
+      maxK: mostK,
       implementation,
     })
     return this.#fresh
@@ -106,26 +107,37 @@ export class Alignment {
     fresh: FlatIndex,
     compared: Uint32Array,
   ): Promise<Omit<AlignmentReport, 'items'>> {
-    const { replica, liveIndex, breathe } = this.#options
-    const hits = { 10: new Hits(10), 100: new Hits(100) }
-    const step = queriesPerBreath * replica.indexDim
-    for (let from = 0; from < queries.length; from += step) {
+    const { replica, liveIndex } = this.#options
+    const hits = { 10: new Hits(10), 100: new Hits(mostK) }
+    const { indexDim } = replica
+    const asked = Array.from({ length: queries.length / indexDim }, (_, i) =>
+      queries.subarray(i * indexDim, (i + 1) * indexDim),
+    )
+    for (const query of asked) {
       // Items that came or went meanwhile are nobody's fault.
       const allow = compared.map((word, i) => word & (liveIndex.visible[i] ?? 0))
-      const group = queries.subarray(from, from + step)
-      const exact = fresh.search(group, 100, { exact: true, allow })
+      const wanted = await this.#exact(fresh, query, allow)
       // Asked for ten, the index spends less than for a hundred.
-      for (const [k, hit] of [[10, hits[10]] as const, [100, hits[100]] as const]) {
-        const live = liveIndex.search(group, k, { allow })
-        for (let i = 0; i * 100 < exact.ids.length; i += 1) {
-          const wanted = exact.ids.subarray(i * 100, (i + 1) * 100)
-          hit.add(wanted, live.ids.subarray(i * k, (i + 1) * k))
-        }
-      }
-      await breathe()
+      hits[10].add(wanted, liveIndex.search(query, 10, { allow }).ids)
+      hits[100].add(wanted, liveIndex.search(query, mostK, { allow }).ids)
     }
     const recalls = { recall10: hits[10].recall, recall100: hits[100].recall }
-    return { ...recalls, queries: queries.length / replica.indexDim }
+    return { ...recalls, queries: asked.length }
+  }
+
+  /** With a breath between any two steps. */
+  async #exact(fresh: FlatIndex, query: Float32Array, allow: Uint32Array): Promise<Int32Array> {
+    const { memory, idLimit } = fresh
+    const queries = [query]
+    const steps = exactAnswers(memory, {
+      queries,
+      k: mostK,
+      idLimit,
+      allow: allow.subarray(0, idLimit >> 5),
+    })
+    let step = steps.next()
+    for (; step.done !== true; step = steps.next()) await this.#options.breathe()
+    return step.value[0]
   }
 }
 

@@ -15,6 +15,8 @@ const maintained = 64
 const learning = 0.2
 /** A slice is never planned larger or smaller than this. */
 const [fewest, most] = [16, 4096]
+/** Popularities of one slice: some tenths of a millisecond. */
+const mostPopularities = 256
 
 /**
  * Invariant: allowances are what the rates have granted and slices have not yet used, at most a
@@ -27,6 +29,7 @@ export class IndexWorker {
   #lastAt: number
   #allowance = 0
   #sweepAllowance = 0
+  #popularityAllowance = 0
   #itemsPerMs: number
   /** What upkeep has been granted and not used, milliseconds; below 0 where a step took longer. */
   #upkeepMs = 0
@@ -53,7 +56,12 @@ export class IndexWorker {
     const forItems = this.#isMaintaining ? sliceMs / 4 : sliceMs
     const fitting = Math.min(most, Math.max(fewest, Math.floor(this.#itemsPerMs * forItems)))
     const items = hurry ? fitting : Math.min(fitting, Math.floor(this.#allowance))
-    const popularities = Math.ceil(seconds * popularitiesPerSecond)
+    this.#popularityAllowance = Math.min(
+      popularitiesPerSecond,
+      this.#popularityAllowance + seconds * popularitiesPerSecond,
+    )
+    const popularities = Math.min(mostPopularities, Math.floor(this.#popularityAllowance))
+    this.#popularityAllowance -= popularities
     const swept = Math.floor(this.#sweepAllowance)
     const done = this.#liveIndex.work({ items, swept, popularities })
     this.#allowance = Math.max(0, this.#allowance - done.items)

@@ -251,18 +251,23 @@ export class ServingService implements Service {
       this.#factsReady ||= reaches(replica.position, this.#target, (a, b) => log.compare(a, b))
       const batches = await log.read(replica.position, options)
       for (const batch of batches) {
-        this.#fold(batch)
+        await this.#fold(batch)
         await nextTurn()
       }
     }
   }
 
-  #fold(batch: LogBatch): void {
+  async #fold(batch: LogBatch): Promise<void> {
     const { clock } = this.#options
     const { replica, liveIndex } = this.#started
     const { partition, events, offsets } = batch
     const now = clock.now()
+    let begin = clock.monotonic()
     for (let i = 0; i < events.length; i += 1) {
+      if (clock.monotonic() - begin >= this.#settings.sliceMs) {
+        await nextTurn()
+        begin = clock.monotonic()
+      }
       const outcome = replica.fold(batch, i)
       liveIndex.react(outcome, now)
       // Until it has caught up it folds again what was in effect before the restart.

@@ -11,11 +11,14 @@ export interface ServingSettings {
   readonly popularitiesPerSecond: number
   /** Between two slices of index work, milliseconds. */
   readonly sliceIntervalMs: number
-  /** What a slice may take, milliseconds: what a query waits at most for maintenance. */
+  /**
+   * What a slice of work may take, of the index, of a delta, of folding, milliseconds: what a query
+   * waits at most for maintenance.
+   */
   readonly sliceMs: number
   /** Share of the thread that steady upkeep of the index's structure may take, 0..1. */
   readonly upkeepShare: number
-  /** Events folded between two turns of the event loop. */
+  /** Events read at a time. */
   readonly foldEvents: number
   /** Up to so many items every one is scored; above, the index parts them into leaves. */
   readonly exactBelow: number
@@ -30,8 +33,8 @@ export const defaultServingSettings: ServingSettings = {
   embedPerSecond: 50_000,
   sweepPerSecond: 20_000,
   popularitiesPerSecond: 10_000,
-  sliceIntervalMs: 8,
-  sliceMs: 2,
+  sliceIntervalMs: 4,
+  sliceMs: 1,
   upkeepShare: 0.03,
   foldEvents: 256,
   exactBelow: 10_000,

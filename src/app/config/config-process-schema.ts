@@ -117,17 +117,17 @@ const serving = z
     popularitiesPerSecond: count
       .default(10_000)
       .describe('popularities written to the index in turn'),
-    sliceIntervalMs: milliseconds.default(8).describe('between two slices of index work'),
+    sliceIntervalMs: milliseconds.default(4).describe('between two slices of index work'),
     sliceMs: milliseconds
-      .default(2)
-      .describe('what a slice may take: what a query waits at most for maintenance'),
+      .default(1)
+      .describe('what a slice of work may take: what a query waits at most for maintenance'),
     upkeepShare: z
       .number()
       .min(0)
       .max(1)
       .default(0.03)
       .describe('share of the thread for steady upkeep of the index; growing one may take more'),
-    foldEvents: count.default(256).describe('events folded between two turns of the event loop'),
+    foldEvents: count.default(256).describe('events read from the log at a time'),
     exactBelow: whole
       .default(10_000)
       .describe('up to so many items are all scored; above, in the nearest leaves alone'),
