@@ -26,7 +26,10 @@ export interface WorkBudget {
   readonly items: number
   /** Of these by the sweep, at most. */
   readonly swept: number
-  /** Popularities written in turn, at most; those of clicked items come on top. */
+  /**
+   * Popularities written in turn, at most, and no more than 256; as many of clicked items come on
+   * top.
+   */
   readonly popularities: number
 }
 
@@ -47,7 +50,8 @@ export interface LiveIndexStats {
 
 /** Of what is embedded in a slice, the part that the new and the swept items are each sure of. */
 const reservedShare = 1 / 4
-const popularityChunk = 1024
+/** Popularities of a kind written in one slice: some tenths of a millisecond. */
+const popularityChunk = 256
 /** With more new items to come the index's structure waits. */
 const manyNew = 4096
 
@@ -341,18 +345,15 @@ export class LiveIndex {
     })
   }
 
+  /** Of the handles that `next` gives (-1: no more). */
   #writeTails(next: () => number): void {
-    for (;;) {
-      let n = 0
-      while (n < popularityChunk) {
-        const handle = next()
-        if (handle < 0) break
-        this.#chunk[n] = handle
-        n += 1
-      }
-      if (n === 0) return
-      const handles = this.#chunk.subarray(0, n)
-      this.#index.updateTail(handles, this.#replica.logPopularity(handles))
+    let n = 0
+    for (; n < popularityChunk; n += 1) {
+      const handle = next()
+      if (handle < 0) break
+      this.#chunk[n] = handle
     }
+    const handles = this.#chunk.subarray(0, n)
+    this.#index.updateTail(handles, this.#replica.logPopularity(handles))
   }
 }
