@@ -5,7 +5,7 @@ import { present } from '../base/assert.ts'
 import { systemClock } from '../base/clock.ts'
 import { toPlain } from '../trainer/trainer-protocol.ts'
 import type { ExportMessage, ExportTask } from './export-job.ts'
-import { exportTables } from './tables/table-transfer.ts'
+import { exportTables } from './tables/table-export.ts'
 
 // Cloned from a value of that type.
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion

@@ -25,7 +25,7 @@ export interface FarRowsOptions {
    * Rows in memory of each table whose other rows lie elsewhere; all other tables are in memory.
    */
   readonly memoryRows: Readonly<Record<string, number>>
-  readonly redis: Pick<RedisRowStoreOptions, 'connection' | 'limits' | 'slices' | 'tag' | 'writer'>
+  readonly redis: Omit<RedisRowStoreOptions, 'table' | 'recordBytes' | 'batchRows' | 'clock'>
   /** How long a start waits for the store, and a stop, in milliseconds. */
   readonly startWaitMs: number
   readonly stopWaitMs: number
@@ -183,7 +183,7 @@ export class FarRows {
 
 /** Files of a checkpoint. */
 export const directoryPart = (name: string): string => `rows-${name}`
-const redoPart = (name: string): string => `redo-${name}`
+export const redoPart = (name: string): string => `redo-${name}`
 
 async function openTable(
   spec: TableSpec,

@@ -1,7 +1,8 @@
-/** `freshet export tables` and `freshet import tables`: rows to files and back. */
+/** `freshet export tables` and `freshet import tables`: rows out of a checkpoint and into it. */
 import type { Command } from 'commander'
 
 import { systemClock } from '../../base/clock.ts'
+import { ServiceError } from '../../base/errors.ts'
 import {
   type ConfigFlags,
   configOf,
@@ -13,14 +14,22 @@ import {
   withJson,
 } from '../command.ts'
 import { oneOf } from '../flags.ts'
+import { exportTables } from '../tables/table-export.ts'
 import { type TableFormat, tableFormats } from '../tables/table-files.ts'
-import { exportTables, importTables, type TransferOptions } from '../tables/table-transfer.ts'
+import { type ImportOptions, importTables } from '../tables/table-import.ts'
 
 interface TransferFlags extends ConfigFlags {
   readonly json?: true
   readonly format: TableFormat
+}
+
+interface ExportFlags extends TransferFlags {
   readonly to: string
-  readonly from: string
+}
+
+interface ImportFlags extends TransferFlags {
+  readonly from?: string
+  readonly fromTag?: string
   readonly replace?: true
 }
 
@@ -30,23 +39,36 @@ export function addExport(program: Command, terminal: Terminal): void {
     .command('tables [names...]')
     .description('rows of the newest checkpoint, of all tables or of those named')
     .requiredOption('--to <directory>', 'where the files go')
-  withTransfer(command).action(async (names: string[], flags: TransferFlags) => {
-    await transfer({ terminal, flags, names, directory: flags.to }, exportTables)
+  withTransfer(command).action(async (names: string[], flags: ExportFlags) => {
+    const { format, to: directory } = flags
+    await transfer(terminal, flags, (common) =>
+      exportTables({ ...common, tables: names, format, directory }),
+    )
   })
 }
 
 export function addImport(program: Command, terminal: Terminal): void {
-  const parent = program.command('import').description('take what is learned from files')
+  const parent = program.command('import').description('take what is learned elsewhere')
   const command = parent
     .command('tables [names...]')
     .description('rows into the newest checkpoint of a service that is stopped')
-    .requiredOption('--from <directory>', 'where the files are')
-    .option('--replace', 'the rows of the files alone remain')
-  withTransfer(command).action(async (names: string[], flags: TransferFlags) => {
-    await transfer({ terminal, flags, names, directory: flags.from }, (options) =>
-      importTables({ ...options, replace: flags.replace === true }),
+    .option('--from <directory>', 'files of `export tables`, or of others')
+    .option('--from-tag <tag>', 'rows of another model in Redis (`rows list`) instead')
+    .option('--replace', 'the rows of the source alone remain')
+  withTransfer(command).action(async (names: string[], flags: ImportFlags) => {
+    const source = sourceOf(flags)
+    await transfer(terminal, flags, (common) =>
+      importTables({ ...common, tables: names, source, replace: flags.replace === true }),
     )
   })
+}
+
+/** Throws `USAGE_INVALID`. */
+function sourceOf({ from: directory, fromTag: tag, format }: ImportFlags): ImportOptions['source'] {
+  if (directory !== undefined && tag === undefined) return { directory, format }
+  if (tag !== undefined && directory === undefined) return { tag }
+  const reason = 'expected either --from or --from-tag'
+  throw new ServiceError('USAGE_INVALID', { what: 'freshet import tables', reason })
 }
 
 const withTransfer = (command: Command): Command =>
@@ -54,25 +76,13 @@ const withTransfer = (command: Command): Command =>
     .option('-d, --data <directory>', 'data directory')
     .option('--format <name>', tableFormats.join(' or '), oneOf(...tableFormats), 'ndjson')
 
-interface Invocation {
-  readonly terminal: Terminal
-  readonly flags: TransferFlags
-  readonly names: readonly string[]
-  readonly directory: string
-}
-
 async function transfer(
-  { terminal, flags, names, directory }: Invocation,
-  run: (options: TransferOptions) => Promise<JsonObject>,
+  terminal: Terminal,
+  flags: TransferFlags,
+  run: (common: Pick<ImportOptions, 'config' | 'clock' | 'progress'>) => Promise<JsonObject>,
 ): Promise<void> {
   const loaded = configOf(flags, 'shop')
-  const result = await run({
-    config: loaded.config,
-    clock: systemClock,
-    tables: names,
-    format: flags.format,
-    directory,
-    progress: terminal.progress,
-  })
+  const { config } = loaded
+  const result = await run({ config, clock: systemClock, progress: terminal.progress })
   printReport(terminal, flags.json ? report(result, loaded) : result, flags.json === true)
 }

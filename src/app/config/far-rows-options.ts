@@ -4,6 +4,18 @@ import type { Config } from './config-schema.ts'
 import { redisMemoryRows } from './config-tables-schema.ts'
 import { redisSettings } from './servers-options.ts'
 
+/** How the server of rows is reached. Throws `CONFIG_INVALID` for a file that cannot be read. */
+export function rowServer({
+  process,
+}: Config): Pick<FarRowsOptions['redis'], 'connection' | 'limits'> {
+  const { redis } = process.tables
+  const { commandTimeoutMs, attempts, probeIntervalMs } = redis
+  return {
+    connection: redisSettings(redis, 'process.tables.redis'),
+    limits: { commandTimeoutMs, attempts, probeIntervalMs },
+  }
+}
+
 /** Rows in memory, of each table whose rows are not all there. */
 function memoryRowsOf({ model, process }: Config): Readonly<Record<string, number>> {
   const { rows, memoryRows, byTable } = process.tables
@@ -25,15 +37,14 @@ function memoryRowsOf({ model, process }: Config): Readonly<Record<string, numbe
 export function farRowsOptions(config: Config, keeps: boolean): FarRowsOptions | undefined {
   const memoryRows = memoryRowsOf(config)
   if (Object.keys(memoryRows).length === 0) return undefined
-  const { redis } = config.process.tables
-  const { tag = config.model.name, slices, startWaitMs, stopWaitMs } = redis
-  const { commandTimeoutMs, attempts, probeIntervalMs } = redis
+  const { model, process } = config
+  const { tag = model.name, slices, startWaitMs, stopWaitMs } = process.tables.redis
   return {
     memoryRows,
     redis: {
-      connection: redisSettings(redis, 'process.tables.redis'),
+      ...rowServer(config),
       tag: keeps ? tag : `${tag}-scratch`,
-      limits: { commandTimeoutMs, attempts, probeIntervalMs },
+      keySeed: model.seed,
       ...(slices !== undefined && { slices }),
     },
     startWaitMs,

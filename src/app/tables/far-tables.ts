@@ -5,7 +5,6 @@
 import type { Clock } from '../../base/clock.ts'
 import { ServiceError } from '../../base/errors.ts'
 import type { TableSpec } from '../../embedding/table-spec.ts'
-import type { TieredTable } from '../../embedding/tiered/tiered-table.ts'
 import { directoryPart, FarRows } from '../../trainer/far-rows.ts'
 import type { Config } from '../config/config-schema.ts'
 import { checkpointStore, type NewestCheckpoint } from '../newest-checkpoint.ts'
@@ -20,21 +19,22 @@ export interface FarTablesOptions {
 }
 
 /**
- * Calls `use` with each, one after the other. Throws `ROWS_ELSEWHERE` where `process.tables` knows
- * nothing of a table, and `ROW_STORE_*`.
+ * Calls `use` when the stores have what the checkpoint says. Throws `ROWS_ELSEWHERE` where
+ * `process.tables` knows nothing of a table, and `ROW_STORE_*`.
  */
-export async function withFarTables(
+export async function withFarRows<Result>(
   { config, newest: { checkpoint }, specs, clock, progress }: FarTablesOptions,
-  use: (table: TieredTable) => Promise<void>,
-): Promise<void> {
+  use: (farRows: FarRows) => Promise<Result>,
+): Promise<Result> {
   const { farRows: options, kernels } = trainerProcess(config)
-  for (const { name: table } of specs) {
-    if (options?.memoryRows[table] !== undefined) continue
+  const unknown = specs.find(({ name }) => options?.memoryRows[name] === undefined)
+  if (options === undefined || unknown !== undefined) {
+    const table = unknown?.name ?? ''
     throw new ServiceError('ROWS_ELSEWHERE', { table, part: directoryPart(table) })
   }
-  if (options === undefined) return
   const farRows = await FarRows.open({
-    options,
+    // What is read here goes through and stays in no memory.
+    options: { ...options, memoryRows: Object.fromEntries(specs.map(({ name }) => [name, 1])) },
     tables: specs,
     kernels,
     clock,
@@ -44,10 +44,7 @@ export async function withFarTables(
   try {
     for (const { name } of specs) farRows.table(name)?.load(checkpoint.chunks(directoryPart(name)))
     await farRows.start(checkpoint.sequence)
-    for (const { name } of specs) {
-      const table = farRows.table(name)
-      if (table !== undefined) await use(table)
-    }
+    return await use(farRows)
   } finally {
     await farRows.close()
   }

@@ -18,6 +18,11 @@ import {
 import { type Row, RowRecords } from './row-records.ts'
 import { keyText, parseRow, RowDamage, type RowShape } from './row-text.ts'
 
+export interface WriteOptions {
+  /** The next delta has these rows; default: as it would without them. */
+  readonly changed?: boolean
+}
+
 /** What is asked of a table to import into it. */
 export interface ImportableTable {
   readonly spec: TableSpec
@@ -25,7 +30,7 @@ export interface ImportableTable {
   assign(keys: Keys, vectors: Float32Array, stamp: Stamp): Awaitable<void>
   readRecords(keys: Keys, records: Uint8Array, present: Uint8Array): Awaitable<void>
   /** Returns how many were refused. */
-  writeRecords(records: Uint8Array): Awaitable<number>
+  writeRecords(records: Uint8Array, options?: WriteOptions): Awaitable<number>
 }
 
 /** What is wrong with a file and where: "line 7". */

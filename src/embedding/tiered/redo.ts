@@ -3,6 +3,7 @@
  * store that has lost its last writes, can be sent it again. Chunks: a header, then keys whose rows
  * are gone, then records; see "Checkpoint" in docs/formats.md.
  */
+import { assert } from '../../base/assert.ts'
 import { ByteReader, ByteWriter } from '../../base/bytes.ts'
 import { ServiceError } from '../../base/errors.ts'
 import type { Keys } from '../../base/keys.ts'
@@ -10,7 +11,7 @@ import { keyCount } from '../../base/keys.ts'
 
 /** "FRRD". */
 const magic = 0x44525246
-const version = 1
+const version = 2
 const chunkBytes = 1 << 20
 
 /** What goes to a store together: keys whose rows are gone, then whole rows. */
@@ -22,15 +23,32 @@ export interface Cut {
   readonly records: Iterable<Uint8Array>
 }
 
-/** A cut as it lies in a checkpoint. */
-export interface SavedCut extends Cut {
-  /** The checkpoint whose cut went before this one; -1: none did. */
+/** Where a cut stands among those of its table. */
+interface Place {
+  /** The mark of the cut that went before this one; -1: none did. */
   readonly previous: number
+  /** How often an import has changed the checkpoint since it was made. */
+  readonly imports: number
 }
 
-export function* writeRedo(cut: Cut, previous: number): Generator<Uint8Array> {
+/** A cut as it lies in a checkpoint. */
+export interface SavedCut extends Cut, Place {}
+
+const mostImports = 2 ** 20
+
+/** What vouches in a store for the rows of a checkpoint: larger after an import into it. */
+export function markOf(sequence: number, { imports }: Pick<Place, 'imports'>): number {
+  assert(imports < mostImports, 'imports into one checkpoint')
+  return sequence + imports / mostImports
+}
+
+/** The checkpoint of a mark. */
+export const sequenceOf = (mark: number): number => Math.floor(mark)
+
+export function* writeRedo(cut: Cut, { previous, imports }: Place): Generator<Uint8Array> {
   const { erased, recordBytes, records } = cut
-  const header = new ByteWriter().uint32(magic).uint32(version).float64(previous)
+  const place = new ByteWriter().uint32(magic).uint32(version).float64(previous)
+  const header = place.uint32(imports)
   yield header.varint(recordBytes).varint(keyCount(erased)).finish()
   yield new Uint8Array(erased.slice().buffer)
   for (const run of records) yield* pieces(run, recordBytes)
@@ -42,16 +60,21 @@ export function readRedo(chunks: Iterable<Uint8Array>, table: string): SavedCut 
   const header = new ByteReader(rest.next().value ?? new Uint8Array(0))
   try {
     if (header.uint32() !== magic || header.uint32() !== version) throw new RangeError('no redo')
-    const previous = header.float64()
+    const place = { previous: header.float64(), imports: header.uint32() }
     const recordBytes = header.varint()
     const keys: Uint8Array = rest.next().value ?? new Uint8Array(0)
     if (keys.length !== 8 * header.varint()) throw new RangeError('keys are missing')
     const erased = new Uint32Array(keys.slice().buffer)
-    return { previous, recordBytes, erased, records: { [Symbol.iterator]: () => rest } }
+    return { ...place, recordBytes, erased, records: { [Symbol.iterator]: () => rest } }
   } catch (cause) {
     const reason = `its redo part: ${String(cause)}`
     throw new ServiceError('SNAPSHOT_DAMAGED', { table, reason }, { cause })
   }
+}
+
+/** Nothing more of a saved cut is read: what it is read from is closed. */
+export function dismiss({ records }: SavedCut): void {
+  records[Symbol.iterator]().return?.()
 }
 
 /** A run of records in pieces of whole ones. */

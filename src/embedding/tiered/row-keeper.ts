@@ -2,11 +2,12 @@
  * Keeps the store of a tiered table in step with its checkpoints, and waits for it.
  *
  * A flush follows a checkpoint that is durable and holds in its redo part what the flush sends:
- * erased keys, rows, and then the checkpoint's sequence as a mark. A mark that is there vouches for
- * every row written before it. Whenever the store is found to have lost writes that it had
- * confirmed (a server restarted from a file that was a second behind, a fail-over to a replica that
- * was), the redo parts of all checkpoints after the lowest mark are sent again, oldest first. So
- * what the store holds is what the newest checkpoint says, or will be before it is used.
+ * erased keys, rows, and then a mark: the checkpoint's sequence, and a little more after an import
+ * into it. A mark that is there vouches for every row written before it. Whenever the store is
+ * found to have lost writes that it had confirmed (a server restarted from a file that was a second
+ * behind, a fail-over to a replica that was), the redo parts of all checkpoints after the lowest
+ * mark are sent again, oldest first. So what the store holds is what the newest checkpoint says, or
+ * will be before it is used.
  *
  * A store that does not answer is waited for, however long; that is said, and again every now and
  * then. No row is ever made up.
@@ -15,7 +16,7 @@ import type { Clock } from '../../base/clock.ts'
 import { ServiceError, type ErrorCode } from '../../base/errors.ts'
 import type { Keys } from '../../base/keys.ts'
 import { keyCount } from '../../base/keys.ts'
-import { pieces, type Cut, type SavedCut } from './redo.ts'
+import { dismiss, markOf, pieces, sequenceOf, type Cut, type SavedCut } from './redo.ts'
 import type { RowStore } from './row-store.ts'
 import type { RowKeeperStatus } from './tier-stats.ts'
 
@@ -58,6 +59,7 @@ export class RowKeeper {
   readonly name: string
   readonly #options: RowKeeperOptions
   readonly #store: RowStore
+  /** A mark. */
   #flushed = -1
   #losses = 0
   #flushes = 0
@@ -74,7 +76,7 @@ export class RowKeeper {
     this.#store = options.store
   }
 
-  /** The checkpoint whose rows the store has: what the next redo part comes after. */
+  /** The mark of the rows that the store has: what the next redo part comes after. */
   get flushed(): number {
     return this.#flushed
   }
@@ -93,11 +95,12 @@ export class RowKeeper {
       if (rows > 0 || highest >= 0) throw new ServiceError('ROW_STORE_OCCUPIED', { table, rows })
       return
     }
-    if (highest > sequence) {
+    const mark = this.#markOf(sequence)
+    if (highest > mark) {
       throw new ServiceError('ROW_STORE_AHEAD', { table, mark: highest, sequence })
     }
-    this.#flushed = sequence
-    if (Math.min(...marks) < sequence) await this.bringUpToDate()
+    this.#flushed = mark
+    if (Math.min(...marks) < mark) await this.bringUpToDate()
   }
 
   /** As the store's `read`, whenever it can. */
@@ -165,7 +168,7 @@ export class RowKeeper {
   status(): RowKeeperStatus {
     return {
       state: this.#store.state,
-      flushed: this.#flushed,
+      flushed: sequenceOf(this.#flushed),
       flushes: this.#flushes,
       flushMs: this.#flushMs,
       flushedRows: this.#flushedRows,
@@ -195,27 +198,35 @@ export class RowKeeper {
     this.#losses += 1
     this.#say('wentBack', 'the row store has lost its last writes', { mark: lowest })
     const cuts = this.#since(lowest)
-    for (const [sequence, cut] of cuts) await this.#send(sequence, cut)
+    for (const [mark, cut] of cuts) await this.#send(mark, cut)
     const details = { mark: this.#flushed, flushes: cuts.length }
     this.#say('redone', 'the row store has again what it had lost', details)
   }
 
+  #markOf(sequence: number): number {
+    const cut = this.#options.saved?.(sequence)
+    if (cut === undefined) return sequence
+    dismiss(cut)
+    return markOf(sequence, cut)
+  }
+
   /** The cuts that come after a mark, oldest first. Throws `ROW_STORE_BEHIND`. */
-  #since(mark: number): readonly (readonly [sequence: number, cut: SavedCut])[] {
+  #since(lowest: number): readonly (readonly [mark: number, cut: SavedCut])[] {
     const cuts: [number, SavedCut][] = []
-    for (let sequence = this.#flushed; sequence > mark;) {
+    for (let mark = this.#flushed; mark > lowest;) {
+      const sequence = sequenceOf(mark)
       const cut = this.#options.saved?.(sequence)
       if (cut === undefined) {
-        throw new ServiceError('ROW_STORE_BEHIND', { table: this.name, mark, sequence })
+        throw new ServiceError('ROW_STORE_BEHIND', { table: this.name, mark: lowest, sequence })
       }
-      cuts.unshift([sequence, cut])
-      sequence = cut.previous
+      cuts.unshift([mark, cut])
+      mark = cut.previous
     }
     return cuts
   }
 
   /** Returns how many rows it wrote. */
-  async #send(sequence: number, { erased, recordBytes, records }: Cut): Promise<number> {
+  async #send(mark: number, { erased, recordBytes, records }: Cut): Promise<number> {
     let rows = 0
     if (keyCount(erased) > 0) await this.#whenThere(() => this.#store.erase(erased))
     for (const chunk of records) {
@@ -224,7 +235,7 @@ export class RowKeeper {
         rows += piece.length / recordBytes
       }
     }
-    await this.#whenThere(() => this.#store.mark(sequence))
+    await this.#whenThere(() => this.#store.mark(mark))
     return rows
   }
 

@@ -1,7 +1,22 @@
-/** Parts of a batch: the keys, floats or records of those members that a mark chooses. */
+/**
+ * What the parts of a tiered table share: the kind of table that its directory is, and parts of a
+ * batch: the keys or floats of those members that a mark chooses.
+ */
 import type { Keys } from '../../base/keys.ts'
 import { keyCount } from '../../base/keys.ts'
 import { copyKey } from '../memory/key-list.ts'
+import type { TableSpec } from '../table-spec.ts'
+
+/** Stamps alone: a row of one float that learns nothing. */
+export const directorySpec = (spec: TableSpec): TableSpec => {
+  const { admission: _, ...rest } = spec
+  return {
+    ...rest,
+    dim: 1,
+    initializer: { kind: 'zeros' },
+    optimizer: { kind: 'sgd', rate: 0, gradients: 'sum' },
+  }
+}
 
 type Marks = Uint32Array | Uint8Array
 

@@ -39,7 +39,7 @@ import type { RowKeeper } from './row-keeper.ts'
 import type { TierStats } from './tier-stats.ts'
 import { RowCache } from './tiered-cache.ts'
 import { RowFetch } from './tiered-fetch.ts'
-import { chosenFloats, chosenKeys } from './tiered-parts.ts'
+import { chosenFloats, chosenKeys, directorySpec } from './tiered-parts.ts'
 
 export interface TieredTableOptions extends KernelOptions {
   /** Rows held in memory, those among them that the store does not have yet. */
@@ -56,17 +56,6 @@ const partRows = 16_384
 const scanRows = 4096
 
 const noFloats = new Float32Array(0)
-
-/** Stamps alone: a row of one float that learns nothing. */
-const directorySpec = (spec: TableSpec): TableSpec => {
-  const { admission: _, ...rest } = spec
-  return {
-    ...rest,
-    dim: 1,
-    initializer: { kind: 'zeros' },
-    optimizer: { kind: 'sgd', rate: 0, gradients: 'sum' },
-  }
-}
 
 /**
  * Invariants: every cached row is in the directory; a row of the directory that is not cached is in
@@ -302,7 +291,7 @@ export class TieredTable implements DurableTable {
    * is durable, or `takeBack` when it will not be.
    */
   redo(): Iterable<Uint8Array> {
-    return writeRedo(this.#takeCut(), this.#rows.flushed)
+    return writeRedo(this.#takeCut(), { previous: this.#rows.flushed, imports: 0 })
   }
 
   /** Sends the last cut, or one made now. Resolves when the store has it. */
