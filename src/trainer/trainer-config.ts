@@ -33,6 +33,8 @@ export interface CheckpointOptions {
   readonly intervalMs: number
   /** Older ones are removed. */
   readonly keep: number
+  /** Where they are written before they are put in place; absent: `directory`. */
+  readonly workshop?: string
 }
 
 export interface TrainerProcess {
@@ -56,6 +58,8 @@ export interface TrainerProcess {
   readonly farRows?: FarRowsOptions
   /** Where batch boundaries are recorded; absent: batches are cut by count alone. */
   readonly journalDirectory?: string
+  /** Where a journal is written that takes the place of the one there; absent: beside it. */
+  readonly journalWorkshop?: string
   /** Where batches that the guard refused are written; absent: only reported. */
   readonly quarantineDirectory?: string
 }

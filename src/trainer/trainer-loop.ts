@@ -7,7 +7,6 @@
  * on from there. Same log, same journal: same bits. Without a journal batches are cut by count
  * alone, and the log is enough.
  */
-import { join } from 'node:path'
 import { setImmediate as yieldToEvents, setTimeout } from 'node:timers/promises'
 
 import type { Clock } from '../base/clock.ts'
@@ -27,7 +26,7 @@ import { DeltaSource } from './delta-source.ts'
 import { EventCursor } from './event-cursor.ts'
 import { FarRows, type OpenRowStore } from './far-rows.ts'
 import type { JournalCopy } from './journal/journal-copy.ts'
-import { TrainerJournal } from './journal/trainer-journal.ts'
+import { openJournal, type TrainerJournal } from './journal/trainer-journal.ts'
 import { Learner } from './learner.ts'
 import { reportRefused } from './refused-batch.ts'
 import { RestrictCommands } from './restrict-command.ts'
@@ -131,10 +130,7 @@ export class Trainer {
         process.checkpoints && new Checkpoints({ ...process.checkpoints, ...options, report })
       const found = await checkpoints?.restore(learner, reader)
       await farRows?.start(found?.sequence ?? -1)
-      const journal =
-        journalDirectory === undefined
-          ? undefined
-          : await TrainerJournal.open(join(journalDirectory, 'batches'), options.journalCopy)
+      const journal = await openJournal(process, options.journalCopy)
       const from = found?.position ?? (await reader.start())
       const cursor = new EventCursor(reader, from, process.readMaxEvents)
       const parts = { options, learner, cursor, checkpoints, journal, farRows }
@@ -435,6 +431,7 @@ export class Trainer {
     return new RestrictCommands({
       learner,
       journal: async (name, payload) => {
+        await this.#options.mayWrite?.()
         await this.#journal?.append({ kind: 'command', name, payload })
         this.#sequence += 1
         this.#changed = true

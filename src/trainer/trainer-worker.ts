@@ -18,6 +18,8 @@ import { openCopies } from './checkpoint/open-copies.ts'
 import type { OnProgress } from './command-queue.ts'
 import { RedisJournal } from './journal/redis-journal.ts'
 import { LeaseEnd } from './lease/lease-end.ts'
+import { claimFolder } from './lease/own-folder.ts'
+import type { TrainerProcess } from './trainer-config.ts'
 import { Trainer, type TrainerOptions } from './trainer-loop.ts'
 import {
   type LogSource,
@@ -51,6 +53,7 @@ async function serve(port: MessagePort, task: TrainerTask): Promise<void> {
   try {
     const trainer = await Trainer.create({
       ...task,
+      process: await withOwnFolders(task),
       reader,
       publisher,
       clock: systemClock,
@@ -104,6 +107,20 @@ async function openElsewhere({
   if (place === undefined || parameters.kind === 'port') return {}
   const copies = await openCopies(place, parameters.fence.epoch)
   return { copies, journalCopy: new RedisJournal(parameters) }
+}
+
+/** Nothing that a trainer of an earlier lease still writes is found by a later one. */
+async function withOwnFolders({ process, parameters }: TrainerTask): Promise<TrainerProcess> {
+  if (parameters.kind === 'port') return process
+  const { epoch } = parameters.fence
+  const { checkpoints, journalDirectory: journal } = process
+  return {
+    ...process,
+    ...(checkpoints && {
+      checkpoints: { ...checkpoints, workshop: await claimFolder(checkpoints.directory, epoch) },
+    }),
+    ...(journal !== undefined && { journalWorkshop: await claimFolder(journal, epoch) }),
+  }
 }
 
 /** Between processes another one may have taken over, and this one not know it yet. */

@@ -19,7 +19,7 @@ import {
   renameSync,
   writeSync,
 } from 'node:fs'
-import { dirname } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { crc32 } from 'node:zlib'
 
 import { ByteReader, ByteWriter } from '../../base/bytes.ts'
@@ -62,6 +62,11 @@ export function runsOf(batch: Extract<JournalEntry, { kind: 'batch' }>): readonl
 
 export interface JournalOptions {
   readonly path: string
+  /**
+   * Where a file is written that takes the place of this one; absent: beside it. With a workshop
+   * opening makes the file anew, so that whoever has the former one open writes to it in vain.
+   */
+  readonly workshop?: string
   /** Told how many bytes of an unfinished entry opening cut off. */
   readonly onTornTail?: (bytes: number) => void
 }
@@ -74,6 +79,7 @@ const maxEntryBytes = 1 << 20
 
 export class BatchJournal {
   readonly #path: string
+  readonly #temporary: string
   #file: number
   #bytes = 0
   /** Number of the oldest entry kept and of the next one. */
@@ -82,12 +88,14 @@ export class BatchJournal {
   readonly #writer = new ByteWriter()
 
   /** Opens or creates. Throws `LOG_UNREADABLE`, `JOURNAL_DAMAGED`, `LOG_DISK_FULL`. */
-  constructor({ path, onTornTail = () => {} }: JournalOptions) {
+  constructor({ path, workshop = dirname(path), onTornTail = () => {} }: JournalOptions) {
     this.#path = path
+    this.#temporary = join(workshop, `${basename(path)}.new`)
     this.#file = openFile(path)
     try {
       const torn = this.#recover()
       if (torn > 0) onTornTail(torn)
+      if (workshop !== dirname(path)) this.#replace(this.#first, this.entries(this.#first))
     } catch (error) {
       closeSync(this.#file)
       throw error
@@ -160,15 +168,14 @@ export class BatchJournal {
 
   /** Puts a file with these entries in the place of this one: a crash leaves one or the other. */
   #replace(first: number, entries: readonly NumberedEntry[]): void {
-    const temporary = `${this.#path}.new`
-    const file = openSync(temporary, 'w+')
+    const file = openSync(this.#temporary, 'w+')
     try {
       this.#begin(file, first)
       this.#writer.reset()
       for (const entry of entries) encode(this.#writer, entry)
       this.#write(file, this.#writer.peek(), fileHeaderBytes)
       fsyncSync(file)
-      renameSync(temporary, this.#path)
+      renameSync(this.#temporary, this.#path)
     } catch (error) {
       closeSync(file)
       throw error

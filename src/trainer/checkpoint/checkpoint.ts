@@ -75,6 +75,8 @@ export interface CheckpointStoreOptions {
   readonly directory: string
   /** Older ones are removed. */
   readonly keep: number
+  /** Where they are written before they are put in place; absent: `directory`. */
+  readonly workshop?: string
 }
 
 const formatName = 'freshet-checkpoint'
@@ -103,11 +105,12 @@ export class CheckpointStore {
    * `CHECKPOINT_FAILED`; what was there before is untouched then. Returns the bytes written.
    */
   async write(header: CheckpointHeader, parts: readonly CheckpointPart[]): Promise<number> {
-    const { directory } = this.#options
-    const temporary = join(directory, `${temporaryPrefix}${header.sequence}`)
+    const { directory, workshop } = this.#options
+    const temporary = join(workshop ?? directory, `${temporaryPrefix}${header.sequence}`)
     try {
       await rm(temporary, { recursive: true, force: true })
-      await mkdir(temporary, { recursive: true })
+      // A workshop that is gone was taken away: nothing is written any more.
+      await mkdir(temporary, { recursive: workshop === undefined })
       const files = await writeParts(temporary, parts)
       await writeManifest(temporary, {
         format: formatName,

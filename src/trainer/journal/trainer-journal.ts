@@ -2,7 +2,15 @@
  * The batch journal as the trainer has it: a file, and where trainers share no folder a copy that
  * the next one begins from. An entry is in both before it takes effect.
  */
-import { BatchJournal, type JournalEntry, type NumberedEntry } from '../../stream/files/journal.ts'
+import { join } from 'node:path'
+
+import {
+  BatchJournal,
+  type JournalEntry,
+  type JournalOptions,
+  type NumberedEntry,
+} from '../../stream/files/journal.ts'
+import type { TrainerProcess } from '../trainer-config.ts'
 import type { JournalCopy } from './journal-copy.ts'
 
 export class TrainerJournal {
@@ -13,8 +21,8 @@ export class TrainerJournal {
    * What the copy says is true: the file may be of an older life, or another trainer's. Throws what
    * `BatchJournal` and `JournalCopy` throw.
    */
-  static async open(path: string, copy?: JournalCopy): Promise<TrainerJournal> {
-    const file = new BatchJournal({ path })
+  static async open(options: JournalOptions, copy?: JournalCopy): Promise<TrainerJournal> {
+    const file = new BatchJournal(options)
     try {
       const found = await copy?.read()
       if (found !== undefined) file.replace(found.first, found.entries)
@@ -69,4 +77,14 @@ export class TrainerJournal {
     this.#copy?.close()
     this.#file.close()
   }
+}
+
+/** Undefined: batches are not recorded. */
+export function openJournal(
+  { journalDirectory, journalWorkshop: workshop }: TrainerProcess,
+  copy: JournalCopy | undefined,
+): Promise<TrainerJournal> | undefined {
+  if (journalDirectory === undefined) return undefined
+  const path = join(journalDirectory, 'batches')
+  return TrainerJournal.open({ path, ...(workshop !== undefined && { workshop }) }, copy)
 }
