@@ -3,20 +3,24 @@
  * queries it was asked, at one effort after another until one holds the target. In steps, so that
  * it goes on between queries.
  */
+import type { Answers } from './background.ts'
 import { auditedK as k } from './exact-answers.ts'
+import { queriesPerScan } from './flat-memory.ts'
 import type { TreeEffort, TreeSearch } from './tree-search.ts'
 import type { Tree } from './tree.ts'
 
 export interface AuditReport {
-  /** The least effort on the ladder that holds the target, or the greatest. */
+  /** The least effort tried that holds the target; where none does, one that is nearly the best. */
   readonly effort: number
   /** At that effort. */
   readonly recall: number
   readonly queries: number
 }
 
-/** Efforts are tried in these steps, so that the choice is within one of the least. */
+/** Rungs of the ladder of efforts. */
 const efforts = 40
+/** Between the rungs that are tried together. */
+const rungStep = 2
 /** Recall that the last steps of the ladder are not worth where the target is out of reach. */
 const plateau = 0.01
 
@@ -33,52 +37,74 @@ function costOf({ tree, effortOf }: AuditedTree, effort: number): number {
   return Math.ceil(((15 + points / 1000) * 400) / leaves)
 }
 
-/** Recall of one tree at one effort. */
-function* recallOf(
-  subject: AuditedTree,
-  queries: readonly Float32Array[],
-  answers: readonly Int32Array[],
-  effort: number,
-): Generator<number, number> {
-  const { tree, search, effortOf } = subject
-  const cost = costOf(subject, effort)
-  let [wanted, hits] = [0, 0]
-  for (const [i, query] of queries.entries()) {
-    const found = search.search(tree, { query, k, effort: effortOf(tree, k, effort) })
-    const ids = search.ids.view.subarray(0, found)
-    wanted += answers[i].length
-    for (const id of answers[i]) if (ids.includes(id)) hits += 1
-    yield cost
-  }
-  return wanted === 0 ? 1 : hits / wanted
-}
+/** Gets exact answers to a few queries, as things are now. */
+type AnswersOf = (queries: readonly Float32Array[]) => Generator<number, Answers>
 
 /**
- * An effort of the ladder at which recall holds the target and two rungs below which it does not,
- * looked for from `from` on: where little has changed that takes three rungs.
+ * The least of the efforts tried at which recall holds the target, looked for from `from` on: on
+ * three rungs at a time, until the target is between two of them.
  */
 export function* leastEffort(
   subject: AuditedTree,
-  asked: { readonly queries: readonly Float32Array[]; readonly answers: readonly Int32Array[] },
+  asked: { readonly queries: readonly Float32Array[]; readonly answersOf: AnswersOf },
   { target, from }: { readonly target: number; readonly from: number },
 ): Generator<number, AuditReport> {
-  const { queries, answers } = asked
   const recalls = new Map<number, number>()
   let rung = Math.round(from * efforts)
-  let step = 0
   for (;;) {
-    const recall = yield* recallOf(subject, queries, answers, rung / efforts)
-    recalls.set(rung, recall)
-    const isUp = recall < target
-    if (step !== 0 && isUp !== step > 0) break
-    step = isUp ? Math.max(2, step * 2) : -2
-    if (isUp ? rung === efforts : rung === 0) break
-    rung = Math.min(efforts, Math.max(0, rung + step))
+    const rungs = rungsAround(rung)
+    for (const [at, recall] of yield* recallsOf(subject, asked, rungs)) recalls.set(at, recall)
+    const [lowest, highest] = [rungs[0], rungs[rungs.length - 1]]
+    if ((recalls.get(highest) ?? 1) < target) rung = highest + 2 * rungStep
+    else if ((recalls.get(lowest) ?? 0) >= target) rung = lowest - 2 * rungStep
+    else break
+    if (rungsAround(rung).every((at) => recalls.has(at))) break
   }
   // What cannot be reached is not worth trying everything for.
   const goal = Math.min(target, Math.max(...recalls.values()) - plateau)
   const good = [...recalls].filter(([, recall]) => recall >= goal).map(([at]) => at)
   const least = Math.min(...good)
   const recall = recalls.get(least) ?? 0
-  return { effort: least / efforts, recall, queries: queries.length }
+  return { effort: least / efforts, recall, queries: asked.queries.length }
+}
+
+const onLadder = (rung: number): number => Math.min(efforts, Math.max(0, rung))
+const rungsAround = (rung: number): readonly number[] => [
+  ...new Set([rung - rungStep, rung, rung + rungStep].map(onLadder)),
+]
+
+/**
+ * Recall of one tree at some efforts. A few queries at a time, so that vectors that change all the
+ * time have hardly changed since the exact answers were found.
+ */
+function* recallsOf(
+  subject: AuditedTree,
+  { queries, answersOf }: { readonly queries: readonly Float32Array[]; answersOf: AnswersOf },
+  rungs: readonly number[],
+): Generator<number, ReadonlyMap<number, number>> {
+  const hits = new Map(rungs.map((rung) => [rung, 0]))
+  let wanted = 0
+  for (let from = 0; from < queries.length; from += queriesPerScan) {
+    const group = queries.slice(from, from + queriesPerScan)
+    const answers = yield* answersOf(group)
+    wanted += answers.reduce((sum, { length }) => sum + length, 0)
+    for (const [i, query] of group.entries()) {
+      for (const rung of rungs) {
+        hits.set(rung, (hits.get(rung) ?? 0) + hitsOf(subject, query, answers[i], rung / efforts))
+        yield costOf(subject, rung / efforts)
+      }
+    }
+  }
+  return new Map([...hits].map(([rung, hit]) => [rung, wanted === 0 ? 1 : hit / wanted]))
+}
+
+function hitsOf(
+  { tree, search, effortOf }: AuditedTree,
+  query: Float32Array,
+  answer: Int32Array,
+  effort: number,
+): number {
+  const found = search.search(tree, { query, k, effort: effortOf(tree, k, effort) })
+  const ids = search.ids.view.subarray(0, found)
+  return answer.filter((id) => ids.includes(id)).length
 }

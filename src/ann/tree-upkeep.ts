@@ -3,9 +3,9 @@
  * enough items, auditing it, choosing the effort, letting centroids follow their members, growing
  * the next one when the catalogue or the queries have become others.
  *
- * One task at a time, each a generator that yields how many vectors' worth of work a step was. What
- * takes long - the growing itself, exact answers - is ordered from `Background`; meanwhile tasks go
- * on, and when it is done a task makes use of it.
+ * Two tasks, each a generator that yields how many vectors' worth of work a step was: one grows and
+ * audits trees, the other puts right the one that answers. What takes long - the growing itself,
+ * exact answers - is ordered from `Background`, for which the first task waits, and yields 0.
  */
 import type { TreeStats } from './ann-index.ts'
 import type { Answers, Background, Order } from './background.ts'
@@ -39,7 +39,7 @@ const firstTailWeight = 0.25
 /** A tree is grown anew when items or the weight of tails have changed by this factor. */
 const [itemsFactor, weightFactor] = [2, 4]
 /** Between two audits so many vectors change, as a share of all. */
-const auditShare = 4
+const auditShare = 1
 /** Between two rounds in which centroids follow their members. */
 const followShare = 1 / 2
 /** Vectors placed between two looks at which leaves are crowded. */
@@ -53,9 +53,6 @@ const grace = 0.3
 /** Of all vectors, what must have changed before another tree is tried for the same catalogue. */
 const regrowShare = 1 / 4
 
-/** The task to be made of what comes of an order. */
-type Follow = (answers: Answers) => Generator<number, void>
-
 /**
  * Invariants: `tree` holds exactly the flat index's ids; `#next` is the tree that is being grown or
  * judged, the one of the two that does not answer. What changes while it is grown is marked in
@@ -67,8 +64,10 @@ export class TreeUpkeep {
   #tree: Tree | undefined
   #next: Tree | undefined
   #isJoined = false
-  #ordered: Follow | undefined
+  /** Growing or auditing. */
   #task: Generator<number, void> | undefined
+  /** Putting right. */
+  #care: Generator<number, void> | undefined
   #effort = firstEffort
   #recall = -1
   #grown = 0
@@ -167,51 +166,60 @@ export class TreeUpkeep {
 
   /** Does some `vectors` vectors' worth of work, if there is any; returns how much it did. */
   work(vectors: number): number {
+    const { background } = this.#options
     let done = 0
     while (done < vectors) {
-      const ordered = this.#task === undefined ? this.#options.background.step() : 0
-      done += ordered
-      if (ordered > 0) continue
-      this.#task ??= this.#nextTask()
-      if (this.#task === undefined) break
-      const step = this.#task.next()
-      if (step.done === true) this.#task = undefined
-      else done += step.value
+      const step = background.step() || this.#advance() || this.#takeCare()
+      if (step === 0) break
+      done += step
     }
     return done
   }
 
+  #advance(): number {
+    this.#task ??= this.#nextTask()
+    const step = this.#task?.next()
+    if (step?.done !== true) return step?.value ?? 0
+    this.#task = undefined
+    return 1
+  }
+
+  #takeCare(): number {
+    this.#care ??= this.#nextCare()
+    const step = this.#care?.next()
+    if (step?.done !== true) return step?.value ?? 0
+    this.#care = undefined
+    return 1
+  }
+
   #nextTask(): Generator<number, void> | undefined {
-    const next = this.#ofOrder()
-    if (next !== undefined) return next
     const { items } = this.#options.flat.stats()
     const { flatBelow } = this.#options
-    if (this.#tree !== undefined && items < flatBelow / 2) this.#tree = undefined
+    if (items < flatBelow / 2) this.#answerBy(undefined)
     const isFlat = items <= flatBelow && this.#tree === undefined
     if (isFlat) this.#isAsked = false
     if (isFlat) return undefined
-    if (this.#ordered === undefined) {
-      if (this.#isAsked || this.#isOutgrown(items)) return this.#grow(items)
-      if (this.#tree !== undefined && this.#isAuditDue(items)) return this.#audit()
-    }
+    if (this.#isAsked || this.#isOutgrown(items)) return this.#grow(items)
+    return this.#tree !== undefined && this.#isAuditDue(items) ? this.#audit() : undefined
+  }
+
+  #nextCare(): Generator<number, void> | undefined {
+    const { items } = this.#options.flat.stats()
     if (this.#tree === undefined) return undefined
     if (this.#tree.isStrayed(items)) return this.#tree.rescale()
     return this.#moved > items * followShare ? this.#follow(this.#tree) : undefined
   }
 
-  #order(order: Order, then: Follow): void {
-    this.#ordered = then
-    this.#options.background.begin(order)
-  }
-
-  /** The task that makes use of what was ordered and is done. */
-  #ofOrder(): Generator<number, void> | undefined {
-    if (this.#ordered === undefined) return undefined
-    const answers = this.#options.background.take()
-    if (answers === undefined) return undefined
-    const then = this.#ordered
-    this.#ordered = undefined
-    return then(answers)
+  /** Has something done elsewhere, and waits for it. */
+  *#order(order: Order): Generator<number, Answers> {
+    const { background } = this.#options
+    background.begin(order)
+    yield 1
+    for (;;) {
+      const answers = background.take()
+      if (answers !== undefined) return answers
+      yield 0
+    }
   }
 
   /** Whether the next tree is due: never twice for the same vectors. */
@@ -248,14 +256,16 @@ export class TreeUpkeep {
     this.#changesSinceGrown = 0
     changed.clear()
     this.#next = trees[tree]
-    const { idLimit } = flat
-    this.#order({ kind: 'grow', tree, leaves: leavesFor(items), tailWeight, items, idLimit }, () =>
-      this.#adopt(trees[tree]),
-    )
-    yield 1
+    const leaves = leavesFor(items)
+    yield* this.#order({ kind: 'grow', tree, leaves, tailWeight, items, idLimit: flat.idLimit })
+    yield* this.#adopt(trees[tree])
+    yield* this.#judge(trees[tree])
+    this.#next = undefined
+    this.#isJoined = false
+    this.#grownEffort = this.#effort
   }
 
-  /** Brings a grown tree up to date, and has it judged. */
+  /** Brings a grown tree up to date: from now on changes go into both. */
   *#adopt(next: Tree): Generator<number, void> {
     const { memory, flat } = this.#options
     this.#isJoined = true
@@ -263,82 +273,64 @@ export class TreeUpkeep {
       next.settle(ids, (id) => flat.has(id))
       yield ids.length
     }
-    if (this.#options.queries.size >= fewQueries) {
-      this.#ask((questions, answers) => this.#judge(next, questions, answers))
-      return
-    }
-    // Nobody has asked anything yet: there is nothing to audit it with.
-    this.#tree = next
-    this.#grown += 1
-    this.#end()
-  }
-
-  /** Whatever has become of the next tree. */
-  #end(): void {
-    this.#next = undefined
-    this.#isJoined = false
-    this.#grownEffort = this.#effort
-  }
-
-  /** Has the latest queries answered exactly. */
-  #ask(
-    then: (queries: readonly Float32Array[], answers: Answers) => Generator<number, void>,
-  ): void {
-    const { queries, flat } = this.#options
-    const asked = queries.vectors
-    this.#changes = 0
-    this.#order({ kind: 'answers', queries: asked, idLimit: flat.idLimit }, (answers) =>
-      then(
-        asked,
-        // What has been removed since is nobody's fault.
-        answers.map((ids) => ids.filter((id) => flat.has(id))),
-      ),
-    )
   }
 
   /** Lets the new tree take over unless the old one needs less effort, or flat search is better. */
-  *#judge(next: Tree, queries: readonly Float32Array[], answers: Answers): Generator<number, void> {
-    const found = yield* this.#auditTree(next, queries, answers)
-    const { recallTarget } = this.#options
-    const before =
-      this.#tree === undefined ? undefined : yield* this.#auditTree(this.#tree, queries, answers)
+  *#judge(next: Tree): Generator<number, void> {
+    const { queries, recallTarget } = this.#options
+    if (queries.size < fewQueries) {
+      // Nobody has asked anything yet: there is nothing to audit it with.
+      this.#answerBy(next)
+      this.#grown += 1
+      return
+    }
+    const found = yield* this.#auditOf(next)
+    const before = this.#tree && (yield* this.#auditOf(this.#tree))
     const isGood = found.recall >= recallTarget - grace
     const isBetter = before === undefined || found.effort <= before.effort + tolerance
     if (isGood && isBetter) {
-      this.#tree = next
+      this.#answerBy(next)
       this.#grown += 1
       this.#take(found)
     } else {
       this.#rejected += 1
       if (before !== undefined) this.#take(before)
     }
-    this.#end()
   }
 
   *#audit(): Generator<number, void> {
-    this.#ask((queries, answers) => this.#reaudit(queries, answers))
-    yield 1
-  }
-
-  *#reaudit(queries: readonly Float32Array[], answers: Answers): Generator<number, void> {
-    if (this.#tree !== undefined) this.#take(yield* this.#auditTree(this.#tree, queries, answers))
+    if (this.#tree !== undefined) this.#take(yield* this.#auditOf(this.#tree))
   }
 
   /** What the audit of the tree that answers says; too bad a one answers no more. */
   #take({ effort, recall }: AuditReport): void {
     this.#effort = effort
     this.#recall = recall
-    if (recall < this.#options.recallTarget - grace) this.#tree = undefined
+    if (recall < this.#options.recallTarget - grace) this.#answerBy(undefined)
   }
 
-  *#auditTree(
-    tree: Tree,
-    queries: readonly Float32Array[],
-    answers: Answers,
-  ): Generator<number, AuditReport> {
-    const { memory, effortOf, recallTarget: target } = this.#options
+  #answerBy(tree: Tree | undefined): void {
+    // What cared for the one before must not go on: its memory may soon be a grower's.
+    if (this.#tree !== tree) this.#care = undefined
+    this.#tree = tree
+  }
+
+  *#auditOf(tree: Tree): Generator<number, AuditReport> {
+    const { memory, queries, effortOf, recallTarget: target } = this.#options
+    this.#changes = 0
     const subject = { tree, search: memory.search, effortOf }
-    return yield* leastEffort(subject, { queries, answers }, { target, from: this.#effort })
+    const asked = {
+      queries: queries.vectors,
+      answersOf: (some: readonly Float32Array[]) => this.#answersOf(some),
+    }
+    return yield* leastEffort(subject, asked, { target, from: this.#effort })
+  }
+
+  *#answersOf(queries: readonly Float32Array[]): Generator<number, Answers> {
+    const { flat } = this.#options
+    const answers = yield* this.#order({ kind: 'answers', queries, idLimit: flat.idLimit })
+    // What has been removed since is nobody's fault.
+    return answers.map((ids) => ids.filter((id) => flat.has(id)))
   }
 
   /** Once around: each leaf's centroid goes to its members' mean, and they to their nearest. */
