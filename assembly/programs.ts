@@ -11,7 +11,7 @@ import {
   normalizeRowsBackward,
   sumColumns,
 } from './layers'
-import { matmul, matmulTransposedA, matmulTransposedB } from './matmul'
+import { matmul, matmulTransposedA } from './matmul'
 
 /** Words of a program's header: rows, rows per pass, instructions, where these are. */
 const headerBytes: usize = 16
@@ -70,7 +70,7 @@ function execute(operation: i32, x: usize, from: i32, to: i32): void {
       matmulTransposedA(a(x, 0), a(x, 1), a(x, 2), i(x, 3), i(x, 4), i(x, 5), i(x, 6), from, to)
       break
     case 2:
-      matmulTransposedB(a(x, 0), a(x, 1), a(x, 2), i(x, 3), i(x, 4), i(x, 5), i(x, 6), from, to)
+      packRows(a(x, 0), i(x, 1), a(x, 2), i(x, 3), from, to)
       break
     case 3:
       biasActivation(a(x, 0), a(x, 1), a(x, 2), i(x, 3), i(x, 4), from, to)
@@ -98,9 +98,6 @@ function execute(operation: i32, x: usize, from: i32, to: i32): void {
       break
     case 11:
       sumParts(a(x, 0), a(x, 1), i(x, 2), i(x, 3), from, to)
-      break
-    case 12:
-      packRows(a(x, 0), i(x, 1), a(x, 2), i(x, 3), from, to)
       break
     default:
       unreachable()

@@ -30,11 +30,10 @@ const numbers = 32
 const textBytes = 256
 
 /**
- * Looks before a sleep, some tens of microseconds (a pause is 40 to 140 cycles). Ten times fewer,
- * and a product of 256 x 64 x 64 took twice as long on two threads: they slept between calls and
- * were woken on one core.
+ * Looks before a sleep, a tenth or two of a millisecond (a pause is 40 to 140 cycles): as long as
+ * the tables take between the calls of a training step, since to wake up takes nearly as long.
  */
-const spins = 1_500
+const spins = 4_000
 /** How long a sleep lasts before the sleeper looks whether anybody is still there. */
 const sleepMs = 1_000
 

@@ -82,8 +82,8 @@ export class ThreadPool {
   }
 
   /**
-   * The kernel over the range [0, count) of its output, in shares of `grain` units or a multiple. Throws
-   * `KERNEL_WORKER_LOST`.
+   * The kernel over the range [0, count) of its output, in shares of `grain` units or a multiple.
+   * Throws `KERNEL_WORKER_LOST`.
    */
   run<Name extends SplitKernelName>(
     name: Name,

@@ -8,7 +8,7 @@ import type { Address, Split } from './operands.ts'
 export const operationNames = [
   'matmul',
   'matmulTransposedA',
-  'matmulTransposedB',
+  'packRows',
   'biasActivation',
   'activationBackward',
   'sumColumns',
@@ -18,7 +18,6 @@ export const operationNames = [
   'scale',
   'transposeRows',
   'sumParts',
-  'packRows',
 ] as const
 export type Operation = (typeof operationNames)[number]
 
@@ -52,8 +51,8 @@ export const softmaxWord = {
   /** f32: 1 / temperature. */
   perTemperature: 5,
   /**
-   * B x d, C x d, and the candidates once more as `packRows` leaves them, in panels of d rows or with
-   * popularity d + 1.
+   * B x d, C x d, and the candidates once more as `packRows` leaves them, in panels of d rows or,
+   * with popularity, d + 1.
    */
   queries: 6,
   candidates: 7,
@@ -78,10 +77,7 @@ export const softmaxWord = {
   popularityWeightGradients: 20,
   /** Output: groups x C x d, to be summed over the groups. */
   parts: 21,
-  /**
-   * Working space, `tileBytes` for each thread: tileRows x (C + 16 + d + 1) floats. What is in it at
-   * first must be finite.
-   */
+  /** Working space, `tileBytes` for each thread: tileRows x (C + 16 + d + 1) floats. */
   tiles: 22,
   tileBytes: 23,
 } as const

@@ -27,7 +27,7 @@ const smallestTile = 8
 export const columnGranularity = 16
 /** Columns of a panel of candidates. */
 const panelColumns = 8
-const largestTile = 64
+const largestTile = 128
 const bytesPerFloat = 4
 /** Below it a division would make noise of nothing. */
 const leastDivisor = 1e-6
@@ -175,6 +175,7 @@ export class SoftmaxLoss {
   /** Losses and the gradients by the towers' outputs; the candidates' still in parts. */
   run(pool: ThreadPool, input: StepInput): SoftmaxOutcome {
     const { batch } = input
+    assert(pool.threads <= this.#shape.threads, 'a tile for each thread')
     const grain = groupRowsFor(batch)
     // A group is a share: the more there are, the less one thread waits for the other in the end.
     const groups = groupsOf(batch)

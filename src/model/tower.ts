@@ -84,6 +84,11 @@ export class Tower {
   readonly backward: Instruction[] = []
   /** One program for each matrix of weights, its rows those of the matrix. */
   readonly weightGradients: Program[] = []
+  /**
+   * Likewise, for those that `backward` reads: their columns become rows, once for a batch, so that
+   * it multiplies by them as `forward` does.
+   */
+  readonly transposes: Program[] = []
   readonly #allocator: Allocator
   readonly #maxRows: number
   #nextWeight: Matrix
@@ -131,6 +136,17 @@ export class Tower {
     return matrix
   }
 
+  /** Where the transpose of a matrix of so many rows and columns will be. */
+  #transposed({ values }: Matrix, rows: number, columns: number): Address {
+    const { address } = this.#allocator.floats(rows * columns)
+    const operands = [address, rows, values, columns]
+    this.transposes.push({
+      rows,
+      instructions: [{ operation: 'transposeRows', unit: 1, operands }],
+    })
+    return address
+  }
+
   /** y = activation(x W + b). */
   #dense({ units, activation }: LayerSpec, x: Matter): Matter {
     const weights = this.#matrix(x.columns * units)
@@ -138,19 +154,14 @@ export class Tower {
     const y = this.#matter(units)
     const code = activationCode[activation]
     const sum = this.#sum(code, y)
+    const back = this.#transposed(weights, x.columns, units)
     this.forward.push(
-      product('matmul', { c: sum, a: x.values, b: weights.values, n: units, k: x.columns }),
+      product({ c: sum, a: x.values, b: weights.values, n: units, k: x.columns }),
       rowwise('biasActivation', y.values, sum, bias.values, units, code),
     )
     this.backward.unshift(
       ...slope(code, y, sum),
-      product('matmulTransposedB', {
-        c: x.gradients,
-        a: y.gradients,
-        b: weights.values,
-        n: x.columns,
-        k: units,
-      }),
+      product({ c: x.gradients, a: y.gradients, b: back, n: x.columns, k: units }),
     )
     this.#weightGradient(weights, x, y)
     this.#biasGradient(bias, y)
@@ -168,17 +179,17 @@ export class Tower {
     const sum = this.#sum(code, h)
     const whole = x.columns
     this.forward.push(
-      product('matmul', { c: sum, a: x.values, b: inner.values, n: units, k: whole }),
+      product({ c: sum, a: x.values, b: inner.values, n: units, k: whole }),
       rowwise('biasActivation', h.values, sum, bias.values, units, code),
-      product('matmul', { c: y.values, a: h.values, b: outer.values, n: whole, k: units }),
+      product({ c: y.values, a: h.values, b: outer.values, n: whole, k: units }),
       { operation: 'addScaled', unit: whole, operands: [y.values, x.values, 1] },
     )
-    const back = { a: y.gradients, b: outer.values, n: units, k: whole }
-    const through = { a: h.gradients, b: inner.values, n: whole, k: units }
+    const back = this.#transposed(outer, units, whole)
+    const through = this.#transposed(inner, whole, units)
     this.backward.unshift(
-      product('matmulTransposedB', { c: h.gradients, ...back }),
+      product({ c: h.gradients, a: y.gradients, b: back, n: units, k: whole }),
       ...slope(code, h, sum),
-      product('matmulTransposedB', { c: x.gradients, ...through }),
+      product({ c: x.gradients, a: h.gradients, b: through, n: whole, k: units }),
       { operation: 'addScaled', unit: whole, operands: [x.gradients, y.gradients, 1] },
     )
     this.#weightGradient(inner, x, h)
@@ -221,13 +232,14 @@ export class Tower {
   }
 }
 
-/** C = A B or A Bt, n columns, k summed over; the number of rows is the program's. */
-function product(
-  operation: 'matmul' | 'matmulTransposedB',
-  { c, a, b, n, k }: Readonly<Record<'c' | 'a' | 'b' | 'n' | 'k', number>>,
-): Instruction {
-  return { operation, unit: 1, operands: [c, a, b, 0, n, k, 0] }
-}
+type Product = Readonly<Record<'c' | 'a' | 'b' | 'n' | 'k', number>>
+
+/** C = A B, n columns, k summed over; the number of rows is the program's. */
+const product = ({ c, a, b, n, k }: Product): Instruction => ({
+  operation: 'matmul',
+  unit: 1,
+  operands: [c, a, b, 0, n, k, 0],
+})
 
 const rowwise = (
   operation: 'biasActivation' | 'normalizeRows' | 'normalizeRowsBackward',

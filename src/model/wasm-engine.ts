@@ -7,7 +7,7 @@ import type { ThreadPool } from '../kernels/thread-pool.ts'
 import type { DenseEngine, StepInput, StepOutput } from './dense-engine.ts'
 import { DenseParameters, type Allocator } from './dense-parameters.ts'
 import type { ModelPlan, SidePlan } from './plan.ts'
-import { ProgramSet } from './program.ts'
+import { ProgramSet, type Program } from './program.ts'
 import { columnGranularity, SoftmaxLoss } from './softmax-loss.ts'
 import type { ModelSpec, TowerSpec } from './spec.ts'
 import { initialWeights, Tower, weightCount, type TowerShape } from './tower.ts'
@@ -30,7 +30,7 @@ export interface EngineMemory {
   readonly query: Tower
   readonly candidate: Tower
   readonly loss: SoftmaxLoss
-  /** Queries, candidates, and the candidates packed for the loss. */
+  /** Queries, candidates and their packing for the loss, and the weights transposed. */
   readonly forward: ProgramSet
   readonly embedQueries: ProgramSet
   readonly embedCandidates: ProgramSet
@@ -53,6 +53,8 @@ const shapesOf = (plan: ModelPlan, limits: EngineLimits): [TowerShape, TowerShap
   shapeOf(plan.spec.candidate, plan.candidate, roundUp(limits.maxItems, columnGranularity)),
 ]
 
+const perRow = (...instructions: Tower['forward']): Program => ({ instructions })
+
 export function layOutEngine(
   allocator: Allocator,
   plan: ModelPlan,
@@ -74,24 +76,22 @@ export function layOutEngine(
     query,
     candidate,
   })
-  const programs = (...parts: readonly Tower['forward'][]): ProgramSet =>
-    new ProgramSet(
-      allocator,
-      parts.map((instructions) => ({ instructions })),
-    )
+  const programs = (...parts: readonly Program[]): ProgramSet => new ProgramSet(allocator, parts)
   return {
     parameters,
     query,
     candidate,
     loss,
-    forward: programs(query.forward, [...candidate.forward, loss.pack]),
-    embedQueries: programs(query.forward),
-    embedCandidates: programs(candidate.forward),
-    backward: programs(query.backward, [loss.sumParts, ...candidate.backward]),
-    weightGradients: new ProgramSet(allocator, [
-      ...query.weightGradients,
-      ...candidate.weightGradients,
-    ]),
+    forward: programs(
+      perRow(...query.forward),
+      perRow(...candidate.forward, loss.pack),
+      ...query.transposes,
+      ...candidate.transposes,
+    ),
+    embedQueries: programs(perRow(...query.forward)),
+    embedCandidates: programs(perRow(...candidate.forward)),
+    backward: programs(perRow(...query.backward), perRow(loss.sumParts, ...candidate.backward)),
+    weightGradients: programs(...query.weightGradients, ...candidate.weightGradients),
   }
 }
 

@@ -87,13 +87,12 @@ export function referenceTowerKernels(
 
 function twinsOf(kernels: ProgramKernels): Record<Operation, Twin> {
   const product =
-    (name: 'matmul' | 'matmulTransposedA' | 'matmulTransposedB'): Twin =>
+    (name: 'matmul' | 'matmulTransposedA'): Twin =>
     (i, _, from, to) =>
       kernels[name](i(0), i(1), i(2), i(3), i(4), i(5), flag(i(6)), from, to)
   return {
     matmul: product('matmul'),
     matmulTransposedA: product('matmulTransposedA'),
-    matmulTransposedB: product('matmulTransposedB'),
     biasActivation: (i, _, from, to) =>
       kernels.biasActivation(i(0), i(1), i(2), i(3), activation(i(4)), from, to),
     activationBackward: (i, _, from, to) =>
