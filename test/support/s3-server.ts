@@ -7,6 +7,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { env } from 'node:process'
 
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 
@@ -60,13 +61,19 @@ export class S3Server implements AsyncDisposable {
       `-${name}.port=${this.#ports[2 * i]}`,
       `-${name}.port.grpc=${this.#ports[2 * i + 1]}`,
     ])
-    const flags = ['-s3', '-s3.iam=false', '-s3.autoCreateBucket=false', '-master.volumeSizeLimitMB=64', '-volume.max=8']
+    const flags = [
+      '-s3',
+      '-s3.iam=false',
+      '-s3.autoCreateBucket=false',
+      '-master.volumeSizeLimitMB=64',
+      '-volume.max=8',
+    ]
     const places = [`-ip=${host}`, `-ip.bind=${host}`, `-dir=${this.#directory}`]
     const child = spawn(s3ServerProgram(), ['server', ...places, ...ports, ...flags], {
       stdio: 'ignore',
       cwd: this.#directory,
       env: {
-        ...process.env,
+        ...env,
         AWS_ACCESS_KEY_ID: credentials.accessKeyId,
         AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
       },
