@@ -12,6 +12,8 @@ const limit = { timeout: 60_000 }
 const memory = ['--config', 'configs/news.yaml']
 const tables = ['user', 'article']
 
+const importing = (...flags: readonly string[]) => run('import', 'tables', ...flags)
+
 /** A server, and a place for files and data directories that have learned from the same clicks. */
 async function opened() {
   const server = await RedisServer.start({ config: ['dbfilename rows.rdb'] })
@@ -92,9 +94,7 @@ test(
         ['memory', memory],
         ['redis', far],
       ] as const) {
-        const { json } = await run(
-          ...['import', 'tables', '--data', at(name), ...flags, ...where, '--json'],
-        )
+        const { json } = await importing('--data', at(name), ...flags, ...where, '--json')
         results.push((json as { tables?: unknown }).tables)
       }
       expect(results[1]).toEqual(results[0])
@@ -117,8 +117,13 @@ test('a wrong line changes nothing', limit, async () => {
   const before = await exported('data', far)
   const [first] = before.split('\n')
   writeFileSync(at('data-out', 'user.ndjson'), `${first}\n{"key":"5","vector":[1]}\n`)
-  const { code, err } = await run(
-    ...['import', 'tables', 'user', '--data', at('data'), '--from', at('data-out'), ...far],
+  const { code, err } = await importing(
+    'user',
+    '--data',
+    at('data'),
+    '--from',
+    at('data-out'),
+    ...far,
   )
   expect([code, err.join()]).toEqual([3, expect.stringMatching(/INPUT_INVALID: .*line 2/)])
   expect(await exported('data', far)).toBe(before)
@@ -155,9 +160,7 @@ test('rows of another tag are imported, into Redis and into memory', limit, asyn
   const other = recording(at('other.csv'))
   const into = async (data: string, flags: readonly string[], ...more: readonly string[]) => {
     await run('replay', other, '--limit', '50', '--data', at(data), ...flags)
-    const result = await run(
-      ...['import', 'tables', '--data', at(data), '--from-tag', 'old', ...flags, ...more],
-    )
+    const result = await importing('--data', at(data), '--from-tag', 'old', ...flags, ...more)
     return { ...result, rows: await exported(data, flags) }
   }
   const here = redis('new').map((flag) => flag.replace('rows=tiered', 'rows=memory'))
@@ -170,9 +173,7 @@ test('rows of another tag are imported, into Redis and into memory', limit, asyn
     expect([found.code, found.err.join()]).toEqual([0, expect.stringContaining('40 rows imported')])
     expect(found.rows.replaceAll(versions, '')).toBe(rows.replaceAll(versions, ''))
   }
-  const nobody = await run(
-    ...['import', 'tables', '--data', at('far'), '--from-tag', 'nobody', ...redis('new')],
-  )
+  const nobody = await importing('--data', at('far'), '--from-tag', 'nobody', ...redis('new'))
   expect(nobody.err.join()).toMatch(/INPUT_UNREADABLE: .*tag nobody.*no rows/)
   const seeded = redis('seeded').concat('--set', 'model.seed=5')
   const refused = await into('seeded', seeded)
