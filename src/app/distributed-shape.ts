@@ -6,7 +6,6 @@ import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { pid } from 'node:process'
-import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Service } from '../base/service.ts'
 import { BullMqScheduler } from '../jobs/bullmq-scheduler.ts'
@@ -14,8 +13,18 @@ import type { CommandChannel } from '../jobs/command-channel.ts'
 import type { RedisSettings } from '../redis/redis-connection.ts'
 import type { ServingService } from '../serving/serving-service.ts'
 import type { Position } from '../stream/event-log.ts'
-import { type KafkaLog, type KafkaLogOptions, openKafkaLog } from '../stream/kafka/kafka-log.ts'
-import { parsePlace } from '../stream/kafka/kafka-offset.ts'
+import {
+  type CommitOptions,
+  KafkaCommits,
+  KafkaEnds,
+  type PartitionLag,
+} from '../stream/kafka/kafka-ends.ts'
+import {
+  type KafkaLog,
+  type KafkaLogOptions,
+  type LogReading,
+  openKafkaLog,
+} from '../stream/kafka/kafka-log.ts'
 import type { ParameterSubscriber } from '../sync/parameter-sync.ts'
 import { RedisSubscriber } from '../sync/redis/redis-subscriber.ts'
 import { LeasedTrainer } from '../trainer/lease/leased-trainer.ts'
@@ -40,25 +49,24 @@ import {
   serveTrainerCommands,
 } from './trainer-commands.ts'
 
-/** From look to look where the log ends. */
-const endIntervalMs = 500
-
 export class DistributedShape implements Shape {
   readonly log: KafkaLog
   readonly fileLog = undefined
   readonly #config: Config
   readonly #options: ShapeOptions
   readonly #tag: string
-  readonly #end: LogEnd
+  readonly #ends: KafkaEnds
+  /** For those who want to know who has the lease, or a run. */
+  readonly #process = `${hostname()}:${pid}`
   /** Under which the replica of this process says where it stands, and is asked. */
-  readonly #reader = `${hostname()}:${pid}:${randomUUID().slice(0, 8)}`
+  readonly #reader = `${this.#process}:${randomUUID().slice(0, 8)}`
 
   private constructor(config: Config, options: ShapeOptions, log: KafkaLog) {
     this.#config = config
     this.#options = options
     this.log = log
     this.#tag = config.process.redis.tag ?? config.model.name
-    this.#end = new LogEnd(log)
+    this.#ends = new KafkaEnds(log)
   }
 
   /** Throws `LOG_UNAVAILABLE`, `LOG_TOPIC_UNKNOWN`, `LOG_REFUSED`, `CONFIG_INVALID`. */
@@ -75,11 +83,19 @@ export class DistributedShape implements Shape {
   }
 
   get services(): readonly Service[] {
-    return [this.#end]
+    return [this.#ends]
   }
 
   eventsAfter(position: Position): number {
-    return this.#end.after(position)
+    return this.#ends.lag(position).reduce((sum, { lag }) => sum + lag, 0)
+  }
+
+  partitions(position: Position): readonly PartitionLag[] {
+    return this.#ends.lag(position)
+  }
+
+  get reading(): LogReading {
+    return this.log.reading
   }
 
   trainer(options: TrainerRoleOptions): TrainerRole {
@@ -92,10 +108,14 @@ export class DistributedShape implements Shape {
     const leased = new LeasedTrainer({
       ...options,
       onStatus: this.#noting(options.onStatus),
-      log: { kind: 'kafka', options: { ...logOptions(this.#config), deadLetters } },
+      log: {
+        kind: 'kafka',
+        options: { ...logOptions(this.#config), deadLetters },
+        ...this.#commits('trainer'),
+      },
       parameters: { model: this.#tag, connection: redis },
       leases: new RedisLeaseStore({ model: this.#tag, connection: redis }),
-      holder: `${hostname()}:${pid}`,
+      holder: this.#process,
       leaseMs: trainer.leaseMs,
       onWait: (holder) => logger.info({ holder }, 'another trainer is active: stands by'),
       onActive: (epoch) => logger.info({ epoch }, 'this trainer is active'),
@@ -116,7 +136,11 @@ export class DistributedShape implements Shape {
 
   replica(serving: ServingService): readonly Service[] {
     const replica = localReplica(this.#reader, serving, this.#options.clock)
-    return [serveReplicaCommands({ redis: this.#redis(), tag: this.#tag }, replica)]
+    const commands = serveReplicaCommands({ redis: this.#redis(), tag: this.#tag }, replica)
+    const { commits } = this.#commits(`serving-${hostname()}`)
+    if (commits === undefined) return [commands]
+    const position = (): Position => serving.replica.position
+    return [commands, new KafkaCommits({ ...commits, log: this.log, position })]
   }
 
   jobs({ onFinished }: SchedulerParts): JobShape {
@@ -131,7 +155,9 @@ export class DistributedShape implements Shape {
       clock,
       redis,
       tag: this.#tag,
+      process: this.#process,
       historyRuns: process.jobs.historyRuns,
+      limits: { lockMs: process.jobs.lockMs, stalledMs: process.jobs.lockMs / 3 },
       onFinished,
       onError: (error) => logger.warn({ error: error.message }, 'jobs: trouble with Redis'),
     })
@@ -146,6 +172,12 @@ export class DistributedShape implements Shape {
       export: exports,
       close,
     }
+  }
+
+  /** Who stands where, for whoever watches lag at the brokers. */
+  #commits(reader: string): { readonly commits?: Pick<CommitOptions, 'groupId' | 'intervalMs'> } {
+    const { group = `freshet-${this.#tag}`, commitMs: intervalMs } = this.#config.process.kafka
+    return intervalMs === 0 ? {} : { commits: { groupId: `${group}-${reader}`, intervalMs } }
   }
 
   /** Says once that deltas wait, and once that they go again. */
@@ -171,13 +203,14 @@ export class DistributedShape implements Shape {
 }
 
 function logOptions({ model, process }: Config): Omit<KafkaLogOptions, 'report'> {
-  const { compression, maxPendingEvents, appendLimitMs, giveUpMs } = process.kafka
+  const { compression, maxPendingEvents, appendLimitMs, giveUpMs, metadataMaxAgeMs } = process.kafka
   return {
     ...kafkaSettings(process.kafka),
     compression,
     maxPendingEvents,
     appendLimitMs,
     giveUpMs,
+    metadataMaxAgeMs,
     maxFutureMs: model.facts.futureSkewMs,
   }
 }
@@ -209,47 +242,3 @@ const withCommands = (trainer: LeasedTrainer, commands: readonly Service[]): Tra
     await trainer.stop()
   },
 })
-
-/** Looks from time to time where the log ends, for the lag. */
-class LogEnd implements Service {
-  readonly name = 'log end'
-  readonly #log: KafkaLog
-  readonly #stopping = new AbortController()
-  #end: Position = {}
-  #looking: Promise<void> = Promise.resolve()
-
-  constructor(log: KafkaLog) {
-    this.#log = log
-  }
-
-  /** Messages; one may hold several events. */
-  after(position: Position): number {
-    return Object.entries(this.#end).reduce((sum, [partition, end]) => {
-      const at = parsePlace(position[Number(partition)] ?? '')?.offset ?? 0
-      return sum + Math.max(0, (parsePlace(end)?.offset ?? 0) - at)
-    }, 0)
-  }
-
-  start(): Promise<void> {
-    this.#looking = this.#look()
-    return Promise.resolve()
-  }
-
-  drain(): Promise<void> {
-    return Promise.resolve()
-  }
-
-  async stop(): Promise<void> {
-    this.#stopping.abort()
-    await this.#looking
-  }
-
-  async #look(): Promise<void> {
-    const { signal } = this.#stopping
-    while (!signal.aborted) {
-      // Brokers that are away are reported by the log.
-      this.#end = await this.#log.end().catch(() => this.#end)
-      await sleep(endIntervalMs, undefined, { signal }).catch(() => undefined)
-    }
-  }
-}

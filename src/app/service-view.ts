@@ -2,6 +2,7 @@
  * What the running service shows of itself: one plain snapshot for metrics, one report at the end.
  */
 import type { Scheduler } from '../jobs/scheduler.ts'
+import type { LogReaderView } from '../serving/http/log-metrics.ts'
 import type { MetricsSnapshot } from '../serving/http/metrics-snapshot.ts'
 import type { HttpServer } from '../serving/http/server.ts'
 import type { ServingService } from '../serving/serving-service.ts'
@@ -21,13 +22,13 @@ export interface Parts {
 
 /** The trainer's newest status, and how far the log is from it. */
 export class TrainerView {
-  readonly #shape: Pick<Shape, 'eventsAfter'>
+  readonly #shape: Pick<Shape, 'eventsAfter' | 'partitions' | 'reading'>
   #status: TrainerStatus | undefined
   #checkpoints = 0
   /** Of the log, as last looked at. */
   logBytes = 0
 
-  constructor(shape: Pick<Shape, 'eventsAfter'>) {
+  constructor(shape: Pick<Shape, 'eventsAfter' | 'partitions' | 'reading'>) {
     this.#shape = shape
   }
 
@@ -49,6 +50,19 @@ export class TrainerView {
   eventsAfter(position: Position): number {
     return this.#shape.eventsAfter(position)
   }
+
+  /** Who reads the log in this process, where that is a topic. */
+  readers(serving: ServingService | undefined): readonly LogReaderView[] {
+    const shape = this.#shape
+    const { log, position = {} } = this.#status ?? {}
+    const own = shape.reading && {
+      role: serving === undefined ? 'ingest' : 'serving',
+      ...shape.reading,
+      partitions: serving === undefined ? [] : shape.partitions(serving.replica.position),
+    }
+    const learning = log && { role: 'trainer', ...log, partitions: shape.partitions(position) }
+    return [own, learning].filter((reader) => reader !== undefined)
+  }
 }
 
 export function metricsSnapshot({ serving, trainer, scheduler, view }: Parts): MetricsSnapshot {
@@ -57,6 +71,7 @@ export function metricsSnapshot({ serving, trainer, scheduler, view }: Parts): M
     ...(serving && servingPart(serving, view)),
     ...(status && trainerPart(status, view)),
     log: { bytes: view.logBytes },
+    readers: view.readers(serving),
     fleet: {
       lease: trainer?.lease,
       published: status?.published,

@@ -17,6 +17,8 @@ import type { EventLog, Position } from '../stream/event-log.ts'
 import { EndSignal } from '../stream/files/end-signal.ts'
 import { FileLog } from '../stream/files/file-log.ts'
 import { nodeLogFiles } from '../stream/files/log-files.ts'
+import type { PartitionLag } from '../stream/kafka/kafka-ends.ts'
+import type { LogReading } from '../stream/kafka/kafka-log.ts'
 import { LocalSubscriber } from '../sync/local-sync.ts'
 import type { ParameterSubscriber } from '../sync/parameter-sync.ts'
 import type { LeaseState } from '../trainer/lease/leased-trainer.ts'
@@ -62,6 +64,10 @@ export interface Shape {
   readonly fileLog: FileLog | undefined
   /** Events in the log that stand at or after a position, as far as it is known. */
   eventsAfter(position: Position): number
+  /** Of a log in partitions: how far a reader at a position is behind in each. */
+  partitions(position: Position): readonly PartitionLag[]
+  /** What reading in this thread has come to, where the log is a topic. */
+  readonly reading: LogReading | undefined
   /** What runs beside the roles: started first, stopped after them. */
   readonly services: readonly Service[]
   trainer(options: TrainerRoleOptions): TrainerRole
@@ -80,6 +86,7 @@ export interface ShapeOptions {
 export class EmbeddedShape implements Shape {
   readonly log: FileLog
   readonly services: readonly Service[] = []
+  readonly reading = undefined
   readonly #config: Config
   readonly #clock: Clock
   readonly #ports = new MessageChannel()
@@ -117,6 +124,10 @@ export class EmbeddedShape implements Shape {
 
   eventsAfter(position: Position): number {
     return Math.max(0, this.#end.end - Number(position[0] ?? 0))
+  }
+
+  partitions(): readonly PartitionLag[] {
+    return []
   }
 
   trainer(options: TrainerRoleOptions): TrainerRole {

@@ -3,6 +3,7 @@ import type { MessagePort } from 'node:worker_threads'
 
 import { type ErrorCode, type ErrorDetails, ServiceError } from '../base/errors.ts'
 import type { RedisSettings } from '../redis/redis-connection.ts'
+import type { CommitOptions } from '../stream/kafka/kafka-ends.ts'
 import type { KafkaLogOptions } from '../stream/kafka/kafka-log.ts'
 import type { Fence } from '../sync/fence.ts'
 import type { TrainerModel, TrainerProcess } from './trainer-config.ts'
@@ -24,7 +25,12 @@ export interface TrainerTask {
 /** Which log the worker opens for reading. */
 export type LogSource =
   | { readonly kind: 'file'; readonly directory: string; readonly endSignal: SharedArrayBuffer }
-  | { readonly kind: 'kafka'; readonly options: Omit<KafkaLogOptions, 'report'> }
+  | {
+      readonly kind: 'kafka'
+      readonly options: Omit<KafkaLogOptions, 'report'>
+      /** How often the brokers are told where the trainer stands; absent: never. */
+      readonly commits?: Pick<CommitOptions, 'groupId' | 'intervalMs'>
+    }
 
 /** Where deltas go. The port is transferred. */
 export type ParameterSink =

@@ -7,6 +7,7 @@ import type { PreviewReport } from '../embedding/restrict/restrict-preview.ts'
 import type { RestrictPolicy } from '../embedding/table-spec.ts'
 import type { Position } from '../stream/event-log.ts'
 import type { Json } from '../stream/event.ts'
+import type { LogReading } from '../stream/kafka/kafka-log.ts'
 import type { PublisherStatus } from '../sync/redis/redis-publisher.ts'
 import type { EvaluationReport } from './evaluation/evaluator.ts'
 
@@ -129,6 +130,8 @@ export interface TrainerStatus {
   readonly deltaSequence: number
   /** The trainer's end of the parameters, where they go to other processes. */
   readonly published?: PublisherStatus
+  /** What its reading of the log has come to, where that is a topic. */
+  readonly log?: LogReading
   readonly checkpoint?: CheckpointStatus
   /** What a restart may need of the log: nothing before this may be removed. */
   readonly retainFrom: Position

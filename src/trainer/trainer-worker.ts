@@ -10,7 +10,8 @@ import { systemClock } from '../base/clock.ts'
 import { ServiceError } from '../base/errors.ts'
 import type { EventLogReader, Position, ReadOptions } from '../stream/event-log.ts'
 import { openFileLogReader } from '../stream/files/segment-reader.ts'
-import { openKafkaLog } from '../stream/kafka/kafka-log.ts'
+import { KafkaCommits } from '../stream/kafka/kafka-ends.ts'
+import { type KafkaLog, openKafkaLog } from '../stream/kafka/kafka-log.ts'
 import { LocalPublisher } from '../sync/local-sync.ts'
 import type { ParameterPublisher } from '../sync/parameter-sync.ts'
 import { RedisPublisher } from '../sync/redis/redis-publisher.ts'
@@ -41,7 +42,7 @@ async function serve(port: MessagePort, task: TrainerTask): Promise<void> {
   const report = (found: TrainerReport): void => say({ kind: 'report', report: found })
   // Elsewhere it would be the priority of the whole process. Threads started here inherit it.
   if (process.platform === 'linux') setPriority(0, task.process.niceness ?? 0)
-  const reader = await openReader(task.log, report)
+  const { reader, topic } = await openLog(task.log, report)
   const end = new Ending(report, task.parameters.kind === 'redis' ? stopLimitMs : undefined)
   const publisher = publisherOf(task.parameters)
   const elsewhere = await openElsewhere(task)
@@ -61,7 +62,7 @@ async function serve(port: MessagePort, task: TrainerTask): Promise<void> {
       ...elsewhere,
       ...guardOf(task.parameters, end.signal),
     })
-    await end.guard(() => runTrainer(trainer, { port, say, end, publisher }))
+    await end.guard(() => runTrainer(trainer, { port, say, end, publisher, topic }))
   } finally {
     end.clear()
     elsewhere.copies?.close()
@@ -71,11 +72,20 @@ async function serve(port: MessagePort, task: TrainerTask): Promise<void> {
   }
 }
 
-async function openReader(
+interface OpenedLog {
+  readonly reader: EventLogReader
+  readonly topic?: Topic
+}
+
+interface Topic extends Pick<Extract<LogSource, { kind: 'kafka' }>, 'commits'> {
+  readonly log: KafkaLog
+}
+
+async function openLog(
   log: LogSource,
   report: (report: TrainerReport) => void,
-): Promise<EventLogReader> {
-  if (log.kind === 'file') return openFileLogReader(log)
+): Promise<OpenedLog> {
+  if (log.kind === 'file') return { reader: await openFileLogReader(log) }
   const reader = await openKafkaLog({
     ...log.options,
     report: ({ code, message }) =>
@@ -84,13 +94,14 @@ async function openReader(
   // A read that may wait for nothing fails where brokers are away; training waits for them.
   const read = (from: Position, options: ReadOptions): ReturnType<EventLogReader['read']> =>
     reader.read(from, options.partitions ? options : { ...options, waitMs: options.waitMs || 1 })
-  return {
+  const patient = {
     read,
     end: () => reader.end(),
     start: () => reader.start(),
-    compare: (a, b) => reader.compare(a, b),
+    compare: (a: string, b: string) => reader.compare(a, b),
     close: () => reader.close(),
   }
+  return { reader: patient, topic: { ...log, log: reader } }
 }
 
 function publisherOf(parameters: ParameterSink): ParameterPublisher {
@@ -174,9 +185,11 @@ interface Run {
   readonly say: (message: TrainerMessage) => void
   readonly end: Ending
   readonly publisher: ParameterPublisher
+  readonly topic: Topic | undefined
 }
 
-async function runTrainer(trainer: Trainer, { port, say, end, publisher }: Run): Promise<void> {
+async function runTrainer(trainer: Trainer, run: Run): Promise<void> {
+  const { port, say, end, publisher, topic } = run
   const stopping = new AbortController()
   port.on('message', (request: TrainerRequest) => {
     if (request.kind === 'stop') {
@@ -193,9 +206,14 @@ async function runTrainer(trainer: Trainer, { port, say, end, publisher }: Run):
   })
   const sayStatus = (): void => {
     const published = publisher instanceof RedisPublisher && publisher.status()
-    say({ kind: 'status', status: { ...trainer.status(), ...(published && { published }) } })
+    const log = topic?.log.reading
+    const more = { ...(published && { published }), ...(log && { log }) }
+    say({ kind: 'status', status: { ...trainer.status(), ...more } })
   }
   const timer = setInterval(sayStatus, statusIntervalMs)
+  const position = (): Position => trainer.status().position
+  const commits = topic?.commits && new KafkaCommits({ ...topic.commits, log: topic.log, position })
+  await commits?.start()
   say({ kind: 'ready' })
   sayStatus()
   try {
@@ -203,6 +221,7 @@ async function runTrainer(trainer: Trainer, { port, say, end, publisher }: Run):
     sayStatus()
   } finally {
     clearInterval(timer)
+    await commits?.stop()
     await trainer.close()
   }
 }

@@ -125,6 +125,15 @@ export const kafka = z
     giveUpMs: milliseconds.default(10_000).describe('how long an answer of brokers is looked for'),
     connectTimeoutMs: milliseconds.default(2_000).describe('until a broker takes the connection'),
     requestTimeoutMs: milliseconds.default(10_000).describe('until a broker answers a request'),
+    metadataMaxAgeMs: milliseconds
+      .default(30_000)
+      .describe('until partitions that were added are noticed'),
+    group: z
+      .string()
+      .regex(/^[\w.-]{1,100}$/)
+      .exactOptional()
+      .describe('under GROUP-trainer and GROUP-serving-HOST brokers are told who stands where'),
+    commitMs: milliseconds.default(5_000).describe('how often they are, for monitoring; 0: never'),
     sasl,
     tls: tlsOptions('encrypt'),
   })

@@ -51,7 +51,7 @@ export async function importKafka(options: ImportKafkaOptions): Promise<JsonObje
       progress(`${events} events`)
     }
     const seconds = (clock.monotonic() - startedAt) / 1_000
-    const rejected = topic.log.counts.poison
+    const rejected = topic.log.reading.deadLetters
     const rate = events / seconds
     return { events, rejected, seconds, eventsPerSecond: rate, next: positionText(position) }
   } finally {

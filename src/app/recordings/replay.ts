@@ -104,7 +104,10 @@ async function openSource(options: ReplayOptions & { rejectsFile: string }): Pro
   const { futureSkewMs: maxFutureMs } = config.model.facts
   const report = ({ message }: { message: string }): void => progress(message)
   const { reader, log } = await openTopic(url, { maxFutureMs, report })
-  const rejects = (): JsonObject => (log.counts.poison > 0 ? { poison: log.counts.poison } : {})
+  const rejects = (): JsonObject => {
+    const { deadLetters: poison } = log.reading
+    return poison > 0 ? { poison } : {}
+  }
   return withRejects(reader, () => ({ rejected: rejects() }))
 }
 

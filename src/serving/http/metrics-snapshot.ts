@@ -4,6 +4,7 @@
  */
 import type { Family, HistogramFamily, HistogramView, Sample } from './exposition.ts'
 import { fleetFamilies, type FleetView } from './fleet-metrics.ts'
+import { logFamilies, type LogReaderView } from './log-metrics.ts'
 import { tierFamilies, type TierView } from './tier-metrics.ts'
 
 interface RankingView {
@@ -94,6 +95,8 @@ export interface MetricsSnapshot {
     readonly isConnected: boolean
   }
   readonly log?: { readonly bytes: number }
+  /** Of a log that is a topic: who reads it in this process. */
+  readonly readers?: readonly LogReaderView[]
   /** Where processes share the work. */
   readonly fleet?: FleetView
   readonly checkpoints?: {
@@ -382,6 +385,7 @@ export const familiesOf = (snapshot: MetricsSnapshot): readonly Family[] => [
   ...labelled.map(([name, help, labels, read]) => family(name, help, labels, read(snapshot))),
   ...tierFamilies(snapshot.tables ?? []),
   ...fleetFamilies(snapshot.fleet ?? {}),
+  ...logFamilies(snapshot.readers ?? []),
 ]
 
 export const histogramsOf = ({ freshness }: MetricsSnapshot): readonly HistogramFamily[] => [

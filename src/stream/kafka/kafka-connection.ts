@@ -36,10 +36,6 @@ export interface FetchedPartition {
   readonly messages: readonly KafkaMessage[]
   /** Where to fetch on. */
   readonly next: number
-  /** Offset after the last record that can be read. */
-  readonly end: number
-  /** Of the oldest record that is kept. */
-  readonly start: number
 }
 
 export interface ProducedMessage {
@@ -347,7 +343,7 @@ function mendTimers(queue: RequestQueue): void {
 }
 
 function committed(fetched: FetchedRecords, offset: number): FetchedPartition {
-  const { partition, messages: raw, abortedTransactions = [], highWatermark } = fetched
+  const { partition, messages: raw, abortedTransactions = [] } = fetched
   const sound =
     abortedTransactions.length === 0 ? raw : filterAborted({ messages: raw, abortedTransactions })
   const messages = sound.filter(
@@ -357,8 +353,6 @@ function committed(fetched: FetchedRecords, offset: number): FetchedPartition {
     partition,
     messages,
     next: Math.max(offset, endOf(raw)),
-    end: Number(fetched.lastStableOffset ?? highWatermark),
-    start: Number(fetched.lastStartOffset ?? 0),
   }
 }
 

@@ -20,7 +20,7 @@ import {
 import { KafkaGroup } from './kafka-group.ts'
 import { comparePlaces, parsePlace, placeText } from './kafka-offset.ts'
 import { partitionOf } from './kafka-partitioner.ts'
-import { KafkaReader, type ReaderCounts } from './kafka-reader.ts'
+import { KafkaReader } from './kafka-reader.ts'
 import type { KafkaCompression, KafkaSettings } from './kafka-settings.ts'
 import { KafkaTopic } from './kafka-topic.ts'
 import { encodeEvent } from './kafka-wire.ts'
@@ -63,16 +63,22 @@ type KafkaReport =
       readonly letters: readonly DeadLetter[]
     }
 
-/** Of one partition, for monitoring. */
-export interface PartitionLag {
-  readonly partition: number
-  /** Offset after the newest record and of the oldest, as of the newest fetch. */
-  readonly end: number
-  readonly start: number
-  readonly position: number
-  /** Records between them. */
-  readonly lag: number
+/** What reading has come to, for monitoring; counts are since it was opened. */
+export interface LogReading {
+  /** Whether the brokers have answered of late. */
+  readonly isUp: boolean
+  readonly events: number
+  /** Values that were no events, and those that could not be delivered as such. */
+  readonly deadLetters: number
+  readonly lostLetters: number
+  readonly fetches: number
+  readonly failures: number
+  /** When the newest event that was read was accepted, epoch ms, by partition. */
+  readonly watermarks: Readonly<Record<number, number>>
 }
+
+/** Of letters that were lost, in one report. */
+const lettersNamed = 10
 
 const defaults = {
   compression: 'none',
@@ -106,7 +112,9 @@ export class KafkaLog implements EventLog {
   readonly #appender: KafkaAppender
   readonly #letters: { readonly topic: KafkaTopic; readonly appender: KafkaAppender } | undefined
   readonly #group: KafkaGroup | undefined
+  readonly #commits: KafkaConnection
   #isFailing = false
+  #lostLetters = 0
   #closed: Promise<void> | undefined
 
   /** `open` it before use: `openKafkaLog` does. */
@@ -114,6 +122,7 @@ export class KafkaLog implements EventLog {
     this.#options = { ...defaults, ...options }
     const { partitions, fetchBytes, maxFutureMs, giveUpMs } = this.#options
     this.#topic = this.#topicOf(options)
+    this.#commits = new KafkaConnection(options)
     this.#appender = this.#appenderTo(this.#topic, options)
     if (options.deadLetters !== undefined && 'topic' in options.deadLetters) {
       const settings = { ...options, topic: options.deadLetters.topic }
@@ -141,6 +150,7 @@ export class KafkaLog implements EventLog {
   }
 
   async append(events: readonly Event[]): Promise<readonly string[]> {
+    this.#topic.refreshIfOld()
     const { partitions } = this.#topic
     const now = this.#options.clock.now()
     const messages = events.map((event): AddressedMessage => {
@@ -175,25 +185,23 @@ export class KafkaLog implements EventLog {
     return comparePlaces(a, b)
   }
 
-  get counts(): Readonly<ReaderCounts> {
-    return this.#reader.counts
+  get reading(): LogReading {
+    const { counts, watermarks } = this.#reader
+    const { events, poison, fetches, failures } = counts
+    return {
+      isUp: !this.#isFailing,
+      events,
+      deadLetters: poison,
+      lostLetters: this.#lostLetters,
+      fetches,
+      failures,
+      watermarks,
+    }
   }
 
   /** Partitions that are read now: all, those listed, or what the group has assigned. */
   get partitions(): readonly number[] {
     return this.#partitions()
-  }
-
-  /** How far a reader at `position` is behind; partitions that were not read yet are left out. */
-  lag(position: Position): readonly PartitionLag[] {
-    return this.#partitions().flatMap((partition) => {
-      const seen = this.#reader.seen(partition)
-      const place = parsePlace(position[partition] ?? '')
-      if (seen === undefined || place === undefined) return []
-      const { end, start } = seen
-      const lag = Math.max(0, end - place.offset)
-      return { partition, end, start, position: place.offset, lag }
-    })
   }
 
   /** Tells the brokers where a reader stands, as a group that is only looked at. */
@@ -202,13 +210,10 @@ export class KafkaLog implements EventLog {
       const place = parsePlace(text)
       return place === undefined ? [] : { partition: Number(partition), offset: place.offset }
     })
-    const connection = new KafkaConnection(this.#options)
     try {
-      if (places.length > 0) await connection.commit(groupId, places)
+      if (places.length > 0) await this.#commits.commit(groupId, places)
     } catch (error) {
       throw this.#topic.explain(error)
-    } finally {
-      connection.close()
     }
   }
 
@@ -220,6 +225,7 @@ export class KafkaLog implements EventLog {
   async #close(): Promise<void> {
     await Promise.all([this.#group?.close(), this.#appender.close(), this.#reader.close()])
     await this.#letters?.appender.close()
+    this.#commits.close()
     this.#letters?.topic.close()
     this.#topic.close()
   }
@@ -233,11 +239,13 @@ export class KafkaLog implements EventLog {
 
   async #positions(at: number | 'start' | 'end'): Promise<Position> {
     if (this.#closed !== undefined) throw new ServiceError('LOG_CLOSED', {})
+    this.#topic.refreshIfOld()
     const partitions = this.#partitions()
     const found = await this.#topic.offsets(partitions, at)
     // No event that late: the next one will be.
     const late = partitions.filter((partition) => (found.get(partition) ?? -1) < 0)
     const ends = late.length === 0 ? found : await this.#topic.offsets(late, 'end')
+    this.#recovered()
     return Object.fromEntries(
       partitions.map((partition) => {
         const offset = (late.includes(partition) ? ends : found).get(partition) ?? 0
@@ -289,7 +297,14 @@ export class KafkaLog implements EventLog {
               )
             },
       onLost: (lost, error) => {
-        const message = `dead letters could not be delivered: ${String(error)}`
+        this.#lostLetters += lost.length
+        const places = lost
+          .slice(0, lettersNamed)
+          .map(({ partition, offset }) =>
+            placeText(partition, { offset: Number(offset), index: 0 }),
+          )
+        const named = `${lost.length} dead letters (${places.join(', ')}) were lost`
+        const message = `${named}: ${String(error)}`
         report?.({ code: 'deadLettersLost', message, letters: lost })
       },
     })

@@ -29,7 +29,7 @@ export interface KafkaReaderOptions {
   readonly onFailure: (failure: KafkaFailure) => void
 }
 
-export interface ReaderCounts {
+interface ReaderCounts {
   events: number
   poison: number
   fetches: number
@@ -51,8 +51,8 @@ export class KafkaReader {
   readonly #options: KafkaReaderOptions
   /** By partition; longest idle first. */
   readonly #idle = new Map<number, PartitionFeed[]>()
-  /** What the newest fetch of a partition told. */
-  readonly #seen = new Map<number, { readonly end: number; readonly start: number }>()
+  /** When the newest event that was read of a partition was accepted, epoch ms. */
+  readonly #watermarks = new Map<number, number>()
   /** Where partitions begin that a position does not name. */
   readonly #starts = new Map<number, number>()
   readonly #connections: KafkaConnection[] = []
@@ -80,9 +80,9 @@ export class KafkaReader {
     }
   }
 
-  /** Where the partition ends and begins as far as reading has told; undefined: not read yet. */
-  seen(partition: number): { readonly end: number; readonly start: number } | undefined {
-    return this.#seen.get(partition)
+  /** When the newest event that was read was accepted, epoch ms, by partition. */
+  get watermarks(): Readonly<Record<number, number>> {
+    return Object.fromEntries(this.#watermarks)
   }
 
   async close(): Promise<void> {
@@ -148,7 +148,7 @@ export class KafkaReader {
         left -= Math.max(1, taken.values)
         batches.push(taken.batch)
         poison.push(...taken.poison)
-        this.counts.events += taken.batch.events.length
+        this.#count(taken.batch)
       }
     }
     if (poison.length > 0) {
@@ -156,6 +156,12 @@ export class KafkaReader {
       await this.#options.deadLetters.write(poison)
     }
     return batches
+  }
+
+  #count({ partition, events }: LogBatch): void {
+    this.counts.events += events.length
+    const acceptedAt = events.at(-1)?.acceptedAt
+    if (acceptedAt !== undefined) this.#watermarks.set(partition, acceptedAt)
   }
 
   #fetch(feeds: readonly PartitionFeed[], waitMs: number): void {
@@ -182,9 +188,7 @@ export class KafkaReader {
       const fetched = await connection.fetch(leader, places, { waitMs, maxBytes })
       this.counts.fetches += 1
       for (const part of fetched) {
-        const feed = feeds.find(({ partition }) => partition === part.partition)
-        feed?.accept(part)
-        this.#seen.set(part.partition, { end: part.end, start: part.start })
+        feeds.find(({ partition }) => partition === part.partition)?.accept(part)
       }
       this.#failure = undefined
       this.#refusedAt = Infinity

@@ -14,9 +14,6 @@ declare module 'kafkajs/src/cluster/index.js' {
 
   interface FetchedRecords {
     readonly partition: number
-    readonly highWatermark: string
-    readonly lastStableOffset?: string
-    readonly lastStartOffset?: string
     readonly abortedTransactions?: readonly object[]
     readonly messages: readonly RawMessage[]
   }

@@ -6,8 +6,10 @@ import { join } from 'node:path'
 import kafkajs from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 
+import type { Position } from '../../../src/stream/event-log.ts'
 import type { Event } from '../../../src/stream/event.ts'
 import { KafkaConnection, type KafkaMessage } from '../../../src/stream/kafka/kafka-connection.ts'
+import { KafkaCommits, KafkaEnds } from '../../../src/stream/kafka/kafka-ends.ts'
 import {
   type KafkaLog,
   type KafkaLogOptions,
@@ -295,7 +297,7 @@ describe('poison', () => {
       }
     }
     expect(itemIds(events)).toEqual(['after'])
-    expect(subject.log.counts.poison).toBe(3_000)
+    expect(subject.log.reading.deadLetters).toBe(3_000)
   })
 })
 
@@ -342,25 +344,39 @@ describe('around the stream', () => {
     await expect.poll(() => first.log.partitions.length, patience).toBe(4)
   }, 180_000)
 
-  test('lag is told by partition, and to the broker', async () => {
+  test('lag and watermark are told by partition, and positions to the broker', async () => {
     const topic = await makeTopic(broker.address, 2)
     await using subject = await KafkaUnderTest.open(optionsOf(topic))
     const { log } = subject
-    const offsets = await log.append(interactions(100))
+    await log.append(interactions(100))
+    const ends = new KafkaEnds(log)
     const start = await log.start()
-    expect(log.lag(start)).toEqual([])
+    expect(ends.lag(start)).toEqual([])
+    await ends.start()
+    const lagAt = (position: Position) => ends.lag(position).reduce((sum, { lag }) => sum + lag, 0)
+    await expect.poll(() => lagAt(start), patience).toBe(100)
+    expect(log.reading.watermarks).toEqual({})
     const { next } = await readAll(log, start)
-    expect(log.lag(next).map(({ lag }) => lag)).toEqual([0, 0])
-    const lags = log.lag(start).map(({ lag }) => lag)
-    expect(lags.reduce((sum, lag) => sum + lag)).toBe(offsets.length)
-    await log.commit(`watch-${topic}`, next)
-    const [committed] = await withAdmin(broker.address, (admin) =>
-      admin.fetchOffsets({ groupId: `watch-${topic}`, topics: [topic] }),
-    )
-    const told = Object.fromEntries(
-      committed.partitions.map(({ partition, offset }) => [partition, `${partition}:${offset}`]),
-    )
-    expect(told).toEqual(next)
+    expect(ends.lag(next).map(({ lag }) => lag)).toEqual([0, 0])
+    expect(log.reading).toMatchObject({ isUp: true, events: 100, failures: 0 })
+    const { watermarks } = log.reading
+    expect(Object.keys(watermarks)).toEqual(['0', '1'])
+    const { acceptedAt } = interactions(100)[99]
+    expect(Math.max(...Object.values(watermarks))).toBe(acceptedAt)
+    const groupId = `watch-${topic}`
+    const commits = new KafkaCommits({ log, groupId, intervalMs: 10, position: () => next })
+    await commits.start()
+    const committed = async () => {
+      const [found] = await withAdmin(broker.address, (admin) =>
+        admin.fetchOffsets({ groupId, topics: [topic] }),
+      )
+      return Object.fromEntries(
+        found.partitions.map(({ partition, offset }) => [partition, `${partition}:${offset}`]),
+      )
+    }
+    await expect.poll(committed, patience).toEqual(next)
+    await commits.stop()
+    await ends.stop()
   })
 
   test('an offset that is no longer kept is an error', async () => {
