@@ -30,6 +30,7 @@ const byPrefix: readonly (readonly [prefix: string, exitCode: number])[] = [
   ['LOG_', exitCodes.data],
   ['JOURNAL_', exitCodes.data],
   ['CHECKPOINT_', exitCodes.data],
+  ['TRAINER_ACTIVE', exitCodes.data],
   ['HTTP_', exitCodes.address],
 ]
 

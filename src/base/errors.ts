@@ -100,6 +100,11 @@ const table = {
     retryable: false,
     text: 'item {id} is beyond the {capacity} that the index holds',
   },
+  INDEX_NOT_SAVED: {
+    status: 500,
+    retryable: true,
+    text: 'the index could not be saved to {file}: {reason}',
+  },
   INDEX_VECTOR_INVALID: {
     status: 500,
     retryable: false,
@@ -383,6 +388,11 @@ const table = {
     status: 500,
     retryable: false,
     text: 'Redis refuses to carry the parameters of {model}: {reason}',
+  },
+  TRAINER_ACTIVE: {
+    status: 500,
+    retryable: false,
+    text: '{holder} trains this model: stop it first, and those that stand by',
   },
   TRAINER_FAILED: { status: 500, retryable: false, text: 'the trainer has failed: {reason}' },
   TRAINER_STOPPED: { status: 503, retryable: true, text: 'the trainer is not running' },

@@ -1,14 +1,10 @@
-/** The tables of a data directory's newest checkpoint, and the lock that keeps a service away. */
-import { existsSync } from 'node:fs'
-
+/** The tables of a data directory's newest checkpoint. */
 import { ServiceError } from '../../base/errors.ts'
 import { MemoryTable } from '../../embedding/memory/memory-table.ts'
 import type { TableSpec } from '../../embedding/table-spec.ts'
-import { lockDirectory } from '../../stream/files/directory-lock.ts'
 import type { Checkpoint } from '../../trainer/checkpoint/checkpoint.ts'
 import { suggestion } from '../nearest.ts'
 import type { NewestCheckpoint } from '../newest-checkpoint.ts'
-import { dataPaths } from '../options.ts'
 
 /** A checkpoint's file of a table in memory. */
 export const tablePart = (table: string): string => `table-${table}`
@@ -39,18 +35,4 @@ export function loadTable(checkpoint: Checkpoint, spec: TableSpec): MemoryTable 
   const table = new MemoryTable(spec)
   table.load(checkpoint.chunks(tablePart(spec.name)))
   return table
-}
-
-/** Holds the lock of the log, if there is one. Throws `LOG_LOCKED`. */
-export async function whileStopped<Result>(
-  dataDirectory: string,
-  work: () => Promise<Result>,
-): Promise<Result> {
-  const { log } = dataPaths(dataDirectory)
-  const lock = existsSync(log) ? lockDirectory(log) : undefined
-  try {
-    return await work()
-  } finally {
-    lock?.release()
-  }
 }

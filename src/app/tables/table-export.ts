@@ -8,8 +8,9 @@ import { type ExportableTable, ndjsonOf, npyPairOf } from '../../embedding/excha
 import type { JsonObject } from '../command.ts'
 import type { Config } from '../config/config-schema.ts'
 import { newestCheckpoint } from '../newest-checkpoint.ts'
-import { chosenTables, loadTable, whileStopped } from './checkpoint-tables.ts'
+import { chosenTables, loadTable } from './checkpoint-tables.ts'
 import { withFarRows } from './far-tables.ts'
+import { whileStopped } from './stopped-service.ts'
 import { tableFiles, type TableFormat, writeWhole } from './table-files.ts'
 import { type Exported, writeManifest } from './table-manifest.ts'
 
@@ -25,8 +26,8 @@ export interface ExportOptions {
 }
 
 /**
- * Writes the files of each table, and `tables.json` last. Throws `LOG_LOCKED` where rows are in
- * Redis and a service runs, which changes them.
+ * Writes the files of each table, and `tables.json` last. Throws `LOG_LOCKED` or `TRAINER_ACTIVE`
+ * where rows are in Redis and a service runs, which changes them.
  */
 export async function exportTables(options: ExportOptions): Promise<JsonObject> {
   const { config, directory, format, progress } = options
@@ -44,7 +45,7 @@ export async function exportTables(options: ExportOptions): Promise<JsonObject> 
   }
   for (const spec of here) await write(loadTable(checkpoint, spec))
   if (far.length > 0) {
-    await whileStopped(dataDirectory, () =>
+    await whileStopped(config, () =>
       withFarRows({ ...options, newest, specs: far }, async (farRows) => {
         for (const { name } of far) await write(present(farRows.table(name), name))
       }),

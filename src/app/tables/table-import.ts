@@ -23,16 +23,25 @@ import { MemoryTable } from '../../embedding/memory/memory-table.ts'
 import { RedisTags } from '../../embedding/redis/redis-tags.ts'
 import type { TableSpec } from '../../embedding/table-spec.ts'
 import { Facts } from '../../stream/facts/facts.ts'
-import type { Checkpoint, CheckpointPart } from '../../trainer/checkpoint/checkpoint.ts'
+import { CheckpointMirror } from '../../trainer/checkpoint/checkpoint-mirror.ts'
+import {
+  type Checkpoint,
+  type CheckpointPart,
+  CheckpointStore,
+} from '../../trainer/checkpoint/checkpoint.ts'
+import { openCopies } from '../../trainer/checkpoint/open-copies.ts'
 import type { FarRows } from '../../trainer/far-rows.ts'
+import type { TrainerReport } from '../../trainer/trainer-status.ts'
 import type { JsonObject } from '../command.ts'
 import type { Config } from '../config/config-schema.ts'
 import { rowServer } from '../config/far-rows-options.ts'
+import { copiesOptions } from '../config/servers-options.ts'
 import { checkpointStore, newestCheckpoint, type NewestCheckpoint } from '../newest-checkpoint.ts'
 import { dataPaths } from '../options.ts'
-import { chosenTables, loadTable, tablePart, whileStopped } from './checkpoint-tables.ts'
+import { chosenTables, loadTable, tablePart } from './checkpoint-tables.ts'
 import { FarImport } from './far-import.ts'
 import { withFarRows } from './far-tables.ts'
+import { type Held, whileStopped } from './stopped-service.ts'
 import { piecesOf, tableFiles, type TableFormat, withSources } from './table-files.ts'
 import { requireSameModel } from './table-manifest.ts'
 
@@ -58,31 +67,44 @@ export interface ImportOptions {
 
 /**
  * Throws `INPUT_INVALID` with the place of the first thing wrong, `ROW_STORE_INCOMPATIBLE` for rows
- * of another kind, and `LOG_LOCKED` while a service runs there; nothing has changed then.
+ * of another kind, and `LOG_LOCKED` or `TRAINER_ACTIVE` while a service runs there; nothing has
+ * changed then.
  */
 export async function importTables(options: ImportOptions): Promise<JsonObject> {
-  const { dataDirectory } = options.config.process
-  return whileStopped(dataDirectory, async () => {
-    await checkpointStore(dataDirectory).clean()
-    const newest = newestCheckpoint(dataDirectory)
-    const chosen = chosenTables(newest, options.tables)
-    const [here, far] = [await wanted(chosen.here, options), await wanted(chosen.far, options)]
-    if (here.length + far.length === 0) throw nothingFound(options)
-    const { source } = options
-    const seed = newest.saved.spec.seed
-    if ('directory' in source) await requireSameModel(source.directory, seed, [...here, ...far])
-    const work = { options, newest, stamp: stampOf(newest) }
-    if (far.length === 0) return await importInto(work, { here, far })
-    return await withFarRows({ ...options, newest, specs: far }, (farRows) =>
-      importInto(work, { here, far, farRows }),
-    )
-  })
+  const { config } = options
+  return await whileStopped(config, (held) =>
+    withMirror(options, held, async (mirror) => {
+      await checkpointStore(config.process.dataDirectory).clean()
+      await mirror?.fetch(() => undefined)
+      return await importAll(options, { held, mirror })
+    }),
+  )
+}
+
+async function importAll(
+  options: ImportOptions,
+  place: Pick<Work, 'held' | 'mirror'>,
+): Promise<JsonObject> {
+  const newest = newestCheckpoint(options.config.process.dataDirectory)
+  const chosen = chosenTables(newest, options.tables)
+  const [here, far] = [await wanted(chosen.here, options), await wanted(chosen.far, options)]
+  if (here.length + far.length === 0) throw nothingFound(options)
+  const { source } = options
+  const { seed } = newest.saved.spec
+  if ('directory' in source) await requireSameModel(source.directory, seed, [...here, ...far])
+  const work = { options, newest, stamp: stampOf(newest), ...place }
+  if (far.length === 0) return await importInto(work, { here, far })
+  return await withFarRows({ ...options, newest, specs: far }, (farRows) =>
+    importInto(work, { here, far, farRows }),
+  )
 }
 
 interface Work {
   readonly options: ImportOptions
   readonly newest: NewestCheckpoint
   readonly stamp: Stamp
+  readonly held: Held | undefined
+  readonly mirror: CheckpointMirror | undefined
 }
 
 interface Targets {
@@ -116,8 +138,27 @@ async function importInto(work: Work, { here, far, farRows }: Targets): Promise<
   return { checkpoint: checkpoint.sequence, tables }
 }
 
+/** With the copies in which trainers on other machines find checkpoints, where there are any. */
+async function withMirror<Result>(
+  { config, progress }: ImportOptions,
+  held: Held | undefined,
+  work: (mirror: CheckpointMirror | undefined) => Promise<Result>,
+): Promise<Result> {
+  const place = copiesOptions(config)
+  if (place === undefined) return await work(undefined)
+  const { keep } = config.process.checkpoints
+  const directory = dataPaths(config.process.dataDirectory).checkpoints
+  const copies = await openCopies(place, held?.epoch)
+  const report = ({ message }: TrainerReport): void => progress(message)
+  try {
+    return await work(new CheckpointMirror({ directory, keep, copies, report }))
+  } finally {
+    copies.close()
+  }
+}
+
 async function replaceCheckpoint(
-  { options, newest: { checkpoint } }: Work,
+  { options, newest: { checkpoint }, held, mirror }: Work,
   imported: ReadonlyMap<string, Iterable<Uint8Array>>,
 ): Promise<void> {
   const { sequence, position, config } = checkpoint
@@ -125,8 +166,11 @@ async function replaceCheckpoint(
     name,
     chunks: imported.get(name) ?? checkpoint.chunks(name),
   }))
-  const store = checkpointStore(options.config.process.dataDirectory)
+  const { checkpoints: directory } = dataPaths(options.config.process.dataDirectory)
+  const workshop = held && { workshop: held.workshop }
+  const store = new CheckpointStore({ directory, keep: Infinity, ...workshop })
   await store.write({ sequence, position, config, createdAt: options.clock.now() }, parts)
+  await mirror?.send(sequence)
 }
 
 /** The rows of the source into one table; what to say of it. */

@@ -4,6 +4,8 @@ import { join } from 'node:path'
 
 import { expect, test } from 'vitest'
 
+import { acquireLease } from '../../../src/trainer/lease/lease.ts'
+import { RedisLeaseStore } from '../../../src/trainer/lease/redis-lease.ts'
 import { recording, run } from '../../support/cli.ts'
 import { RedisServer } from '../../support/redis-server.ts'
 import { temporaryDirectory } from '../../support/temporary-directory.ts'
@@ -126,6 +128,26 @@ test('a wrong line changes nothing', limit, async () => {
     ...far,
   )
   expect([code, err.join()]).toEqual([3, expect.stringMatching(/INPUT_INVALID: .*line 2/)])
+  expect(await exported('data', far)).toBe(before)
+})
+
+test('where trainers have leases, an import waits for none to be active', limit, async () => {
+  await using subject = await opened()
+  const { at, redis, train, exported, server } = subject
+  const far = redis('shop')
+  await train('data', far)
+  const before = await exported('data', far)
+  const address = `process.redis.url=redis://127.0.0.1:${server.port}`
+  const settings = ['process.shape=distributed', 'process.kafka.brokers=[a:9092]', address]
+  const shared = [...settings, 'process.trainer.leaseMs=1000'].flatMap((one) => ['--set', one])
+  const flags = ['--data', at('data'), '--from', at('data-out'), ...far, ...shared]
+  const store = new RedisLeaseStore({ model: 'news', connection: server.settings })
+  const lease = await acquireLease({ store, holder: 'trainer-1' })
+  const refused = await importing(...flags)
+  expect([refused.code, refused.err.join()]).toEqual([3, expect.stringContaining('trainer-1')])
+  await lease.release()
+  await store.close()
+  expect((await importing(...flags)).code).toBe(0)
   expect(await exported('data', far)).toBe(before)
 })
 
