@@ -54,6 +54,10 @@ export class ChaosService {
     return this.#address
   }
 
+  get pid(): number | undefined {
+    return this.#child.pid
+  }
+
   get ended(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null
   }

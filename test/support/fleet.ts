@@ -20,7 +20,13 @@ export interface Member {
   readonly client: ServiceClient
   /** What it wrote to stderr. */
   readonly log: readonly string[]
+  readonly pid: number | undefined
+  /** Stops it in the middle of whatever it does, until it is told to go on; it is not told. */
+  pause(): void
+  resume(): void
   end(signal: 'SIGKILL' | 'SIGTERM'): Promise<number | null>
+  /** The exit code when it has ended, by itself or told to; null: a signal ended it. */
+  readonly exited: Promise<number | null>
 }
 
 export class Fleet implements AsyncDisposable {
@@ -43,20 +49,32 @@ export class Fleet implements AsyncDisposable {
     this.#flags = values.flatMap((value) => ['--set', value])
   }
 
-  /** Resolves when it listens; only a trainer has a directory that is there already. */
-  async start(name: string, roles: string): Promise<Member> {
+  /**
+   * Resolves when it listens; only a trainer has a directory that is there already. `more`: values
+   * of `--set` for it alone.
+   */
+  async start(name: string, roles: string, more: readonly string[] = []): Promise<Member> {
     const log: string[] = []
     const child = new ChaosService({
       dataDirectory: roles.includes('trainer')
         ? this.trainerDirectory
         : join(this.trainerDirectory, 'none'),
-      flags: ['--role', roles, ...this.#flags],
+      flags: ['--role', roles, ...this.#flags, ...more.flatMap((value) => ['--set', value])],
       onLog: (line) => log.push(line),
     })
     const address = await child.address()
     if (address === undefined) throw new Error(`${name} did not start: ${log.join('\n')}`)
     const client = new ServiceClient(address)
-    const member: Member = { name, client, log, end: (signal) => child.end(signal) }
+    const member: Member = {
+      name,
+      client,
+      log,
+      pid: child.pid,
+      pause: () => child.pause(),
+      resume: () => child.resume(),
+      end: (signal) => child.end(signal),
+      exited: child.exited,
+    }
     this.#members.add(member)
     return member
   }

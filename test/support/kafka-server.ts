@@ -35,6 +35,8 @@ export interface BrokerOptions {
   /** Listeners with SASL (plain, scram) and with TLS beside the open one. */
   readonly secure?: boolean
   readonly heapMb?: number
+  /** Half the time to start, and a slower broker: for one that is killed again and again. */
+  readonly quickStart?: boolean
   /**
    * More open listeners, each of which tells its clients to come to this port, where a proxy of
    * the test's stands before it.
@@ -114,7 +116,8 @@ export class KafkaServer implements AsyncDisposable {
   async start(): Promise<void> {
     const log = openSync(this.#log, 'a')
     const heap = `${this.#options.heapMb ?? 256}m`
-    const java = [`-Xms${heap}`, `-Xmx${heap}`, '-XX:+UseSerialGC', ...logging('warn')]
+    const quick = this.#options.quickStart === true ? ['-XX:TieredStopAtLevel=1'] : []
+    const java = [`-Xms${heap}`, `-Xmx${heap}`, '-XX:+UseSerialGC', ...quick, ...logging('warn')]
     const child = spawn('java', [...java, '-cp', classPath(), 'kafka.Kafka', this.#config], {
       stdio: ['ignore', log, log],
     })

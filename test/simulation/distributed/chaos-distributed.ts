@@ -36,7 +36,8 @@ export interface DistributedOptions {
   readonly onLog: (line: string) => void
 }
 
-const limitMs = 90_000
+/** A broker of a busy machine may need a minute to be there again. */
+const limitMs = 180_000
 const lookMs = 50
 /** Of one of two that feed, between two requests. */
 const feedPauseMs = 15
@@ -53,7 +54,7 @@ export async function distributedRun(
   const fleet = new ChaosFleet(servers, topic, onLog)
   try {
     const scene = { fleet, servers, random }
-    const run = new DistributedRun(scene, new ChaosFeed(seed), log)
+    const run = new DistributedRun(seed, { scene, log, onLog })
     return { seed, ...(await run.play(drawFaults(random, count))) }
   } finally {
     servers.heal()
@@ -63,16 +64,24 @@ export async function distributedRun(
   }
 }
 
+interface RunParts {
+  readonly scene: Scene
+  readonly log: EventLogReader
+  readonly onLog: (line: string) => void
+}
+
 class DistributedRun {
   readonly #scene: Scene
   readonly #feed: ChaosFeed
   readonly #log: EventLogReader
+  readonly #onLog: (line: string) => void
   #isFeeding = true
 
-  constructor(scene: Scene, feed: ChaosFeed, log: EventLogReader) {
+  constructor(seed: number, { scene, log, onLog }: RunParts) {
     this.#scene = scene
-    this.#feed = feed
+    this.#feed = new ChaosFeed(seed)
     this.#log = log
+    this.#onLog = onLog
   }
 
   async play(drawn: readonly FaultName[]): Promise<Omit<DistributedResult, 'seed'>> {
@@ -123,10 +132,16 @@ class DistributedRun {
     const striking: Promise<void>[] = []
     for (const name of drawn) {
       await sleep(200 + random.integer(1_500))
-      striking.push(faults[name].strike(this.#scene))
+      striking.push(this.#strikeOne(name))
     }
     await Promise.all(striking)
     await sleep(random.integer(1_000))
+  }
+
+  async #strikeOne(name: FaultName): Promise<void> {
+    this.#onLog(`begins: ${name}`)
+    await faults[name].strike(this.#scene)
+    this.#onLog(`is over: ${name}`)
   }
 
   /** One request after the other, to whoever takes events; all that is in doubt is sent again. */

@@ -28,7 +28,8 @@ export interface MemberOptions extends Omit<ChaosServiceOptions, 'onLog'> {
   readonly onLog: (line: string) => void
 }
 
-const restartPauseMs = 200
+/** Longer where it did not come to listen: its servers are not there. */
+const restartPauseMs = { killed: 200, failed: 2_000 }
 const readyPauseMs = 50
 
 export class ChaosMember {
@@ -80,7 +81,7 @@ export class ChaosMember {
       life.isEnded = true
       await looking
       if (this.#isOver) return
-      await sleep(restartPauseMs)
+      await sleep(life.client === undefined ? restartPauseMs.failed : restartPauseMs.killed)
       if (!this.#isOver) this.#life = this.#start()
     }
   }

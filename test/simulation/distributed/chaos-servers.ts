@@ -52,7 +52,7 @@ export class ChaosServers implements AsyncDisposable {
     const all = [...links.values()]
     const doors = all.map((link) => link.broker.port)
     const [broker, redis] = await Promise.all([
-      KafkaServer.start({ doors }),
+      KafkaServer.start({ doors, quickStart: true }),
       RedisServer.start({ appendOnly: true }),
     ])
     for (const [i, link] of all.entries()) {
