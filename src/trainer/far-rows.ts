@@ -118,8 +118,8 @@ export class FarRows {
     if (far === undefined) return
     const { memoryRows, spec } = far.table
     if (memoryRows < spec.capacityRows && memoryRows < 2 * rows) {
-      const here = `of which ${memoryRows} are in memory`
-      const reason = `a batch may touch ${rows} rows of table ${name}, ${here}: expected twice as many`
+      const touched = `a batch may touch ${rows} rows of table ${name}`
+      const reason = `${touched}, of which ${memoryRows} are in memory: expected twice as many`
       const details = { source: 'process.tables', path: 'memoryRows', reason }
       throw new ServiceError('CONFIG_INVALID', details)
     }

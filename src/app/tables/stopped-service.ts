@@ -20,7 +20,7 @@ import { dataPaths } from '../options.ts'
 /** What there is under a lease. */
 export interface Held {
   readonly epoch: number
-  /** In the folder of checkpoints: what is renamed out of it is refused to whoever lost the lease. */
+  /** Among the checkpoints: whoever has lost the lease can put nothing in its place from there. */
   readonly workshop: string
 }
 
