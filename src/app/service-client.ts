@@ -33,6 +33,7 @@ const ranJob = z.object({
   payload: z.record(z.string(), z.unknown()),
   state: z.enum(['running', 'done', 'failed']),
   progress: z.number(),
+  by: z.string().optional(),
   startedAt: z.number(),
   finishedAt: z.number().optional(),
   result: z.record(z.string(), z.unknown()).optional(),

@@ -41,6 +41,8 @@ export interface BullMqSchedulerOptions {
   readonly redis: RedisSettings
   /** Schedulers of one tag share jobs and history: one tag for each model. */
   readonly tag: string
+  /** What runs say of who has them. */
+  readonly process?: string
   /** Finished runs of each name that are kept: of those done, and of those failed. */
   readonly historyRuns: number
   /** Told of every run that ends in this process: for metrics and logs. */
@@ -244,8 +246,10 @@ export class BullMqScheduler implements Scheduler {
     { retries, concurrency }: { readonly retries: number; readonly concurrency: number },
   ): Worker<Data, JobResult> {
     const { lockMs, stalledMs } = this.#limits
+    const { process } = this.#options
     const worker = new Worker<Data, JobResult>(name, work, {
       ...this.#connection(),
+      ...(process !== undefined && { name: process }),
       concurrency,
       lockDuration: lockMs,
       stalledInterval: stalledMs,
@@ -439,7 +443,8 @@ const order = ({ startedAt }: JobRun): number => startedAt
 function runOf(job: RunJob, name: string): JobRun {
   const { id = '', data: payload, processedOn, timestamp, finishedOn, returnvalue } = job
   const startedAt = processedOn ?? timestamp
-  const begun = { id, name, payload, startedAt }
+  const { processedBy: by } = job
+  const begun = { id, name, payload, startedAt, ...(by !== undefined && { by }) }
   const progress = typeof job.progress === 'number' ? job.progress : 0
   if (finishedOn === undefined) return { ...begun, state: 'running', progress }
   const ended = { ...begun, finishedAt: finishedOn }

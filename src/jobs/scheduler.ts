@@ -30,6 +30,8 @@ export interface JobRun {
   readonly payload: JobPayload
   readonly state: JobState
   readonly progress: number
+  /** The process that has it or had it last, where there are several. */
+  readonly by?: string
   /** Epoch ms. */
   readonly startedAt: number
   readonly finishedAt?: number

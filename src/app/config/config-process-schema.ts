@@ -162,6 +162,10 @@ const jobs = z
       .default(0.7)
       .describe('an audit that finds less recall@10 begins `rebuildIndex`; 0: never'),
     expireMs: milliseconds.default(60_000).describe('between runs of `expire`; 0: never'),
+    lockMs: milliseconds
+      .min(1_000)
+      .default(15_000)
+      .describe('a process of several that is silent for so long has lost its runs to others'),
     historyRuns: count.max(10_000).default(100).describe('finished runs remembered'),
   })
   .prefault({})

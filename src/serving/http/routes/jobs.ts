@@ -20,6 +20,7 @@ const run = z
     payload: plain,
     state: z.enum(['running', 'done', 'failed']),
     progress: z.number().describe('0 to 1'),
+    by: z.string().optional().describe('the process that has it, where there are several'),
     startedAt: time,
     finishedAt: time.optional(),
     result: z.record(z.string(), z.unknown()).optional(),

@@ -1,0 +1,171 @@
+/**
+ * Jobs of the distributed shape as they run: `restrict` and `checkpoint` by the clock while events
+ * come in, in two processes of which one is killed again and again.
+ */
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import { afterAll, beforeAll, expect, test } from 'vitest'
+
+import { Shop } from '../../src/app/demo/shop.ts'
+import type { RanJob } from '../../src/app/service-client.ts'
+import { BatchJournal } from '../../src/stream/files/journal.ts'
+import { Fleet, type Member, type Servers } from '../support/fleet.ts'
+import { anyBroker, makeTopic } from '../support/kafka-server.ts'
+import { RedisServer } from '../support/redis-server.ts'
+
+let broker: Awaited<ReturnType<typeof anyBroker>>
+let redis: RedisServer
+beforeAll(async () => {
+  broker = await anyBroker()
+  redis = await RedisServer.start({ appendOnly: true })
+}, 120_000)
+afterAll(async () => {
+  await redis.stop()
+  await broker[Symbol.asyncDispose]()
+})
+
+const limitMs = 60_000
+
+async function eventually(fleet: Fleet, what: string, isSo: () => Promise<boolean>): Promise<void> {
+  const limit = performance.now() + limitMs
+  while (!(await isSo().catch(() => false))) {
+    if (performance.now() > limit) throw new Error(`${what}: not in time\n${fleet.said}`)
+    await sleep(20)
+  }
+}
+
+async function servers(): Promise<Servers> {
+  const topic = await makeTopic(broker.address, 2)
+  return { broker: broker.address, topic, redis: `redis://127.0.0.1:${redis.port}` }
+}
+
+/** Minutes are seconds here, and a second is the tenth of one. */
+const settings = [
+  'process.jobs.restrictMs=1000',
+  'process.jobs.checkpointMs=5000',
+  'process.jobs.expireMs=0',
+  'process.jobs.lockMs=1500',
+  'process.jobs.historyRuns=1000',
+  // A trainer that is held up for a while is not replaced, and keeps its journal.
+  'process.trainer.leaseMs=60000',
+  'process.checkpoints.intervalMs=600000',
+  'process.checkpoints.keep=1000',
+  'model.tables.user.restrict={policy: timestamp, numReserved: 20, trigger: 30}',
+]
+const never = ['process.jobs.restrictMs=0', 'process.jobs.checkpointMs=0']
+
+/** Writes until told to stop; what was refused is of no interest. */
+function feeding({ client }: Member) {
+  const stopping = new AbortController()
+  const shop = new Shop({ seed: 1, users: 200, items: 100 })
+  const done = (async () => {
+    while (!stopping.signal.aborted) {
+      const clicks = Array.from({ length: 50 }, () => shop.next()).flatMap((event) =>
+        event.kind === 'interaction'
+          ? [{ kind: 'interaction', userId: event.userId, itemId: event.itemId, type: 'click' }]
+          : [],
+      )
+      await client.sendEvents(clicks).catch(() => undefined)
+      await sleep(50)
+    }
+  })()
+  return {
+    async [Symbol.asyncDispose]() {
+      stopping.abort()
+      await done
+    },
+  }
+}
+
+const runsOf = async ({ client }: Member, name: string): Promise<readonly RanJob[]> =>
+  (await client.jobs(1_000)).runs.filter((run) => run.name === name)
+
+const doneOf = async (member: Member, name: string): Promise<number> =>
+  (await runsOf(member, name)).filter(({ state }) => state === 'done').length
+
+/** How often the trainer has executed `restrict`, by its own record. */
+function restrictsIn(directory: string): number {
+  const journal = new BatchJournal({ path: join(directory, 'journal', 'batches') })
+  const found = [...journal.entries(journal.first)].filter(
+    ({ entry }) => entry.kind === 'command' && entry.name === 'restrict',
+  )
+  journal.close()
+  return found.length
+}
+
+test('jobs by the clock go on under load, once each, whoever of their processes is killed', async () => {
+  await using fleet = new Fleet(await servers(), settings)
+  const door = await fleet.start('ingest', 'ingest')
+  const trainer = await fleet.start('trainer', 'trainer')
+  // The journal is kept from the first checkpoint on.
+  const first = await fleet.start('jobs 0', 'jobs', never)
+  expect(await first.client.runJob('checkpoint')).toMatchObject({ state: 'done' })
+  expect(await first.end('SIGTERM')).toBe(0)
+  let workers = [await fleet.start('jobs 1', 'jobs'), await fleet.start('jobs 2', 'jobs')]
+  {
+    await using _ = feeding(door)
+    await eventually(fleet, 'runs of both', async () => {
+      const [a, b] = [await doneOf(workers[0], 'restrict'), await doneOf(workers[1], 'checkpoint')]
+      return a >= 3 && b >= 1
+    })
+
+    // In the middle of a run: it waits for the trainer, which is held up.
+    trainer.pause()
+    let held: RanJob | undefined
+    await eventually(fleet, 'a run at work', async () => {
+      held = (await runsOf(workers[0], 'restrict')).find(({ state }) => state === 'running')
+      return held?.by !== undefined
+    })
+    const lost = workers.find(({ pid }) => held?.by?.endsWith(`:${pid}`))
+    expect(lost).toBeDefined()
+    await lost?.end('SIGKILL')
+    workers = workers.filter((one) => one !== lost)
+    trainer.resume()
+    await eventually(fleet, 'the same run ended elsewhere', async () => {
+      const run = await workers[0].client.job(held?.id ?? '')
+      return run.state === 'done' && run.by !== held?.by && run.progress === 1
+    })
+
+    // And the interval goes on with one process; then at any moment, however it hits.
+    const before = await doneOf(workers[0], 'restrict')
+    await eventually(fleet, 'runs by the other', async () => {
+      return (await doneOf(workers[0], 'restrict')) > before + 1
+    })
+    for (const [i, waitMs] of [130, 470, 910].entries()) {
+      workers.push(await fleet.start(`jobs ${i + 3}`, 'jobs'))
+      await sleep(waitMs)
+      const [victim, ...others] = workers
+      await victim.end('SIGKILL')
+      workers = others
+    }
+    const after = await doneOf(workers[0], 'restrict')
+    await eventually(fleet, 'runs after all', async () => {
+      return (await doneOf(workers[0], 'restrict')) > after + 1
+    })
+    const metrics = await workers[0].client.metrics()
+    expect(metrics.sum('freshet_jobs_finished_total{job="restrict",state="done"}')).toBeGreaterThan(
+      0,
+    )
+    expect(metrics.get('freshet_jobs_queue_runs{job="restrict",state="waiting"}')).toBeDefined()
+  }
+
+  for (const worker of workers) expect(await worker.end('SIGTERM')).toBe(0)
+  // Another one ends the intervals, and takes over what was under way.
+  const last = await fleet.start('the last', 'jobs', never)
+  await eventually(fleet, 'an end of all intervals', async () => {
+    const key = '{freshet:shop}:jobs:ticks:repeat'
+    return (await redis.command('ZCARD', key)) === 0
+  })
+  await eventually(fleet, 'an end of all runs', async () => {
+    const { runs } = await last.client.jobs(1_000)
+    return runs.every(({ state }) => state !== 'running')
+  })
+  const runs = await runsOf(last, 'restrict')
+  expect(runs.filter(({ state }) => state === 'failed')).toEqual([])
+  expect(new Set(runs.map(({ id }) => id)).size).toBe(runs.length)
+  expect(runs.every(({ progress }) => progress === 1)).toBe(true)
+  expect(await trainer.end('SIGTERM')).toBe(0)
+  expect(restrictsIn(fleet.trainerDirectory)).toBe(runs.length)
+  expect(await doneOf(last, 'checkpoint')).toBeGreaterThan(1)
+}, 400_000)
