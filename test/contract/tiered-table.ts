@@ -114,4 +114,24 @@ export function testTieredTable(
     expect(tier.flushes).toBeGreaterThan(turns / 30)
     expect(tier.cachedRows).toBeLessThanOrEqual(tier.memoryRows)
   })
+
+  test('rows past their time to live leave as they do in memory, without being read', async () => {
+    const restrict = { policy: 'timestamp', numReserved: 250, trigger: 280, ttlMs: 5_000 } as const
+    const spec = { ...base, restrict }
+    const memory = new MemoryTable(spec)
+    const table = await open(spec, 60)
+    let removed = 0
+    for (let n = 1; n <= 40; n += 1) {
+      const keys = batchOf(seededRandom(7, n), 20)
+      const vectors = new Float32Array((keys.length / 2) * spec.dim)
+      for (const one of [memory, table]) await one.findOrInsert(keys, vectors, step(n))
+      const { fetched } = table.stats().tier
+      const gone = table.restrictSome(restrict)
+      expect(gone).toEqual(memory.restrictSome(restrict))
+      expect(table.stats().tier.fetched).toBe(fetched)
+      removed += gone.length / 2
+    }
+    expect(removed).toBeGreaterThan(100)
+    expect(await table.digest()).toBe(memory.digest())
+  })
 }
