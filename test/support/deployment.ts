@@ -84,3 +84,62 @@ export const resourcesOf = (path: string): readonly Resource[] =>
   parseAllDocuments(textOf(path), { merge: true }).map((document) =>
     resourceSchema.parse(document.toJS()),
   )
+
+const rulesSchema = z.strictObject({
+  groups: z.array(
+    z.strictObject({
+      name: z.string(),
+      rules: z.array(
+        z.strictObject({
+          alert: z.string().regex(/^Freshet[A-Za-z]+$/),
+          expr: z.string(),
+          for: z
+            .string()
+            .regex(/^\d+[smh]$/)
+            .optional(),
+          labels: z.strictObject({ severity: z.enum(['warning', 'critical']) }),
+          annotations: z.strictObject({
+            summary: z.string(),
+            description: z.string(),
+            runbook_url: z.string(),
+          }),
+        }),
+      ),
+    }),
+  ),
+})
+
+/** Every alert rule. */
+export const alerts = () =>
+  rulesSchema.parse(yamlOf('deploy/alerts/freshet.rules.yml')).groups.flatMap(({ rules }) => rules)
+
+const dashboardSchema = z.looseObject({
+  title: z.string(),
+  uid: z.string(),
+  schemaVersion: z.number(),
+  templating: z.object({ list: z.array(z.looseObject({ name: z.string() })) }),
+  panels: z.array(
+    z.looseObject({
+      id: z.number(),
+      type: z.enum(['row', 'stat', 'timeseries']),
+      title: z.string(),
+      gridPos: z.object({ h: z.number(), w: z.number(), x: z.number(), y: z.number() }),
+      targets: z.array(z.looseObject({ refId: z.string(), expr: z.string() })).default([]),
+    }),
+  ),
+})
+
+export const dashboard = (): z.output<typeof dashboardSchema> =>
+  dashboardSchema.parse(JSON.parse(textOf('deploy/grafana/freshet.json')))
+
+/** What the dashboard's variables stand for, as Grafana would put it in. */
+const filled = (expression: string): string =>
+  expression.replaceAll('$__rate_interval', '5m').replaceAll('$job', 'freshet')
+
+/** Every expression of alerts and dashboard, under the name of what it is for. */
+export const expressions = (): readonly (readonly [name: string, expression: string])[] => [
+  ...alerts().map(({ alert, expr }) => [`alert ${alert}`, expr] as const),
+  ...dashboard().panels.flatMap(({ title, targets }) =>
+    targets.map(({ refId, expr }) => [`panel ${title} ${refId}`, filled(expr)] as const),
+  ),
+]
