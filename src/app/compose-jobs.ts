@@ -12,12 +12,12 @@ import type { ServingService } from '../serving/serving-service.ts'
 import type { EventLog } from '../stream/event-log.ts'
 import type { Event } from '../stream/event.ts'
 import type { FileLog } from '../stream/files/file-log.ts'
+import { joinOffsets } from '../stream/written-offsets.ts'
 import type { Config } from './config/config-schema.ts'
 import { retainFrom } from './retention.ts'
 import type { TrainerView } from './service-view.ts'
 import type { Shape, TrainerRole } from './shape.ts'
 import type { Logger } from './telemetry.ts'
-import { lastOffsets } from './visibility.ts'
 
 export interface JobParts {
   readonly config: Config
@@ -89,7 +89,7 @@ const intervalsOf = (options: Config['process']['jobs']) => ({
 
 const deletionsTo = (log: EventLog, clock: Clock): Deletions => {
   const append = async (events: (now: number) => readonly Event[]) =>
-    lastOffsets(await log.append(events(clock.now())))
+    joinOffsets(await log.append(events(clock.now()))) ?? ''
   return {
     items: (itemIds) =>
       append((now) =>

@@ -34,10 +34,7 @@ export const localReplica = (
     const found = serving.replica.facts.catalogue.expired(clock.now(), limit)
     return Promise.resolve(found.map(({ id }) => id))
   },
-  async folded(offsets) {
-    const waits = offsets.map((offset) => waitFor(serving, offset, foldLimitMs))
-    return (await Promise.all(waits)).every(Boolean)
-  },
+  folded: (written) => waitFor(serving, written, foldLimitMs),
 })
 
 export interface ReplicaChannel {
@@ -68,7 +65,7 @@ export function serveReplicaCommands(
       case 'expired':
         return { itemIds: await replica.expired(Number(command['limit']), context) }
       case 'folded':
-        return { isFolded: await replica.folded(texts(command['offsets']), context) }
+        return { isFolded: await replica.folded(text(command['written']), context) }
       default:
         throw new ServiceError('REQUEST_INVALID', {
           path: 'kind',
@@ -78,6 +75,8 @@ export function serveReplicaCommands(
   }
   return new CommandServer({ channel: channelOf(channel, replica.name), execute })
 }
+
+const text = (value: unknown): string => (typeof value === 'string' ? value : '')
 
 const texts = (value: unknown): readonly string[] => (Array.isArray(value) ? value.map(String) : [])
 
@@ -127,8 +126,8 @@ export class RemoteReplicas {
         const { itemIds } = await ask({ kind: 'expired', limit }, randomUUID(), context)
         return texts(itemIds)
       },
-      async folded(offsets, context) {
-        const { isFolded } = await ask({ kind: 'folded', offsets }, randomUUID(), context)
+      async folded(written, context) {
+        const { isFolded } = await ask({ kind: 'folded', written }, randomUUID(), context)
         return isFolded === true
       },
     }

@@ -1,28 +1,18 @@
 /** Waiting until this process has folded what was appended, in a log of several partitions too. */
 import type { ServingService } from '../serving/serving-service.ts'
+import { partitionOf, splitOffsets } from '../stream/written-offsets.ts'
 
-/** Of a file log, which has one; else an offset begins with its partition and a colon. */
-const firstPartition = 0
-const pattern = /^(?:(\d+):)?\d+(?:\.\d+)?$/
-
-/** Undefined: no log has given it. */
-export function partitionOf(offset: string): number | undefined {
-  const found = pattern.exec(offset)
-  if (found === null) return undefined
-  return found[1] === undefined ? firstPartition : Number(found[1])
-}
-
-/** True once the event at `offset` is folded, false after `timeoutMs`. */
+/** True once the events at all offsets of a write are folded, false after `timeoutMs`. */
 export async function waitFor(
   serving: ServingService,
-  offset: string,
+  written: string,
   timeoutMs: number,
 ): Promise<boolean> {
-  const partition = partitionOf(offset)
-  return partition !== undefined && (await serving.waitFor(offset, timeoutMs, partition))
+  const waits: Promise<boolean>[] = []
+  for (const offset of splitOffsets(written)) {
+    const partition = partitionOf(offset)
+    if (partition === undefined) return false
+    waits.push(serving.waitFor(offset, timeoutMs, partition))
+  }
+  return (await Promise.all(waits)).every(Boolean)
 }
-
-/** The last one of each partition. */
-export const lastOffsets = (offsets: readonly string[]): readonly string[] => [
-  ...new Map(offsets.map((offset) => [partitionOf(offset), offset])).values(),
-]

@@ -25,14 +25,14 @@ export interface ReplicaCommands {
   rebuild(context: JobContext): Promise<{ readonly items: number }>
   /** Ids of at most `limit` items whose `expiresAt` is not after the present. */
   expired(limit: number, context: JobContext): Promise<readonly string[]>
-  /** Whether it has folded the events at these offsets, waited for within bounds. */
-  folded(offsets: readonly string[], context: JobContext): Promise<boolean>
+  /** Whether it has folded what was written there, waited for within bounds. */
+  folded(written: string, context: JobContext): Promise<boolean>
 }
 
-/** Appends deletions to the log, as any client would; the last offset of each partition. */
+/** Appends deletions to the log, as any client would; where they stand. */
 export interface Deletions {
-  items(itemIds: readonly string[]): Promise<readonly string[]>
-  user(userId: string): Promise<readonly string[]>
+  items(itemIds: readonly string[]): Promise<string>
+  user(userId: string): Promise<string>
 }
 
 export interface ReplicaJobDependencies {
@@ -174,10 +174,10 @@ async function dropUser(
   { userId }: JobPayload,
   context: JobContext,
 ): Promise<JobResult> {
-  const offsets = await deletions.user(String(userId))
+  const written = await deletions.user(String(userId))
   const all = await replicas(context.signal)
   if (all.length === 0) return { dropped: true, replicas: 0 }
-  const folded = await everyOf(all, (replica) => replica.folded(offsets, context))
+  const folded = await everyOf(all, (replica) => replica.folded(written, context))
   return { dropped: true, replicas: folded.filter(({ answer }) => answer).length }
 }
 

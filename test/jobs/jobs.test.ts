@@ -69,11 +69,11 @@ function open({ expiries = {}, replicas }: Given = {}) {
         items: (ids) => {
           appends.push(ids.length)
           for (const id of ids) items.delete(id)
-          return Promise.resolve(['0:1'])
+          return Promise.resolve('0:1')
         },
         user: (userId) => {
           commands.push(userId)
-          return Promise.resolve(['0:2'])
+          return Promise.resolve('0:2')
         },
       },
       recallFloor: 0.7,

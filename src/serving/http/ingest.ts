@@ -7,6 +7,7 @@ import type { EventLog } from '../../stream/event-log.ts'
 import { parseEvent } from '../../stream/event-schema.ts'
 import type { EventRejection, ParsedEvent } from '../../stream/event-schema.ts'
 import type { Event } from '../../stream/event.ts'
+import { joinOffsets, splitOffsets } from '../../stream/written-offsets.ts'
 import type { Readers, ServerDependencies } from './dependencies.ts'
 import type { Call } from './route.ts'
 import type { Written } from './schemas.ts'
@@ -25,7 +26,7 @@ export interface Tally {
   readonly rejected: Rejection[]
   /** How many more there are. */
   unlisted: number | undefined
-  /** Of the last event accepted. */
+  /** Of the last event accepted, in each partition of the log. */
   offset: string | undefined
 }
 
@@ -48,7 +49,8 @@ export interface IngestParts extends Pick<ServerDependencies, 'clock' | 'metrics
 export class Ingest {
   readonly #dependencies: IngestParts
   readonly #settings: HttpSettings
-  #lastOffset: string | undefined
+  /** Of everything that was appended here. */
+  #written: string | undefined
 
   constructor(dependencies: IngestParts, settings: HttpSettings) {
     this.#dependencies = dependencies
@@ -71,7 +73,7 @@ export class Ingest {
       else events.push(parsed.event)
     }
     if (events.length === 0) return
-    tally.offset = await this.#append(events)
+    tally.offset = joined(tally.offset, await this.#append(events))
     tally.accepted += events.length
   }
 
@@ -98,7 +100,7 @@ export class Ingest {
 
   /** Waits, within bounds, until everything that this process has appended can be read. */
   async settle(): Promise<void> {
-    if (this.#lastOffset !== undefined) await this.visible(this.#lastOffset)
+    if (this.#written !== undefined) await this.visible(this.#written)
   }
 
   async #append(events: readonly Event[]): Promise<string | undefined> {
@@ -107,9 +109,9 @@ export class Ingest {
     const offsets = await log.append(events)
     metrics.observeAppend((clock.monotonic() - begin) / 1_000)
     metrics.countAccepted(events.length)
-    const last = offsets.at(-1)
-    this.#lastOffset = last
-    return last
+    const written = joinOffsets(offsets)
+    this.#written = joined(this.#written, written)
+    return written
   }
 
   #parse(value: unknown): ParsedEvent {
@@ -128,6 +130,12 @@ export class Ingest {
     else tally.unlisted = (tally.unlisted ?? 0) + 1
   }
 }
+
+/** The later of both in each partition. */
+const joined = (before: string | undefined, after: string | undefined): string | undefined =>
+  before === undefined || after === undefined
+    ? (after ?? before)
+    : joinOffsets([...splitOffsets(before), ...splitOffsets(after)])
 
 /** A request that is a single event fails as the event does. */
 export function asError(rejection: EventRejection | undefined): ServiceError {

@@ -68,7 +68,7 @@ export async function recommend(
 /** Throws `OFFSET_NOT_VISIBLE` when it takes too long. */
 export async function waitUntilVisible(
   after: string | undefined,
-  { readers, settings }: ReadParts,
+  { readers, settings }: Pick<ReadParts, 'readers' | 'settings'>,
 ): Promise<void> {
   const waitedMs = settings.visibilityWaitMs
   if (after === undefined || (await readers.visibility.waitFor(after, waitedMs))) return

@@ -10,7 +10,7 @@ import {
   type NumericRestrict,
   requestLimits,
 } from '../recommendation.ts'
-import { booleanText, listText, numberText } from './parts.ts'
+import { booleanText, listText, numberText, part } from './parts.ts'
 import { features, id, time } from './schemas.ts'
 
 export type Count = z.ZodType<number, number>
@@ -19,10 +19,24 @@ const effort = z.number().min(0).max(1)
 const offset = z.int().min(0).max(requestLimits.offset)
 const crowding = z.int().min(1).max(requestLimits.items)
 
-/** What a write answered as `offset`; of a log of several partitions it begins with one. */
+/** What a write answered as `offset`; of a log of several partitions one for each that it touched. */
 const offsetText = z
   .string()
-  .regex(/^(\d{1,9}:)?\d{1,16}(\.\d{1,9})?$/, 'not an offset that a write has answered')
+  .max(8_192)
+  .regex(
+    /^(\d{1,9}:)?\d{1,16}(\.\d{1,9})?(,\d{1,9}:\d{1,16}(\.\d{1,9})?)*$/,
+    'not an offset that a write has answered',
+  )
+
+/** Of a read by id. */
+export const afterWrite = part(
+  'query',
+  z.strictObject({
+    minSequence: offsetText
+      .optional()
+      .describe('answers only once the events up to this offset have their effect'),
+  }),
+)
 
 export const minSequence = z
   .union([offsetText, z.int().min(0).transform(String)])

@@ -28,6 +28,18 @@ test('an item that was put is there at once', async () => {
   })
 })
 
+test('a read that needs a write of another process waits for it, within bounds', async () => {
+  await using http = await openHttp()
+  await http.call('PUT', '/v1/items/i', {})
+  await http.call('PUT', '/v1/users/u', {})
+  for (const read of ['items/i', 'users/u']) {
+    expect((await http.call('GET', `/v1/${read}?minSequence=1`)).status).toBe(200)
+    const { status, body } = await http.call('GET', `/v1/${read}?minSequence=99`)
+    expect([status, body.error.code]).toEqual([503, 'OFFSET_NOT_VISIBLE'])
+    expect((await http.call('GET', `/v1/${read}?minSequence=0:1,soon`)).status).toBe(400)
+  }
+})
+
 test('put replaces, patch changes the named fields', async () => {
   await using http = await openHttp()
   await http.call('PUT', '/v1/items/i', { features: { a: 1, b: 2 }, attributes: { t: 1 } })

@@ -32,7 +32,10 @@ export const accepted = z
     offset: z
       .string()
       .optional()
-      .describe('of the last accepted event; pass it as minSequence to see its effect'),
+      .describe(
+        'of the last accepted event, in each partition of the log; pass it as minSequence to see ' +
+          'their effect, wherever you ask',
+      ),
   })
   .describe('what became of each event')
 

@@ -6,10 +6,12 @@ import { ServiceError } from '../../../base/errors.ts'
 import { emptyTally, valueOrError } from '../ingest.ts'
 import { none, numberText, part } from '../parts.ts'
 import type { Part } from '../parts.ts'
+import { waitUntilVisible } from '../recommending.ts'
 import type { ReadParts, WriteParts } from '../route-parts.ts'
 import { addRoute } from '../route.ts'
 import { attributes, features, id, idPath, knownFeatures, time } from '../schemas.ts'
 import { addEntityWrites } from './entity-writes.ts'
+import { afterWrite } from '../selection.ts'
 import { accepted } from './events.ts'
 
 const itemFields = {
@@ -54,10 +56,11 @@ export function addItemReads(app: FastifyInstance, { readers, ingest, settings }
     tag: 'items',
     scope: 'read',
     path: idPath,
-    query: none,
+    query: afterWrite,
     body: none,
     answers: { 200: item },
-    handle: async ({ path }) => {
+    handle: async ({ path, query }) => {
+      await waitUntilVisible(query.minSequence, { readers, settings })
       await ingest?.settle()
       const found = catalogue.get(path.id)
       if (found === undefined) throw new ServiceError('ITEM_UNKNOWN', { itemId: path.id })

@@ -4,9 +4,11 @@ import * as z from 'zod'
 
 import { ServiceError } from '../../../base/errors.ts'
 import { none, part } from '../parts.ts'
+import { waitUntilVisible } from '../recommending.ts'
 import type { ReadParts, WriteParts } from '../route-parts.ts'
 import { addRoute } from '../route.ts'
 import { features, idPath, knownFeatures, time } from '../schemas.ts'
+import { afterWrite } from '../selection.ts'
 import { addEntityWrites } from './entity-writes.ts'
 
 const userBody = part('body', z.strictObject({ features: features.optional() }))
@@ -22,7 +24,7 @@ const user = z
   })
   .describe('the user as it is known now')
 
-export function addUserReads(app: FastifyInstance, { readers, ingest }: ReadParts): void {
+export function addUserReads(app: FastifyInstance, { readers, ingest, settings }: ReadParts): void {
   addRoute(app, {
     method: 'GET',
     url: '/v1/users/{id}',
@@ -30,10 +32,11 @@ export function addUserReads(app: FastifyInstance, { readers, ingest }: ReadPart
     tag: 'users',
     scope: 'read',
     path: idPath,
-    query: none,
+    query: afterWrite,
     body: none,
     answers: { 200: user },
-    handle: async ({ path }) => {
+    handle: async ({ path, query }) => {
+      await waitUntilVisible(query.minSequence, { readers, settings })
       await ingest?.settle()
       const found = readers.users.get(path.id)
       if (found === undefined) throw new ServiceError('USER_UNKNOWN', { userId: path.id })
