@@ -33,7 +33,7 @@ const reservedBytes = (shape: IndexShape): number =>
   TreeSearch.bytes(shape) +
   2 * treeBytes(shape) +
   GrowthMemory.bytes(shape.maxLeaves, shape.dim, codesOf(shape)) +
-  ChangedIds.bytes(shape.capacityItems) +
+  2 * ChangedIds.bytes(shape.capacityItems) +
   2 * treeChunk * 8 +
   8 * 64
 
@@ -50,7 +50,10 @@ export class IndexMemory {
   readonly trees: readonly [Tree, Tree]
   readonly staging: TreeStaging
   readonly growth: GrowthMemory
+  /** Since the tree that is being grown was begun. */
   readonly changed: ChangedIds
+  /** Since the save that is under way was begun. */
+  readonly unsaved: ChangedIds
 
   /** The second thread's. */
   static attach({ shape, memory }: IndexSite): IndexMemory {
@@ -71,5 +74,6 @@ export class IndexMemory {
     this.trees = [tree(), tree()]
     this.growth = new GrowthMemory(arena, shape.maxLeaves, shape.dim, codesOf(shape))
     this.changed = new ChangedIds(arena, shape.capacityItems)
+    this.unsaved = new ChangedIds(arena, shape.capacityItems)
   }
 }

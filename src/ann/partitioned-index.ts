@@ -9,6 +9,7 @@
  * tree's memory is reserved for the next one, which is grown beside the first, by another thread
  * where there is one, and thrown away if it is no better.
  */
+import { ServiceError } from '../base/errors.ts'
 import type { KernelImplementation } from '../kernels/kernels.ts'
 import { treeGroup } from '../kernels/tree-kernels.ts'
 import type { AnnIndex, Bitmap, IndexStats, SearchOptions, SearchResult } from './ann-index.ts'
@@ -16,9 +17,10 @@ import { type Background, InlineBackground } from './background.ts'
 import { FlatIndex } from './flat-index.ts'
 import { flatOptionsOf, IndexMemory, type IndexShape } from './index-memory.ts'
 import { QueryRing } from './query-ring.ts'
+import type { TreeImage } from './tree-image.ts'
 import { tooFew, type TreeEffort, type TreeFilter, type TreeSearch } from './tree-search.ts'
 import { TreeUpkeep } from './tree-upkeep.ts'
-import type { Tree } from './tree.ts'
+import { type Tree, treeChunk } from './tree.ts'
 
 export interface PartitionedIndexOptions {
   /** Floats per vector. */
@@ -57,6 +59,13 @@ const effortOf = (tree: Tree, k: number, effort: number): TreeEffort => ({
   reorder: reorderOf(k, effort),
 })
 
+/** What another thread saves an index from: see `IndexMemory`. */
+export interface SavePoint {
+  readonly answering: { readonly tree: 0 | 1; readonly effort: number } | undefined
+  readonly items: number
+  readonly idLimit: number
+}
+
 /** Invariant: every tree that answers holds the ids of the flat index, and no others. */
 export class PartitionedIndex implements AnnIndex {
   readonly dim: number
@@ -65,6 +74,8 @@ export class PartitionedIndex implements AnnIndex {
   readonly #upkeep: TreeUpkeep
   readonly #search: TreeSearch
   readonly #queries = new QueryRing()
+  readonly #memory: IndexMemory
+  #isSaving = false
 
   constructor(options: PartitionedIndexOptions) {
     const leavesFor = (items: number): number =>
@@ -75,6 +86,7 @@ export class PartitionedIndex implements AnnIndex {
     this.exactDims = shape.exactDims
     this.#flat = new FlatIndex(flatOptionsOf(shape))
     const memory = new IndexMemory(this.#flat.memory, shape, 0)
+    this.#memory = memory
     background.open({ shape, memory: memory.flat.arena.memory })
     this.#search = memory.search
     this.#upkeep = new TreeUpkeep({
@@ -99,16 +111,20 @@ export class PartitionedIndex implements AnnIndex {
   upsert(ids: Int32Array, vectors: Float32Array): void {
     this.#flat.upsert(ids, vectors)
     this.#upkeep.changed(ids)
+    this.#note(ids)
   }
 
   updateTail(ids: Int32Array, tails: Float32Array): void {
     this.#flat.updateTail(ids, tails)
     this.#upkeep.tailsChanged(ids)
+    this.#note(ids)
   }
 
   remove(ids: Int32Array): void {
-    this.#upkeep.removed(ids.filter((id) => this.#flat.has(id)))
-    this.#flat.remove(ids)
+    const known = ids.filter((id) => this.#flat.has(id))
+    this.#upkeep.removed(known)
+    this.#flat.remove(known)
+    this.#note(known)
   }
 
   has(id: number): boolean {
@@ -166,6 +182,57 @@ export class PartitionedIndex implements AnnIndex {
     const flat = this.#flat.stats()
     if (tree === undefined) return flat
     return { ...flat, kind: 'tree', bytes: flat.bytes + tree.bytes, tree: this.#upkeep.stats() }
+  }
+
+  /** From here on what changes is marked, until `endSave`: what was saved of it is void. */
+  beginSave(): SavePoint {
+    this.#memory.unsaved.clear()
+    this.#isSaving = true
+    const { answering } = this.#upkeep
+    return { answering, items: this.#flat.stats().items, idLimit: this.#flat.idLimit }
+  }
+
+  endSave(): void {
+    this.#isSaving = false
+  }
+
+  /**
+   * Takes over a tree that was saved: for an index without vectors, before `restore`. Throws
+   * `INDEX_DAMAGED` for one that does not fit.
+   */
+  restoreTree(image: TreeImage, saved: { readonly effort: number; readonly items: number }): void {
+    const { maxLeaves } = this.#memory.trees[0].memory.shape
+    if (image.leaves % treeGroup !== 0 || image.leaves > maxLeaves) {
+      const reason = `a tree of ${image.leaves} leaves, where ${maxLeaves} fit`
+      throw new ServiceError('INDEX_DAMAGED', { reason })
+    }
+    this.#upkeep.restore(image, saved)
+  }
+
+  /**
+   * Vectors that were saved and the leaves that they were in (-1: none). Throws as `upsert`, and
+   * `INDEX_DAMAGED` for a leaf that is not in the tree.
+   */
+  restore(ids: Int32Array, vectors: Float32Array, leaves: Int32Array): void {
+    const { tree } = this.#upkeep
+    const limit = tree?.leafLimit ?? 0
+    if (tree !== undefined && leaves.some((leaf) => leaf >= limit)) {
+      throw new ServiceError('INDEX_DAMAGED', { reason: `a leaf beyond the ${limit} of its tree` })
+    }
+    this.#flat.upsert(ids, vectors)
+    if (tree === undefined) return
+    for (let from = 0; from < ids.length; from += treeChunk) {
+      const [some, into] = [ids, leaves].map((all) => all.subarray(from, from + treeChunk))
+      tree.putInto(
+        some.filter((_, i) => into[i] >= 0),
+        into.filter((leaf) => leaf >= 0),
+      )
+      tree.place(some.filter((_, i) => into[i] < 0))
+    }
+  }
+
+  #note(ids: Int32Array): void {
+    if (this.#isSaving) this.#memory.unsaved.mark(ids)
   }
 
   #queryAt(queries: Float32Array, i: number): Float32Array {

@@ -13,6 +13,7 @@ import type { FlatIndex } from './flat-index.ts'
 import type { IndexMemory } from './index-memory.ts'
 import type { QueryRing } from './query-ring.ts'
 import { type AuditReport, leastEffort } from './recall-audit.ts'
+import { restoreTree, type TreeImage } from './tree-image.ts'
 import type { TreeEffort } from './tree-search.ts'
 import { type Tree, treeChunk } from './tree.ts'
 
@@ -127,6 +128,23 @@ export class TreeUpkeep {
       rejected: this.#rejected,
       isGrowing: this.#next !== undefined,
     }
+  }
+
+  /** Which of the two trees answers, and at what effort; undefined: none. */
+  get answering(): { readonly tree: 0 | 1; readonly effort: number } | undefined {
+    if (this.#tree === undefined) return undefined
+    return { tree: this.#tree === this.#options.memory.trees[0] ? 0 : 1, effort: this.#effort }
+  }
+
+  /** Takes over a tree that was saved, for an index that is empty yet and will have `items`. */
+  restore(image: TreeImage, { effort, items }: { effort: number; items: number }): void {
+    const [tree] = this.#options.memory.trees
+    restoreTree(tree, image)
+    this.#answerBy(tree)
+    this.#effort = effort
+    this.#grownEffort = effort
+    this.#grownItems = items
+    this.#grownWeight = image.tailWeight
   }
 
   /** Ids whose vectors are new or others. */

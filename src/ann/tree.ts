@@ -91,6 +91,7 @@ export class Tree {
     // Faster than `fill`, which is slow on shared memory.
     kernels.clear(record[treeLayout.places], 0, places.length)
     biases.fill(-Infinity)
+    this.memory.bases.fill(-Infinity)
     heads.fill(0)
     sizes.fill(0)
     strays.fill(0)
@@ -99,6 +100,19 @@ export class Tree {
 
   has(id: number): boolean {
     return this.memory.places[id] !== 0
+  }
+
+  centroid(leaf: number): Float32Array {
+    const { centroids, shape } = this.memory
+    const first = (leaf >> 5) * shape.dim * treeGroup + (leaf & 31)
+    return Float32Array.from({ length: shape.dim }, (_, d) => centroids[first + d * treeGroup])
+  }
+
+  /** The leaf that an id is in, or -1. */
+  leafOf(id: number): number {
+    const { places, owners } = this.memory
+    const place = places[id]
+    return place === 0 ? -1 : owners[(place - 1) >>> 5]
   }
 
   /** Greatest magnitudes of vectors' coordinates, by which centroids are rounded: comes first. */
@@ -199,6 +213,15 @@ export class Tree {
     this.assign(ids)
     const { kernels, layout } = this.memory
     kernels.treePlace(layout, this.#staging.ids.address, this.#staging.leaves.address, ids.length)
+  }
+
+  /** Puts ids (at most `treeChunk`) into the leaves named for them. */
+  putInto(ids: Int32Array, leaves: Int32Array): void {
+    const { kernels, layout } = this.memory
+    const staging = this.#staging
+    staging.ids.view.set(ids)
+    staging.leaves.view.set(leaves)
+    kernels.treePlace(layout, staging.ids.address, staging.leaves.address, ids.length)
   }
 
   /** Brings ids (at most `treeChunk`) up to date: those that are there in, the others out. */
@@ -336,9 +359,8 @@ export class Tree {
   }
 
   #isStray(id: number): boolean {
-    const { places, owners } = this.memory
-    if (places[id] === 0) return false
-    const leaf = owners[(places[id] - 1) >>> 5]
+    const leaf = this.leafOf(id)
+    if (leaf < 0) return false
     return this.tailSquare(id, leaf) > strayFactor * this.memory.floats[treeLayout.reach]
   }
 

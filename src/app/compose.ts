@@ -4,6 +4,8 @@
  * worker; parameters travel by the same deltas between threads and between processes. Started in
  * the order of the flow, stopped in the opposite one.
  */
+import { join } from 'node:path'
+
 import type { Clock } from '../base/clock.ts'
 import { type Service, startAll, stopAll } from '../base/service.ts'
 import type { Scheduler } from '../jobs/scheduler.ts'
@@ -20,7 +22,7 @@ import { rowStoreChecks } from './config/row-store-checks.ts'
 import { prepareDataDirectory } from './data-directory.ts'
 import { DistributedShape } from './distributed-shape.ts'
 import { version } from './machine.ts'
-import { factsOptions, modelSpec, trainerModel, trainerProcess } from './options.ts'
+import { dataPaths, factsOptions, modelSpec, trainerModel, trainerProcess } from './options.ts'
 import { finalReport, metricsSnapshot, type Parts, TrainerView } from './service-view.ts'
 import { EmbeddedShape, type Shape, type ShapeOptions, type TrainerRole } from './shape.ts'
 import type { Logger } from './telemetry.ts'
@@ -142,7 +144,13 @@ const composeTrainer = ({ config, shape, view, logger, fail }: Context): Trainer
     onFailure: fail,
   })
 
-async function composeServing({ config, shape, clock, fail }: Context): Promise<ServingService> {
+async function composeServing({
+  config,
+  shape,
+  clock,
+  logger,
+  fail,
+}: Context): Promise<ServingService> {
   const { model, process } = config
   const { log } = shape
   const start = await checkpointFacts(config, log)
@@ -156,6 +164,11 @@ async function composeServing({ config, shape, clock, fail }: Context): Promise<
     settings: process.serving,
     implementation: process.kernels,
     ...(start && { start }),
+    // Replicas of many processes have no directory of their own.
+    ...(process.shape === 'embedded' && {
+      indexFile: join(dataPaths(process.dataDirectory).index, 'live.index'),
+    }),
+    onWarning: (error) => logger.warn({ error: String(error) }, 'the index was not kept'),
     onFailure: fail,
   })
 }

@@ -48,6 +48,7 @@ export const dataPaths = (directory: string) =>
     checkpoints: join(directory, 'checkpoints'),
     quarantine: join(directory, 'quarantine'),
     rejects: join(directory, 'rejects'),
+    index: join(directory, 'index'),
   }) as const
 
 export function trainerProcess(config: Config): TrainerProcess {

@@ -1,20 +1,43 @@
 /**
- * The live index's second thread: grows trees and answers audits on the index's shared memory while
- * this thread answers queries. Started when it is first needed; a small catalogue never does.
+ * The live index's second thread: grows trees, answers audits and saves the index, all on the
+ * index's shared memory, while this thread answers queries. Started when it is first needed; a
+ * small catalogue never does.
  */
 import { Worker } from 'node:worker_threads'
 
 import type { Answers, Background, Order } from '../ann/background.ts'
 import type { IndexSite } from '../ann/index-memory.ts'
+import type { PartitionedIndex } from '../ann/partitioned-index.ts'
 import { present } from '../base/assert.ts'
 import { ServiceError } from '../base/errors.ts'
+import type { SharedLedger } from './index-ledger.ts'
+import type { SaveOrder } from './index-save.ts'
 
-/** Invariant: at most one order is under way, and `#answers` is of the last one. */
+/** `seal`: every change that was begun before is marked. */
+export type ThreadOrder =
+  | { readonly kind: 'order'; readonly order: Order }
+  | { readonly kind: 'save'; readonly save: SaveOrder }
+  | { readonly kind: 'seal' }
+
+export type ThreadReply =
+  | { readonly kind: 'answers'; readonly answers: Answers }
+  | { readonly kind: 'copied' }
+  | { readonly kind: 'saved' }
+  | { readonly kind: 'notSaved'; readonly reason: string }
+
+interface Saving {
+  readonly index: PartitionedIndex
+  readonly path: string
+  readonly done: PromiseWithResolvers<void>
+}
+
+/** Invariant: at most one order and one save are under way; `#answers` is of the last order. */
 export class IndexThread implements Background {
   #site: IndexSite | undefined
   #worker: Worker | undefined
   #answers: Answers | undefined
   #isBusy = false
+  #saving: Saving | undefined
   /** Why there is no thread any more. */
   #ended: string | undefined
 
@@ -29,8 +52,7 @@ export class IndexThread implements Background {
 
   begin(order: Order): void {
     this.#isBusy = true
-    this.#worker ??= this.#start(present(this.#site, 'an index that uses the thread'))
-    this.#worker.postMessage(order, [])
+    this.#send({ kind: 'order', order })
   }
 
   /** Nothing of it is done by the thread that answers. */
@@ -51,21 +73,66 @@ export class IndexThread implements Background {
     return answers
   }
 
+  /**
+   * Saves the index whose thread this is, while it changes; one save at a time. Rejects with
+   * `INDEX_NOT_SAVED`, after which the file saved before is still there.
+   */
+  save(index: PartitionedIndex, path: string, ledger: SharedLedger): Promise<void> {
+    if (this.#saving !== undefined) return this.#saving.done.promise
+    const done = Promise.withResolvers<void>()
+    this.#saving = { index, path, done }
+    if (this.#ended === undefined) {
+      this.#send({ kind: 'save', save: { path, point: index.beginSave(), ledger } })
+    } else this.#endSave(this.#ended)
+    return done.promise
+  }
+
   /** Idempotent; what was under way is not finished. */
   async close(): Promise<void> {
-    this.#ended ??= 'the thread is closed'
+    this.#end('the thread is closed')
     await this.#worker?.terminate()
+  }
+
+  #send(order: ThreadOrder): void {
+    this.#worker ??= this.#start(present(this.#site, 'an index that uses the thread'))
+    this.#worker.postMessage(order, [])
   }
 
   #start(workerData: IndexSite): Worker {
     const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
     const file = new URL(`./index-thread-worker${extension}`, import.meta.url)
     const worker = new Worker(file, { workerData, execArgv: [] })
-    worker.on('message', (answers: Answers) => (this.#answers = answers))
-    worker.on('error', (error) => (this.#ended ??= String(error)))
-    worker.on('exit', () => (this.#ended ??= 'the thread has ended'))
+    worker.on('message', (reply: ThreadReply) => this.#hear(reply))
+    worker.on('error', (error) => this.#end(String(error)))
+    worker.on('exit', () => this.#end('the thread has ended'))
     // An index that was forgotten does not keep the process alive.
     worker.unref()
     return worker
+  }
+
+  #hear(reply: ThreadReply): void {
+    if (reply.kind === 'answers') this.#answers = reply.answers
+    else if (reply.kind === 'copied') this.#seal()
+    else this.#endSave(reply.kind === 'saved' ? undefined : reply.reason)
+  }
+
+  /** No change is half made now: messages come between them. */
+  #seal(): void {
+    this.#saving?.index.endSave()
+    this.#send({ kind: 'seal' })
+  }
+
+  #endSave(reason: string | undefined): void {
+    if (this.#saving === undefined) return
+    const { index, path, done } = this.#saving
+    this.#saving = undefined
+    index.endSave()
+    if (reason === undefined) done.resolve()
+    else done.reject(new ServiceError('INDEX_NOT_SAVED', { file: path, reason }))
+  }
+
+  #end(reason: string): void {
+    this.#ended ??= reason
+    this.#endSave(this.#ended)
   }
 }

@@ -14,6 +14,7 @@ import type { Item } from '../stream/example.ts'
 import type { Outcome } from '../stream/facts/facts.ts'
 import { ExpiryHeap } from './expiry-heap.ts'
 import { HandleQueue } from './handle-queue.ts'
+import { IndexLedger } from './index-ledger.ts'
 import { NumberIndex } from './number-index.ts'
 import type { ItemFilter } from './recommendation.ts'
 import { itemsPerCall, type Replica } from './replica.ts'
@@ -58,7 +59,7 @@ const manyNew = 4096
 /**
  * Invariants: an id is in the index only if the catalogue has an item with that handle; a bit of
  * `visible` is set exactly if that item is neither hidden nor expired as of the last `expire`;
- * `versions[handle]` is the model version of the vector, if there is one.
+ * the ledger has the item's identity, and the model version of the vector, if there is one.
  */
 export class LiveIndex {
   readonly #replica: Replica
@@ -69,7 +70,7 @@ export class LiveIndex {
   readonly #new = new HandleQueue()
   readonly #clicked = new HandleQueue()
   readonly #expiries = new ExpiryHeap()
-  readonly #versions: Float64Array
+  readonly #ledger: IndexLedger
   readonly #visible: Uint32Array
   /** Items as tokens and numbers know them, by handle. */
   readonly #items: (Item | undefined)[] = []
@@ -80,12 +81,15 @@ export class LiveIndex {
   #popularityAt = 0
   #embedded = 0
 
-  /** `now`: epoch ms, for what has expired. */
-  constructor(replica: Replica, index: AnnIndex, now: number) {
+  /**
+   * `now`: epoch ms, for what has expired. An index that has vectors already comes with the ledger
+   * that says whose they are.
+   */
+  constructor(replica: Replica, index: AnnIndex, now: number, ledger?: IndexLedger) {
     this.#replica = replica
     this.#index = index
     const { catalogue } = replica.facts
-    this.#versions = new Float64Array(catalogue.handleCapacity)
+    this.#ledger = ledger ?? new IndexLedger(catalogue.handleCapacity)
     this.#visible = new Uint32Array(Math.ceil(catalogue.handleCapacity / 32))
     for (const item of catalogue.items()) this.#add(item, now)
   }
@@ -218,7 +222,7 @@ export class LiveIndex {
   }
 
   versionOf(handle: number): number {
-    return this.#versions[handle]
+    return this.#ledger.version(handle)
   }
 
   /** Of the index alone, at once. */
@@ -249,7 +253,7 @@ export class LiveIndex {
   #ageOf(handle: number, current: number): number {
     const isBehind = this.#replica.needsSweep || this.#touched.has(handle)
     // A trainer that went back to a checkpoint has a smaller version.
-    return isBehind ? Math.abs(current - this.#versions[handle]) : 0
+    return isBehind ? Math.abs(current - this.#ledger.version(handle)) : 0
   }
 
   #add(item: Item, now: number): void {
@@ -257,6 +261,7 @@ export class LiveIndex {
     const known = this.#items[handle]
     if (known !== undefined) this.#forget(known)
     this.#items[handle] = item
+    this.#ledger.own(handle, item.id)
     this.#tokens.add(item)
     this.#numbers.add(item)
     this.#setVisible(handle, !item.hidden && item.expiresAt > now)
@@ -297,7 +302,7 @@ export class LiveIndex {
         vectors,
       )
       const { version } = this.#replica.state
-      for (const { handle } of batch) this.#versions[handle] = version
+      for (const { handle } of batch) this.#ledger.setVersion(handle, version)
       done += batch.length
     }
     this.#embedded += done
@@ -325,7 +330,7 @@ export class LiveIndex {
       for (; left > 0; left -= 1) {
         const handle = this.#sweepAt < handleLimit ? this.#sweepAt : 0
         this.#sweepAt = handle + 1
-        if (this.#versions[handle] !== version && this.#index.has(handle)) return handle
+        if (this.#ledger.version(handle) !== version && this.#index.has(handle)) return handle
       }
       this.#cleanVersion = version
       return -1

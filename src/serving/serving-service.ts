@@ -6,7 +6,6 @@
  */
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
 
-import { PartitionedIndex } from '../ann/partitioned-index.ts'
 import { present } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Service } from '../base/service.ts'
@@ -19,12 +18,11 @@ import type { Delta } from '../sync/delta.ts'
 import type { ParameterSubscriber } from '../sync/parameter-sync.ts'
 import { Alignment } from './alignment.ts'
 import { Freshness } from './freshness.ts'
-import { IndexThread } from './index-thread.ts'
 import { IndexWorker } from './index-worker.ts'
+import { KeptIndex } from './kept-index.ts'
 import { LiveIndex } from './live-index.ts'
 import { OffsetWaiters } from './offset-waiters.ts'
 import { QuerySample } from './query-sample.ts'
-import { requestLimits } from './recommendation.ts'
 import { Replica } from './replica.ts'
 import { Retriever } from './retriever.ts'
 import { defaultServingSettings, type ServingSettings } from './serving-settings.ts'
@@ -43,6 +41,10 @@ export interface ServingOptions {
    * start.
    */
   readonly start?: { readonly facts: Uint8Array; readonly position: Position }
+  /** Where the index is kept over restarts; absent: nowhere. */
+  readonly indexFile?: string
+  /** What went wrong and did no harm but to the speed of the next start. */
+  readonly onWarning?: (error: unknown) => void
   /** A loop has ended with an error: the service answers on from what it has, and is not ready. */
   readonly onFailure?: (error: unknown) => void
 }
@@ -64,6 +66,7 @@ const breathe = (): Promise<void> => pause(breathMs)
 /** What exists from `start` on. */
 interface Parts {
   readonly replica: Replica
+  readonly kept: KeptIndex
   readonly liveIndex: LiveIndex
   readonly worker: IndexWorker
   readonly retriever: Retriever
@@ -78,11 +81,12 @@ export class ServingService implements Service {
   readonly #waiters: OffsetWaiters
   readonly #stopping = new AbortController()
   readonly #loops: Promise<void>[] = []
-  readonly #thread = new IndexThread()
   #parts: Parts | undefined
   /** The end of the log at start: facts are caught up from there on. */
   #target: Position = {}
   #factsReady = false
+  /** Once: while new items come, one is always on its way into the index. */
+  #indexReady = false
   #deltas = 0
   #resyncs = 0
   #isResyncing = false
@@ -125,7 +129,8 @@ export class ServingService implements Service {
     this.#target = await log.end()
     const replica = await Replica.create(this.#options, start?.position ?? (await log.start()))
     this.#parts = this.#assemble(replica, clock)
-    for (const loop of [this.#foldLoop(), this.#parameterLoop(), this.#indexLoop()]) {
+    const keeping = this.#parts.kept.keep(this.#stopping.signal)
+    for (const loop of [this.#foldLoop(), this.#parameterLoop(), this.#indexLoop(), keeping]) {
       const guarded = loop.catch((error: unknown) => {
         if (this.#stopping.signal.aborted) return
         this.#failure = error
@@ -145,7 +150,7 @@ export class ServingService implements Service {
     this.#waiters.close()
     await this.#options.parameters.close()
     await Promise.all(this.#loops)
-    await this.#thread.close()
+    await this.#parts?.kept.close()
     await this.#parts?.replica.close()
   }
 
@@ -169,7 +174,7 @@ export class ServingService implements Service {
       },
       {
         name: 'index',
-        ready: replica.isComplete && this.#factsReady && liveIndex.isCaughtUp,
+        ready: running && this.#indexReady,
         detail: `${items} of ${replica.facts.catalogue.size} items embedded`,
       },
     ]
@@ -219,24 +224,17 @@ export class ServingService implements Service {
 
   #assemble(replica: Replica, clock: Clock): Parts {
     const { implementation = 'wasm' } = this.#options
-    const { exactBelow, recallTarget } = this.#settings
+    const { indexFile: file, onWarning = () => {} } = this.#options
     const { sampleQueries: capacity, sampleEvery: every } = this.#settings
-    const index = new PartitionedIndex({
-      dim: replica.indexDim,
-      exactDims: 1,
-      capacityItems: replica.facts.catalogue.handleCapacity,
-      flatBelow: exactBelow,
-      recallTarget,
-      maxK: requestLimits.items + requestLimits.offset,
-      implementation,
-      background: this.#thread,
-    })
-    const liveIndex = new LiveIndex(replica, index, clock.now())
+    const settings = this.#settings
+    const kept = new KeptIndex({ replica, settings, implementation, file, onWarning })
+    const liveIndex = new LiveIndex(replica, kept.index, clock.now(), kept.ledger)
     const sample = new QuerySample({ capacity, every })
     return {
       replica,
+      kept,
       liveIndex,
-      worker: new IndexWorker(liveIndex, clock, this.#settings),
+      worker: new IndexWorker(liveIndex, clock, settings),
       retriever: new Retriever({ replica, liveIndex, clock, sample }),
       alignment: new Alignment({ replica, liveIndex, sample, breathe, implementation }),
     }
@@ -315,6 +313,7 @@ export class ServingService implements Service {
     while (!signal.aborted) {
       // Vectors of a part of the parameters would have to be made again.
       const hurry = !(this.#factsReady && liveIndex.isCaughtUp)
+      this.#indexReady ||= !hurry && replica.isComplete
       const done = replica.isComplete ? worker.slice({ hurry }) : 0
       liveIndex.expire(clock.now())
       this.freshness.embedded(liveIndex.drainedMark, clock.now())

@@ -24,6 +24,8 @@ export interface ServingSettings {
   readonly exactBelow: number
   /** Recall@10 that the index chooses its effort to hold. */
   readonly recallTarget: number
+  /** Between two saves of a large index, milliseconds; it is saved once more when it stops. */
+  readonly saveIntervalMs: number
   /** Queries kept for the audit, and that one in so many is taken. */
   readonly sampleQueries: number
   readonly sampleEvery: number
@@ -39,6 +41,7 @@ export const defaultServingSettings: ServingSettings = {
   foldEvents: 256,
   exactBelow: 10_000,
   recallTarget: 0.97,
+  saveIntervalMs: 300_000,
   sampleQueries: 32,
   sampleEvery: 64,
 }

@@ -180,6 +180,7 @@ export interface ShopOptions {
   readonly tables?: readonly TableSpec[]
   readonly clock?: Clock
   readonly settings?: Partial<ServingSettings>
+  readonly indexFile?: string
 }
 
 export class Shop implements AsyncDisposable {
@@ -235,7 +236,9 @@ export class Shop implements AsyncDisposable {
       parameters: new LocalSubscriber(channel.port2),
       clock: this.#options.clock ?? systemClock,
       settings: { sliceIntervalMs: 1, ...this.#options.settings },
+      ...(this.#options.indexFile === undefined ? {} : { indexFile: this.#options.indexFile }),
       onFailure: (error) => this.failures.push(error),
+      onWarning: (error) => this.failures.push(error),
       ...(start === undefined ? {} : { start }),
     })
     this.#services.push(service)

@@ -127,6 +127,10 @@ const serving = z
       .max(1)
       .default(0.03)
       .describe('share of the thread for steady upkeep of the index; growing one may take more'),
+    saveIntervalMs: milliseconds
+      .min(1_000)
+      .default(300_000)
+      .describe('between two saves of a large index, which the next start takes up'),
     foldEvents: count.default(256).describe('events read from the log at a time'),
     exactBelow: whole
       .default(10_000)
