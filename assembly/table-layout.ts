@@ -8,7 +8,6 @@
  *     freed        one bit: it was taken and given back
  *     pending      one bit: a snapshot under way has yet to save it
  *     frozen       one bit: it was changed when that snapshot began
- *     leaving      one bit: a restrict under way is to remove it
  *
  * and the index gives the row of a key. All are taken, freed, moved and saved together. Keys and
  * stamps lie apart from the floats, so that a scan of all scores reads 24 bytes a row, in order.
@@ -72,8 +71,6 @@ export class Table {
   frozen: u32
   /** The longest path on which keys moved to make room for another. */
   longestPath: u32
-  /** Of a restrict under way: one bit for each row below its boundary. */
-  leaving: u32
 }
 
 export const STAMP: usize = 16

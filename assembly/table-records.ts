@@ -37,26 +37,33 @@ export function tableReadRecords(address: usize, rows: usize, n: i32, records: u
 }
 
 /**
- * The next rows that a snapshot under way has yet to save, as records, at most `max`: those changed
- * in version `since` or later, and those that a delta has yet to carry. Goes on from
+ * The next rows up to `to` that a snapshot under way has yet to save, as records, at most `max`:
+ * those changed in version `since` or later, and those that a delta has yet to carry. Goes on from
  * `table.cursor`. Returns how many.
  */
-export function tablePackPending(address: usize, max: i32, records: usize, since: u32): i32 {
+export function tablePackPending(
+  address: usize,
+  max: i32,
+  records: usize,
+  since: u32,
+  to: u32,
+): i32 {
   const table = changetype<Table>(address)
   const size = recordBytes(table)
   let count = 0
   let row = table.cursor
-  while (row < table.used && count < max) {
+  while (row < to && count < max) {
     const bits = load<u32>(usize(table.pending) + (usize(row >> 5) << 2)) >> (row & 31)
     if (bits == 0) {
       row = (row | 31) + 1
       continue
     }
     row += ctz(bits)
+    if (row >= to) break
     count += savePending(table, row, records + usize(count) * size, since)
     row += 1
   }
-  table.cursor = min(row, table.used)
+  table.cursor = min(row, to)
   return count
 }
 

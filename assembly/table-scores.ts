@@ -5,10 +5,11 @@
  * one value is left, and goes on to the next number among the rows that have that value (radix
  * selection from the top). A count may be taken as it is or as what it is worth at some time.
  *
- * A pass is cut into calls over the rows from..to, which add to what the output holds.
+ * A pass is cut into calls over the rows from..to, with batches in between: `tableScoreBins` says
+ * in which bins rows were counted that are about to change.
  */
 import { worth } from './count-decay'
-import { hash32, scaled } from './cuckoo'
+import { hash32, NONE, scaled } from './cuckoo'
 import { keyAddress, stampAddress, Table } from './table-layout'
 
 /** Components of a score, each as a u64 that grows with it. */
@@ -18,18 +19,23 @@ const LAST_SEEN: u32 = 1
 /** Bins of a histogram. */
 const BINS: u64 = 65536
 
-/** Where the ranges and the boundary are followed by the time of scoring, and the rate of decay. */
+/**
+ * The ranges or the boundary are followed by the time of scoring, the rate of decay, and the time
+ * before which a row must not have been seen last to take part.
+ */
 const SCORED_AT: usize = 48
 const SCORE_TICKS: usize = 56
+const SINCE: usize = 64
 
 /** The count, or with a rate (ticks a millisecond) what it is worth at `now`. */
 // @ts-ignore: decorator
 @inline
-function worthOf(table: Table, row: u32, now: f64, rate: f64): u64 {
+function worthOf(table: Table, row: u32, ranges: usize): u64 {
   const stamp = stampAddress(table, row)
   const count = load<u32>(stamp)
+  const rate = load<f64>(ranges, SCORE_TICKS)
   if (rate == 0) return u64(count)
-  return worth(table, count, (now - load<f64>(stamp, 8)) * rate)
+  return worth(table, count, (load<f64>(ranges, SCORED_AT) - load<f64>(stamp, 8)) * rate)
 }
 
 /** Of the other components. */
@@ -38,42 +44,6 @@ function worthOf(table: Table, row: u32, now: f64, rate: f64): u64 {
 function valueOf(table: Table, row: u32, component: u32): u64 {
   if (component == LAST_SEEN) return ordered(load<f64>(stampAddress(table, row), 8))
   return load<u64>(keyAddress(table, row))
-}
-
-/**
- * Lowers ranges[2 c] and raises ranges[2 c + 1] (u64) to the counts (c = 0) and the times (c = 1)
- * of the rows in use that did not change after `version`.
- */
-export function tableScoreRanges(
-  address: usize,
-  ranges: usize,
-  version: u32,
-  from: u32,
-  to: u32,
-): void {
-  const table = changetype<Table>(address)
-  // Whole stamps: the count is the first of four u32, the time the second of two f64.
-  let fewest = i32x4.splat(-1)
-  let most = i32x4.splat(0)
-  let oldest = f64x2.splat(Infinity)
-  let newest = f64x2.splat(-Infinity)
-  for (let row = from; row < to; row += 1) {
-    if (isNewer(table, row, version)) continue
-    const stamp = v128.load(stampAddress(table, row))
-    fewest = i32x4.min_u(fewest, stamp)
-    most = i32x4.max_u(most, stamp)
-    oldest = f64x2.pmin(oldest, stamp)
-    newest = f64x2.pmax(newest, stamp)
-  }
-  extend(ranges, u32(i32x4.extract_lane(fewest, 0)), u32(i32x4.extract_lane(most, 0)))
-  if (f64x2.extract_lane(oldest, 1) == Infinity) return
-  const first = ordered(f64x2.extract_lane(oldest, 1))
-  extend(ranges + 16, first, ordered(f64x2.extract_lane(newest, 1)))
-}
-
-function extend(range: usize, low: u64, high: u64): void {
-  store<u64>(range, min<u64>(load<u64>(range), low))
-  store<u64>(range, max<u64>(load<u64>(range, 8), high), 8)
 }
 
 /** Whole milliseconds as a u64 that grows with them, also below zero. */
@@ -98,11 +68,11 @@ function isNewer(table: Table, row: u32, version: u32): bool {
 }
 
 /**
- * bins (u32): how many rows have (value - low) >> bits = bin, where value is the component and low
- * the lower end of its range. Rows are counted that did not change after `version` and whose
- * earlier components, from `first` on, are the lower ends of their ranges. Behind the three ranges
- * stand two f64: the time of scoring and the ticks a millisecond by which counts decay until then;
- * 0: as they are.
+ * bins (u32): adds how many rows from..to have (value - low) >> bits = bin, where value is the
+ * component and low the lower end of its range. Rows are counted that did not change after
+ * `version` and whose earlier components, from `first` on, are the lower ends of their ranges.
+ * Behind the three ranges stand three f64: the time of scoring, the ticks a millisecond by which
+ * counts decay until then (0: they are taken as they are), and since when a row must have been seen.
  */
 export function tableScoreHistogram(
   address: usize,
@@ -116,96 +86,127 @@ export function tableScoreHistogram(
   to: u32,
 ): void {
   const table = changetype<Table>(address)
-  const low = load<u64>(ranges + (usize(component) << 4))
-  const count = load<u64>(ranges)
-  const lastSeen = timeOf(load<u64>(ranges, 16))
-  const now = load<f64>(ranges, SCORED_AT)
-  const rate = load<f64>(ranges, SCORE_TICKS)
-  const anyCount = u32(first != COUNT || component == COUNT)
-  const anyLastSeen = u32(component <= LAST_SEEN)
   for (let row = from; row < to; row += 1) {
     // No branches: which rows are counted is as good as random.
-    const worth = anyCount & u32(component != COUNT) ? 0 : worthOf(table, row, now, rate)
-    const value = component == COUNT ? worth : valueOf(table, row, component)
-    const bin = (value - low) >> bits
-    const counted =
-      (anyCount | u32(worth == count)) &
-      (anyLastSeen | u32(load<f64>(stampAddress(table, row), 8) == lastSeen)) &
-      u32(bin < BINS) &
-      u32(!isNewer(table, row, version))
+    const bin = binOf(table, ranges, first, component, bits, version, row)
     const at = bins + (usize(bin & (BINS - 1)) << 2)
-    store<u32>(at, load<u32>(at) + counted)
+    store<u32>(at, load<u32>(at) + u32(bin < BINS))
   }
 }
 
+/** bins[i] (u32) <- the bin in which the row rows[i] is, if it is below `before`, or NONE. */
+export function tableScoreBins(
+  address: usize,
+  ranges: usize,
+  first: u32,
+  component: u32,
+  bits: u32,
+  version: u32,
+  rows: usize,
+  n: i32,
+  before: u32,
+  bins: usize,
+): void {
+  const table = changetype<Table>(address)
+  for (let i: usize = 0; i < usize(n); i += 1) {
+    const row = load<u32>(rows + (i << 2))
+    let bin: u64 = BINS
+    if (row < before && row != NONE) {
+      bin = binOf(table, ranges, first, component, bits, version, row)
+    }
+    store<u32>(bins + (i << 2), bin < BINS ? u32(bin) : NONE)
+  }
+}
+
+/** BINS or more: the row is not counted. */
+// @ts-ignore: decorator
+@inline
+function binOf(
+  table: Table,
+  ranges: usize,
+  first: u32,
+  component: u32,
+  bits: u32,
+  version: u32,
+  row: u32,
+): u64 {
+  const anyCount = u32(first != COUNT || component == COUNT)
+  const anyLastSeen = u32(component <= LAST_SEEN)
+  const ofCount = component == COUNT
+  const lastSeen = load<f64>(stampAddress(table, row), 8)
+  const worth = anyCount & u32(!ofCount) ? 0 : worthOf(table, row, ranges)
+  const value = ofCount ? worth : valueOf(table, row, component)
+  const bin = (value - load<u64>(ranges + (usize(component) << 4))) >> bits
+  const counted =
+    (anyCount | u32(worth == load<u64>(ranges))) &
+    (anyLastSeen | u32(lastSeen == timeOf(load<u64>(ranges, 16)))) &
+    u32(lastSeen >= load<f64>(ranges, SINCE)) &
+    u32(!isNewer(table, row, version))
+  return select<u64>(bin, BINS, counted != 0)
+}
+
 /**
- * Sets or clears the leaving bits of the rows from..to (from a multiple of 32): set is that of a
- * row whose score is not above the boundary (3 u64, compared from component `first` on; scored as
- * for histograms, from the same places) and which did not change after `version`.
+ * The next rows from `table.cursor` to `to` whose score is not above the boundary (3 u64, compared
+ * from component `first` on; scored as for histograms, from the same places) and which did not
+ * change after `version`, at most `max`: their numbers, and to which of `shares` they belong by the
+ * hash of their key (both u32). Returns how many; goes on from `table.cursor`.
  */
-export function tableMarkBelow(
+export function tableRowsBelow(
   address: usize,
   boundary: usize,
   first: u32,
   version: u32,
-  from: u32,
+  shares: u32,
   to: u32,
-): void {
+  max: i32,
+  rows: usize,
+  shareOf: usize,
+): i32 {
   const table = changetype<Table>(address)
   const byCount = u32(first == COUNT)
   const countLimit = load<u64>(boundary)
   const lastSeenLimit = timeOf(load<u64>(boundary, 8))
   const keyLimit = load<u64>(boundary, 16)
-  const now = load<f64>(boundary, SCORED_AT)
-  const rate = load<f64>(boundary, SCORE_TICKS)
-  for (let start = from; start < to; start += 32) {
-    const end = min<u32>(start + 32, to)
-    let bits: u32 = 0
-    for (let row = start; row < end; row += 1) {
-      const count = byCount ? worthOf(table, row, now, rate) : 0
-      const lastSeen = load<f64>(stampAddress(table, row), 8)
-      // No branches but the rare last one: which rows leave is as good as random.
-      const sameCount = (byCount ^ 1) | u32(count == countLimit)
-      const sameTime = sameCount & u32(lastSeen == lastSeenLimit)
-      let below = (byCount & u32(count < countLimit)) | (sameCount & u32(lastSeen < lastSeenLimit))
-      if (sameTime) below |= u32(load<u64>(keyAddress(table, row)) <= keyLimit)
-      bits |= (below & u32(!isNewer(table, row, version))) << (row & 31)
-    }
-    store<u32>(usize(table.leaving) + (usize(start >> 5) << 2), bits)
+  const since = load<f64>(boundary, SINCE)
+  let found = 0
+  let row = table.cursor
+  for (; row < to && found < max; row += 1) {
+    const count = byCount ? worthOf(table, row, boundary) : 0
+    const lastSeen = load<f64>(stampAddress(table, row), 8)
+    // No branches but the rare last one: which rows leave is as good as random.
+    const sameCount = (byCount ^ 1) | u32(count == countLimit)
+    const sameTime = sameCount & u32(lastSeen == lastSeenLimit)
+    let below = (byCount & u32(count < countLimit)) | (sameCount & u32(lastSeen < lastSeenLimit))
+    if (sameTime) below |= u32(load<u64>(keyAddress(table, row)) <= keyLimit)
+    store<u32>(rows + (usize(found) << 2), row)
+    found += below & u32(!isNewer(table, row, version)) & u32(lastSeen >= since)
   }
+  table.cursor = row
+  for (let i: usize = 0; i < usize(found); i += 1) {
+    const key = load<u64>(keyAddress(table, load<u32>(rows + (i << 2))))
+    store<u32>(shareOf + (i << 2), scaled(hash32(key), shares))
+  }
+  return found
 }
 
 /**
- * The keys of the next rows whose leaving bit is set, at most `max`, which still did not change
- * after `version`, and which belong to the share `share` of `shares` by the hash of their key.
- * Returns how many; goes on from `table.cursor`.
+ * Those of the rows (u32) that still did not change after `version`, moved to the front, and their
+ * keys. Returns how many.
  */
-export function tableTakeMarked(
+export function tableUnchanged(
   address: usize,
   version: u32,
-  share: u32,
-  shares: u32,
-  max: i32,
+  rows: usize,
+  n: i32,
   keys: usize,
 ): i32 {
   const table = changetype<Table>(address)
-  let found = 0
-  let row = table.cursor
-  while (row < table.used && found < max) {
-    const bits = load<u32>(usize(table.leaving) + (usize(row >> 5) << 2)) >> (row & 31)
-    if (bits == 0) {
-      row = (row | 31) + 1
-      continue
-    }
-    row += ctz(bits)
-    const key = load<u64>(keyAddress(table, row))
-    // Keys first: most rows are of another share, and their stamps need not be read.
-    if (scaled(hash32(key), shares) == share && !isNewer(table, row, version)) {
-      store<u64>(keys + (usize(found) << 3), key)
-      found += 1
-    }
-    row += 1
+  let count = 0
+  for (let i: usize = 0; i < usize(n); i += 1) {
+    const row = load<u32>(rows + (i << 2))
+    store<u32>(rows + (usize(count) << 2), row)
+    store<u64>(keys + (usize(count) << 3), load<u64>(keyAddress(table, row)))
+    count += i32(!isNewer(table, row, version))
   }
-  table.cursor = min(row, table.used)
-  return found
+  return count
 }

@@ -63,7 +63,7 @@ export function run(
     restrict: restrictFigures(measured, rows),
     restrictInSteps: {
       totalMs: rounded(median(measured.steps.map(({ total }) => total))),
-      longestPauseMs: rounded(median(measured.steps.map(({ longest }) => longest))),
+      ...longestOf(measured.steps),
     },
     bytesPerRow: rounded(bytesPerRow),
     payloadBytesPerRow: payload,
@@ -129,20 +129,22 @@ function restrictFigures({ restricts }: Measured, rows: number): Figure {
 
 /** A snapshot read to its end with nothing in between: its beginning and its pieces are pauses. */
 function measureSnapshot({ table }: Subject): Figure {
-  const started = performance.now()
-  const snapshot = table.snapshot()
-  const beginMs = performance.now() - started
+  let snapshot = table.snapshot()
+  const begin = timeSteps(() => {
+    snapshot = table.snapshot()
+    return false
+  })
   let bytes = 0
-  const { total, longest } = timeSteps(() => {
+  const pieces = timeSteps(() => {
     const { value, done } = snapshot.next()
     bytes += value?.length ?? 0
     return done !== true
   })
   return {
-    beginMs: rounded(beginMs),
-    longestPieceMs: rounded(longest),
-    totalMs: rounded(total),
-    megabytesPerSecond: Math.round(bytes / 1000 / total),
+    begin: longestOf([begin]),
+    pieces: longestOf([pieces]),
+    totalMs: rounded(pieces.total),
+    megabytesPerSecond: Math.round(bytes / 1000 / pieces.total),
   }
 }
 
@@ -150,17 +152,22 @@ function measureSnapshot({ table }: Subject): Figure {
 function measureCompaction(subject: Subject): Figure {
   const restrict = subject.restrictInSteps(sparseShare)
   const before = residentMegabytes()
-  const { total, longest } = timeSteps(() => subject.table.compactSome())
+  const steps = timeSteps(() => subject.table.compactSome())
   const after = residentMegabytes()
   return {
     rows: subject.table.size,
     restrictMs: rounded(restrict.total),
-    totalMs: rounded(total),
-    longestStepMs: rounded(longest),
+    totalMs: rounded(steps.total),
+    ...longestOf([steps]),
     residentMegabytesBefore: before,
     residentMegabytesAfter: after,
   }
 }
+
+const longestOf = (all: readonly Steps[]): { readonly [name: string]: number } => ({
+  longestPauseMs: rounded(Math.max(...all.map(({ longest }) => longest))),
+  longestPauseCpuMs: rounded(Math.max(...all.map(({ longestCpu }) => longestCpu))),
+})
 
 /** After the collector has run: in a service it comes round by itself. */
 function residentMegabytes(): number {

@@ -23,6 +23,9 @@ export interface DurableTable extends EmbeddingTable {
    */
   startRestrict(request: RestrictRequest): boolean
 
+  /** The same for the rows past `ttlMs`. */
+  startExpiry(request: RestrictRequest): boolean
+
   readonly isRestricting: boolean
 
   /**

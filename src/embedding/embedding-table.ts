@@ -27,7 +27,7 @@ export interface RestrictRequest {
   readonly recencyHalfLifeMs?: number
   /** Never fewer rows than these are left; default 0. */
   readonly floorRows?: number
-  /** Heeded by `restrictSome` alone: now and then it also removes rows not seen for so long. */
+  /** Rows not seen for so long leave, too; `restrictSome` looks for them now and then. */
   readonly ttlMs?: number
 }
 
@@ -88,9 +88,9 @@ export interface EmbeddingTable {
   erase(keys: Keys): Awaitable<number>
 
   /**
-   * Nothing unless `size > trigger`; then the rows of lowest score go until `numReserved` remain.
-   * Ties: older first, then by key. Returns the keys removed. Throws `RESTRICT_INVALID` for a
-   * negative or fractional argument.
+   * Rows past `ttlMs` go, if that is said. Then nothing unless `size > trigger`; else the rows of
+   * lowest score go until `numReserved` remain. Ties: older first, then by key. Returns the keys
+   * removed. Throws `RESTRICT_INVALID` for a negative or fractional argument.
    */
   restrict(request: RestrictRequest): Awaitable<Keys>
 

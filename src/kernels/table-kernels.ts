@@ -62,8 +62,7 @@ export const tableField = {
   pending: 36,
   frozen: 37,
   longestPath: 38,
-  leaving: 39,
-  words: 40,
+  words: 39,
 } as const
 
 /** The rule that a table learns by; `assembly/table-update.ts` has them. */
@@ -196,7 +195,10 @@ export interface TableScanKernels {
 /** Rows as records: `recordHeaderBytes`, then the floats of vector and state. */
 export interface TableRecordKernels {
   /** Rows that a snapshot has yet to save; returns how many it wrote. */
-  tablePackPending: Whole<[table: Address, max: number, records: Address, since: number], number>
+  tablePackPending: Whole<
+    [table: Address, max: number, records: Address, since: number, to: number],
+    number
+  >
   /** Those of the staged rows. */
   tablePackStaged: Whole<
     [table: Address, rows: Address, n: number, records: Address, since: number],
@@ -208,12 +210,11 @@ export interface TableRecordKernels {
   tableWriteRecords: Whole<[table: Address, n: number, records: Address, changes: number], number>
 }
 
-/** `ranges`: 3 x (low, high) u64, one for each component of a score. */
+/**
+ * `ranges`: 3 x (low, high) u64, one for each component of a score; `boundary`: 3 u64. Behind
+ * either 3 f64: the time of scoring, ticks a millisecond, since when a row must have been seen.
+ */
 export interface TableScoreKernels {
-  /** Extends the ranges of counts and times by the rows from..to that are not newer. */
-  tableScoreRanges: Whole<
-    [table: Address, ranges: Address, version: number, from: number, to: number]
-  >
   /**
    * Counts the rows from..to that are not newer and whose earlier components are the low ends of
    * their ranges.
@@ -231,16 +232,42 @@ export interface TableScoreKernels {
       to: number,
     ]
   >
-  /**
-   * Sets the leaving bits of the rows from..to, `from` a multiple of 32. `boundary`: 3 u64,
-   * compared from component `first` on.
-   */
-  tableMarkBelow: Whole<
-    [table: Address, boundary: Address, first: number, version: number, from: number, to: number]
+  /** The bins in which those of n rows are that lie below `before`; others: `absentPayload`. */
+  tableScoreBins: Whole<
+    [
+      table: Address,
+      ranges: Address,
+      first: number,
+      component: number,
+      bits: number,
+      version: number,
+      rows: Address,
+      n: number,
+      before: number,
+      bins: Address,
+    ]
   >
-  /** Returns how many keys it found. */
-  tableTakeMarked: Whole<
-    [table: Address, version: number, share: number, shares: number, max: number, keys: Address],
+  /**
+   * Rows from the cursor to `to` whose score, from component `first` on, is not above the boundary,
+   * and their shares. Returns how many it found, at most `max`.
+   */
+  tableRowsBelow: Whole<
+    [
+      table: Address,
+      boundary: Address,
+      first: number,
+      version: number,
+      shares: number,
+      to: number,
+      max: number,
+      rows: Address,
+      shareOf: Address,
+    ],
+    number
+  >
+  /** Leaves those of n rows that are not newer, and gives their keys. Returns how many they are. */
+  tableUnchanged: Whole<
+    [table: Address, version: number, rows: Address, n: number, keys: Address],
     number
   >
 }

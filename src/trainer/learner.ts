@@ -12,9 +12,9 @@ import { keyCount } from '../base/keys.ts'
 import { tablesThatShare } from '../embedding/admission/admission.ts'
 import { AdmittedTable, withAdmission } from '../embedding/admission/admitted-table.ts'
 import type { DurableTable } from '../embedding/durable-table.ts'
-import type { RestrictRequest, TableStats } from '../embedding/embedding-table.ts'
+import type { TableStats } from '../embedding/embedding-table.ts'
 import { MemoryTable } from '../embedding/memory/memory-table.ts'
-import { ownRequest, restrictWhenFull } from '../embedding/restrict/restrict.ts'
+import { restrictWhenFull } from '../embedding/restrict/restrict.ts'
 import type { KernelImplementation } from '../kernels/kernels.ts'
 import { type TableKeys, TwoTower } from '../model/two-tower.ts'
 import type { Event } from '../stream/event.ts'
@@ -27,6 +27,7 @@ import { type Breathe, Ranker } from './evaluation/ranker.ts'
 import { directoryPart, type FarRows } from './far-rows.ts'
 import { Guard, type GuardTrip } from './guard.ts'
 import { ColumnBuilder } from './negatives.ts'
+import { requestOf, type RestrictLimits, stepRequest } from './restrict-requests.ts'
 import type { Tables } from './rows.ts'
 import { cellsFor, SamplingBias } from './sampling-bias.ts'
 import { stateDigest } from './state-digest.ts'
@@ -56,9 +57,6 @@ export interface BatchReport {
   /** Rows that a table evicted to keep within its bounds. */
   readonly evicted: number
 }
-
-/** What a command may say otherwise than the table's own policy. */
-export type RestrictLimits = Partial<Pick<RestrictRequest, 'numReserved' | 'trigger' | 'policy'>>
 
 interface Parts {
   readonly model: TwoTower
@@ -254,11 +252,16 @@ export class Learner {
     return present(this.tables.get(name), name)
   }
 
-  /** Begins a restrict in steps; between batches, each of which then takes one. */
-  startRestrict(name: string, limits: RestrictLimits): void {
+  /**
+   * Begins a restrict in steps, of rows past their time to live or by score; between batches, each
+   * of which then takes one.
+   */
+  startRestrict(name: string, limits: RestrictLimits, expired = false): void {
     assert(this.pending === 0, 'commands run between batches')
-    const request = present(requestOf(this.table(name), limits), 'a policy')
-    this.table(name).startRestrict(request)
+    const table = this.table(name)
+    const request = present(requestOf(table, limits), 'a policy')
+    if (expired) table.startExpiry(request)
+    else table.startRestrict(request)
   }
 
   /** One more step of the restrict under way, if one is; returns the rows that left. */
@@ -480,18 +483,6 @@ function protectRows(table: DurableTable, model: TwoTower, ids: readonly string[
       if (name === table.spec.name) table.protect(keys)
     }
   }
-}
-
-/** What a step of a restrict under way is asked with: how many leave was said at its beginning. */
-const stepRequest: RestrictRequest = { policy: 'timestamp', numReserved: 0, trigger: 2 ** 52 }
-
-/** The table's own request, or the limits' where they say all; undefined: nobody asks for it. */
-function requestOf({ spec }: DurableTable, limits: RestrictLimits): RestrictRequest | undefined {
-  const own = ownRequest(spec)
-  if (own !== undefined) return { ...own, ...limits }
-  const { numReserved, trigger, policy } = limits
-  if (numReserved === undefined || trigger === undefined || policy === undefined) return undefined
-  return { numReserved, trigger, policy }
 }
 
 const tablePart = (name: string): string => `table-${name}`

@@ -8,7 +8,8 @@ import { ServiceError } from '../base/errors.ts'
 import type { RestrictRequest } from '../embedding/embedding-table.ts'
 import { ownRequest, rowsToRemove, wholeRows } from '../embedding/restrict/restrict.ts'
 import type { Json } from '../stream/event.ts'
-import type { Learner, RestrictLimits } from './learner.ts'
+import type { Learner } from './learner.ts'
+import type { RestrictLimits } from './restrict-requests.ts'
 import type { RestrictCommand, RestrictedTable, RestrictResult } from './trainer-status.ts'
 
 export interface RestrictParts {
@@ -21,6 +22,10 @@ export interface RestrictParts {
 
 /** As the journal has it: flat. */
 type JournaledRestrict = Readonly<Record<string, string | number>>
+
+interface StepsEntry extends JournaledRestrict {
+  readonly table: string
+}
 
 /** Rows that a dry run names of each table. */
 const samples = 20
@@ -61,33 +66,42 @@ export class RestrictCommands {
     const table = typeof payload['table'] === 'string' ? payload['table'] : undefined
     if (name === entries.step) await this.#step(present(table, 'table'))
     else if (name === entries.whole) await this.#whole(table, limitsOf(payload))
-    else this.#parts.learner.startRestrict(present(table, 'table'), limitsOf(payload))
+    else this.#start(present(table, 'table'), payload)
   }
 
+  /** Rows past their time to live, then those of lowest score. */
   async *#restrict(name: string, request: RestrictRequest): RestrictSteps {
     const { learner, journal } = this.#parts
-    const { size } = learner.table(name)
+    const { size, spec } = learner.table(name)
     const { evicted } = learner.table(name).stats()
     const { numReserved, trigger, policy } = request
     const entry = { table: name, numReserved, trigger, policy }
-    if (size <= wholeRows) {
+    if (spec.capacityRows <= wholeRows) {
       await journal(entries.whole, entry)
       await this.#whole(name, entry)
     } else {
-      await journal(entries.start, entry)
-      learner.startRestrict(name, entry)
       const leaving = Math.max(1, rowsToRemove(request, size))
-      while (learner.table(name).isRestricting) {
-        yield Math.min(1, (learner.table(name).stats().evicted - evicted) / leaving)
-        // A batch in between may have taken the last step.
-        if (!learner.table(name).isRestricting) break
-        await journal(entries.step, { table: name })
-        await this.#step(name)
-      }
+      const done = (): number =>
+        Math.min(1, (learner.table(name).stats().evicted - evicted) / leaving)
+      if (request.ttlMs !== undefined) yield* this.#inSteps({ ...entry, expired: 1 }, done)
+      yield* this.#inSteps(entry, done)
     }
     const after = learner.table(name)
     const removed = after.stats().evicted - evicted
     return { table: name, before: size, removed, rows: after.size }
+  }
+
+  async *#inSteps(entry: StepsEntry, done: () => number): AsyncGenerator<number, void> {
+    const { learner, journal } = this.#parts
+    await journal(entries.start, entry)
+    this.#start(entry.table, entry)
+    while (learner.table(entry.table).isRestricting) {
+      yield done()
+      // A batch in between may have taken the last step.
+      if (!learner.table(entry.table).isRestricting) return
+      await journal(entries.step, { table: entry.table })
+      await this.#step(entry.table)
+    }
   }
 
   async *#preview(name: string, request: RestrictRequest): RestrictSteps {
@@ -101,6 +115,11 @@ export class RestrictCommands {
 
   async #whole(table: string | undefined, limits: RestrictLimits): Promise<void> {
     this.#removed(await this.#parts.learner.restrict(table, limits))
+  }
+
+  #start(table: string, payload: Plain): void {
+    const isExpiry = payload['expired'] !== undefined
+    this.#parts.learner.startRestrict(table, limitsOf(payload), isExpiry)
   }
 
   async #step(table: string): Promise<void> {

@@ -136,6 +136,32 @@ describe('on a large table', () => {
   }, 60_000)
 })
 
+test.each([many + 1000, 131_000])('rows past their time to live leave too, %i', async (rows) => {
+  const ttl = { policy: 'frequency', numReserved: rows, ttlMs: 1 } as const
+  const aging = (spec: TableSpec): TableSpec =>
+    spec.name === 'item' ? { ...spec, capacityRows: rows, restrict: ttl } : spec
+  const tables = trainerModel().tables.map((spec) => aging(spec))
+  using directory = temporaryDirectory()
+  const { reader, process } = { reader: new MemoryLog(shopEvents(60)), process: directory.path }
+  const trainer = await Trainer.create({
+    model: trainerModel({ tables }),
+    process: settings(process),
+    reader,
+    clock: systemClock,
+  })
+  const table = trainer.learner.table('item')
+  const keys = randomKeys(3, 1000)
+  await table.findOrInsert(keys, new Float32Array(8000), { time: 5, version: 0 })
+  await table.findOrInsert(randomKeys(4, 10), new Float32Array(80), { time: 50, version: 0 })
+  const limits = { table: 'item', numReserved: rows, trigger: rows }
+  const asked = [restrict(trainer, { ...limits, dryRun: true }), restrict(trainer, limits)]
+  await trainer.run({ signal: new AbortController().signal, untilEnd: true, limitEvents: 0 })
+  const [dry, done] = await Promise.all(asked)
+  expect(dry.tables).toMatchObject([{ before: 1010, removed: 1000, rows: 10 }])
+  expect(done.tables).toMatchObject([{ before: 1010, removed: 1000, rows: 10 }])
+  await trainer.close()
+})
+
 describe('what is left out', () => {
   test('of a table without a policy: how many rows stay must be said', async () => {
     using directory = temporaryDirectory()

@@ -167,6 +167,10 @@ export class AdmittedTable implements DurableTable {
     return this.#table.startRestrict(request)
   }
 
+  startExpiry(request: RestrictRequest): boolean {
+    return this.#table.startExpiry(request)
+  }
+
   get isRestricting(): boolean {
     return this.#table.isRestricting
   }

@@ -4,25 +4,25 @@
  */
 import type { Keys } from '../../base/keys.ts'
 import { keyCount } from '../../base/keys.ts'
-import { distinctSorted, KeyList, sortKeys } from './key-list.ts'
+import { KeyLog } from './key-log.ts'
 
 /** Keys that left while the table had a version, which later entries do not go below. */
 interface Entry {
   readonly version: number
-  /** Keys of the list before these. */
+  /** Keys recorded before these. */
   readonly from: number
 }
 
 /**
- * Invariant: every key erased at version `#base` or later is in the list; no base: nothing is
- * recorded.
+ * Invariant: every key erased at version `#base` or later is recorded; no base: nothing is.
  */
 export class ErasedKeys {
   readonly #limit: number
-  readonly #keys = new KeyList()
+  readonly #keys = new KeyLog()
   #entries: Entry[] = []
   #base: number | undefined
 
+  /** Remembers so many keys. */
   constructor(limit: number) {
     this.#limit = limit
   }
@@ -49,14 +49,16 @@ export class ErasedKeys {
     if (this.#entries.at(-1)?.version !== version) {
       this.#entries.push({ version, from: this.#keys.size })
     }
-    this.#keys.push(keys)
+    this.#keys.add(keys)
   }
 
-  /** The distinct keys erased at this version or later, ascending; undefined: not known. */
-  since(version: number): Keys | undefined {
+  /**
+   * The keys erased at this version or later, some of them perhaps more than once, in blocks that
+   * nothing changes; undefined: not known.
+   */
+  since(version: number): readonly Keys[] | undefined {
     if (this.#base === undefined || version < this.#base) return undefined
     const first = this.#entries.find((entry) => entry.version >= version)
-    if (first === undefined) return new Uint32Array(0)
-    return distinctSorted(sortKeys(this.#keys.view().slice(2 * first.from)))
+    return first === undefined ? [] : this.#keys.blocks(first.from)
   }
 }

@@ -22,6 +22,7 @@ import type {
 } from '../embedding-table.ts'
 import type { RestrictPreview } from '../restrict/restrict-preview.ts'
 import { noProgress } from '../restrict/restrict-progress.ts'
+import { defaultSteps, type StepSizes } from '../restrict/restriction.ts'
 import { TableRestrict } from '../restrict/table-restrict.ts'
 import type { SnapshotParts } from '../snapshot/snapshot-format.ts'
 import { readSnapshot } from '../snapshot/snapshot-loader.ts'
@@ -48,6 +49,8 @@ export interface MemoryTableOptions extends KernelOptions {
   readonly shards?: number
   /** Milliseconds of a clock that never goes back, for the pauses of `stats`; default: none. */
   readonly now?: (() => number) | undefined
+  /** Of a restrict between batches: which rows leave depends on it; default: some milliseconds. */
+  readonly restrictSteps?: StepSizes
 }
 
 export interface SnapshotRequest {
@@ -88,11 +91,12 @@ export class MemoryTable implements DurableTable {
     const optimizer = options.stateless === true ? stateless : optimizerOf(spec.optimizer, spec.dim)
     this.spec = spec
     this.#shards = new TableShards(spec, optimizer, options)
-    this.#restrict = new TableRestrict(spec, this.#shards)
+    const { restrictSteps = defaultSteps } = options
+    this.#restrict = new TableRestrict(spec, this.#shards, restrictSteps)
     if (sharesRow(spec)) this.#restrict.protect(outOfVocabularyKey)
     this.#countsSteps = spec.restrict?.counting === 'steps'
     this.#removed = new RemovedKeys(Math.max(spec.capacityRows, 4096))
-    this.#erased = new ErasedKeys(Math.max(spec.capacityRows, 4096))
+    this.#erased = new ErasedKeys(Math.max(Math.ceil(spec.capacityRows / 4), 4096))
     this.#pauses = new Pauses(options.now)
   }
 
@@ -220,8 +224,10 @@ export class MemoryTable implements DurableTable {
    * Returns how many found no room.
    */
   writeRecords(records: Uint8Array, { changed = false } = {}): number {
-    const { keys, earliest, latest } = readHeaders(records, this.recordBytes)
+    const { keys, earliest, latest, seen } = readHeaders(records, this.recordBytes)
     this.#version = Math.max(this.#version, latest)
+    for (const time of seen ?? []) this.#restrict.observe(time)
+    this.#restrict.change(earliest)
     // Rows that were changed before the last snapshot are in no delta to it.
     if (earliest < this.#version) this.#erased.forget()
     const changes = changed ? changedBits.mark : changedBits.keep
@@ -245,6 +251,10 @@ export class MemoryTable implements DurableTable {
     return this.#restrict.start(request, this.#version)
   }
 
+  startExpiry(request: RestrictRequest): boolean {
+    return this.#restrict.startExpiry(request, this.#version)
+  }
+
   get isRestricting(): boolean {
     return this.#restrict.isUnderWay
   }
@@ -260,10 +270,10 @@ export class MemoryTable implements DurableTable {
   /**
    * Gives memory back after many rows have left, in steps of some milliseconds between batches:
    * while it returns true there is more to do. Nothing that the table answers depends on it. It
-   * waits, with false, for a snapshot under way.
+   * waits, with false, for a snapshot or a restrict under way.
    */
   compactSome(request: CompactRequest = {}): boolean {
-    if (this.#snapshot?.open === true) return false
+    if (this.#snapshot?.open === true || this.#restrict.isUnderWay) return false
     this.#snapshot = undefined
     return this.#shards.compactSome(request)
   }
@@ -421,24 +431,22 @@ export class MemoryTable implements DurableTable {
     return present.map((bit) => 1 - bit)
   }
 
-  /** The rows that are staged are about to change: a snapshot under way may need them. */
-  #save({ storage, size }: TablePart): void {
+  /** The rows that are staged are about to change: a snapshot or a restrict may need them. */
+  #save({ storage, size }: Pick<TablePart, 'storage' | 'size'>): void {
     if (this.#snapshot?.open === true) this.#snapshot.save(storage, size)
+    if (this.#restrict.isCounting) this.#restrict.release(storage, size)
   }
 
   /** The same where rows are not staged for anything else. */
-  #lookUpAndSave(part: TablePart): void {
-    if (this.#snapshot?.open !== true) return
+  #lookUpAndSave(part: Pick<TablePart, 'storage' | 'size'>): void {
+    if (this.#snapshot?.open !== true && !this.#restrict.isCounting) return
     part.storage.lookUp(part.size)
-    this.#snapshot.save(part.storage, part.size)
+    this.#save(part)
   }
 
   /** Erases the n staged keys; a view of those that were there. */
   #eraseStaged(storage: TableStorage, n: number): Keys {
-    if (this.#snapshot?.open === true) {
-      storage.lookUp(n)
-      this.#snapshot.save(storage, n)
-    }
+    this.#lookUpAndSave({ storage, size: n })
     const gone = storage.erase(n)
     this.#erased.add(gone, this.#version)
     return gone

@@ -3,12 +3,15 @@ import { assert } from '../../base/assert.ts'
 import type { Keys } from '../../base/keys.ts'
 
 const versionOffset = 12
+const lastSeenOffset = 16
 
 export interface RecordHeaders {
   readonly keys: Keys
   /** The least and the greatest version of the last change of any. */
   readonly earliest: number
   readonly latest: number
+  /** The first and the last time that any was last seen; undefined: there is no row. */
+  readonly seen: readonly [oldest: number, newest: number] | undefined
 }
 
 export function readHeaders(records: Uint8Array, recordBytes: number): RecordHeaders {
@@ -17,6 +20,7 @@ export function readHeaders(records: Uint8Array, recordBytes: number): RecordHea
   const n = records.length / recordBytes
   const keys = new Uint32Array(2 * n)
   let [earliest, latest] = [Number.POSITIVE_INFINITY, 0]
+  let [oldest, newest] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
   for (let i = 0; i < n; i += 1) {
     const at = i * recordBytes
     keys[2 * i] = view.getUint32(at, true)
@@ -26,6 +30,9 @@ export function readHeaders(records: Uint8Array, recordBytes: number): RecordHea
     const version = view.getUint32(at + versionOffset, true)
     earliest = Math.min(earliest, version)
     latest = Math.max(latest, version)
+    const lastSeen = view.getFloat64(at + lastSeenOffset, true)
+    oldest = Math.min(oldest, lastSeen)
+    newest = Math.max(newest, lastSeen)
   }
-  return { keys, earliest, latest }
+  return { keys, earliest, latest, seen: oldest > newest ? undefined : [oldest, newest] }
 }

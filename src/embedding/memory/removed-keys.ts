@@ -3,12 +3,13 @@
  * takes changes remembers as many as it holds rows, then only that it has forgotten.
  */
 import type { Keys } from '../../base/keys.ts'
-import { distinctSorted, KeyList, sortKeys } from './key-list.ts'
+import { copyKey, distinctSorted, sortKeys } from './key-list.ts'
+import { KeyLog } from './key-log.ts'
 
 /** Invariant: a key removed since the last `take` is in the list, or `overflowed` is true. */
 export class RemovedKeys {
   readonly #limit: number
-  readonly #keys = new KeyList()
+  readonly #keys = new KeyLog()
   #overflowed = false
 
   constructor(limit: number) {
@@ -21,7 +22,7 @@ export class RemovedKeys {
 
   add(keys: Keys): void {
     if (this.#overflowed) return
-    this.#keys.push(keys)
+    this.#keys.add(keys)
     if (this.#keys.size > this.#limit) this.overflow()
   }
 
@@ -30,25 +31,23 @@ export class RemovedKeys {
     this.#keys.clear()
   }
 
-  /** Every key that was added, with repetitions. */
-  pending(): Keys {
-    return this.#keys.view()
+  /** Every key that was added, with repetitions, in blocks that nothing changes. */
+  pending(): readonly Keys[] {
+    return this.#keys.blocks()
   }
 
   /** The distinct keys that were added and for which `isGone` says 1, ascending; forgets them. */
   take(isGone: (keys: Keys) => Uint8Array): Keys {
-    const pending = this.#keys.view()
-    const gone = isGone(pending)
-    const kept = new Uint32Array(pending.length)
+    const keys = this.#keys.all()
+    const gone = isGone(keys)
     let end = 0
     for (let i = 0; i < gone.length; i += 1) {
       if (gone[i] === 0) continue
-      kept[end] = pending[2 * i]
-      kept[end + 1] = pending[2 * i + 1]
-      end += 2
+      copyKey(keys, end, keys, i)
+      end += 1
     }
     this.clear()
-    return distinctSorted(sortKeys(kept.slice(0, end)))
+    return distinctSorted(sortKeys(keys.slice(0, 2 * end)))
   }
 
   clear(): void {

@@ -40,6 +40,8 @@ export interface CompactRequest {
   readonly stepRows?: number
 }
 
+/** Of a new index, taken from the system in one step: a millisecond or so. */
+const touchBytes = 4 * 2 ** 20
 /** 256 GiB: a larger capacity is a mistake. */
 const maximumShards = 64
 
@@ -61,9 +63,13 @@ export class TableShards {
   /** The shard that is moving, or -1; and the row of it from which on rows have yet to move. */
   #moving = -1
   #cursor = 0
+  /** Of the new index: bytes that have been touched. */
+  #touched = 0
   /** Another memory was refused: not tried again. */
   #cramped = false
   #storages: readonly TableStorage[]
+  /** How often rows have moved to other places. */
+  moves = 0
 
   /** Throws `MEMORY_EXHAUSTED`. */
   constructor(spec: TableSpec, optimizer: Optimizer, options: ShardOptions) {
@@ -142,7 +148,7 @@ export class TableShards {
    */
   compactSome(request: CompactRequest): boolean {
     if (this.moving) {
-      this.#moveRows(request.stepRows ?? 4096)
+      if (!this.#touchSome()) this.#moveRows(request.stepRows ?? 4096)
       return true
     }
     const sparse = this.#storages.findIndex((storage) => isSparse(storage, request))
@@ -150,6 +156,7 @@ export class TableShards {
   }
 
   clear(): void {
+    this.moves += 1
     if (this.moving) this.#endMove()
     for (const storage of this.#storages) storage.clear()
   }
@@ -168,11 +175,24 @@ export class TableShards {
       return false
     }
     this.#moving = shard
+    this.#touched = 0
     this.#listStorages()
     return true
   }
 
+  /**
+   * Takes the next pages of the new index from the system, one after the other: keys lie anywhere
+   * in it, so the first to come would take most of them at once. False: there are no more.
+   */
+  #touchSome(): boolean {
+    const { storage } = this.#parts[this.#shards]
+    const from = this.#touched
+    this.#touched = storage.touchIndex(from, from + touchBytes)
+    return this.#touched > from
+  }
+
   #moveRows(stepRows: number): void {
+    this.moves += 1
     const from = this.#parts[this.#moving].storage
     const to = this.#parts[this.#shards].storage
     // What the table has room for is counted when keys come; this brings none.

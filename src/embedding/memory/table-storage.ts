@@ -34,6 +34,8 @@ const maximumBatch = 1024
 export const bucketsFor = (capacity: number): number =>
   Math.ceil(capacity / maximumLoad / 4) + spareBuckets
 
+/** Of the system, at least. */
+const pageBytes = 4096
 const stampBytes = 16
 const keyBytes = 8
 const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple
@@ -67,17 +69,16 @@ export class TableStorage {
   readonly #halvings: Block<Uint32Array>
   readonly #words: Uint32Array
   readonly #floats: Float32Array
-  /** The boundary of the restrict to which the leaving bits belong. */
-  markedFor: readonly bigint[] | undefined
   readonly #parts: StorageParts
-  readonly #capacity: number
+  /** Rows that there is memory for. */
+  readonly capacity: number
 
   constructor(spec: TableSpec, optimizer: Optimizer, options: KernelOptions) {
     const { dim, capacityRows } = spec
     assert(Number.isInteger(dim) && dim > 0 && dim <= 4096, 'dim is 1 to 4096')
     assert(Number.isInteger(capacityRows) && capacityRows > 0, 'capacityRows is a positive integer')
     this.dim = dim
-    this.#capacity = capacityRows
+    this.capacity = capacityRows
     this.recordBytes = recordSize(dim, optimizer)
     this.batch = batchRows(dim)
     const bytes = partBytes(capacityRows, dim, optimizer.stateFloats)
@@ -93,7 +94,7 @@ export class TableStorage {
     this.flags = arena.bytes(this.batch)
     this.records = arena.bytes(this.batch * this.recordBytes)
     this.bins = arena.words(histogramBins)
-    this.operands = arena.words(16)
+    this.operands = arena.words(18)
     this.#halvings = arena.words(halvings.length)
     this.#halvings.view.set(halvings)
     const record = arena.words(tableField.words)
@@ -109,7 +110,6 @@ export class TableStorage {
       freed: arena.bytes(bytes.freed),
       pending: arena.bytes(bytes.pending),
       frozen: arena.bytes(bytes.frozen),
-      leaving: arena.bytes(bytes.leaving),
     }
     this.#writeRecord(spec, optimizer)
   }
@@ -124,7 +124,7 @@ export class TableStorage {
 
   /** No more than so many rows are added from now on. */
   allow(room: number): void {
-    this.set(tableField.capacity, Math.min(this.#capacity, this.get(tableField.size) + room))
+    this.set(tableField.capacity, Math.min(this.capacity, this.get(tableField.size) + room))
   }
 
   /** Staged rows <- those of the n staged keys. Returns how many have one. */
@@ -173,13 +173,19 @@ export class TableStorage {
    * Writes the n staged records, changed bits as `changes` says. Returns how many found no room.
    */
   writeRecords(n: number, changes: number): number {
-    this.markedFor = undefined
     return this.kernels.tableWriteRecords(this.table, n, this.records.address, changes)
+  }
+
+  /** Makes the system give the pages of the index from one byte to another; where that ended. */
+  touchIndex(from: number, to: number): number {
+    const { view } = this.#parts.buckets
+    const end = Math.min(to, view.length)
+    for (let at = from; at < end; at += pageBytes) view[at] |= 0
+    return end
   }
 
   /** Forgets every row. */
   clear(): void {
-    this.markedFor = undefined
     const { buckets, keys, stamps, changed, freed, pending } = this.#parts
     for (const part of [buckets, keys, stamps, changed, freed, pending]) part.view.fill(0)
     const { size, used, cursor, freedCursor } = tableField
@@ -200,7 +206,6 @@ export class TableStorage {
       [tableField.freed, parts.freed.address],
       [tableField.pending, parts.pending.address],
       [tableField.frozen, parts.frozen.address],
-      [tableField.leaving, parts.leaving.address],
       [tableField.stride, rowBytes(spec.dim, stateFloats)],
       [tableField.stateOffset, roundUp(spec.dim * 4, 16)],
       [tableField.dim, spec.dim],
@@ -255,7 +260,6 @@ type StoragePart =
   | 'freed'
   | 'pending'
   | 'frozen'
-  | 'leaving'
 type StorageParts = Readonly<Record<StoragePart, Block<Uint8Array>>>
 
 function partBytes(
@@ -273,6 +277,5 @@ function partBytes(
     freed: bits,
     pending: bits,
     frozen: bits,
-    leaving: bits,
   }
 }

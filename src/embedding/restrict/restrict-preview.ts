@@ -1,12 +1,13 @@
-import type { Keys } from '../../base/keys.ts'
 /**
  * A dry run: finds what a restrict would remove, in the same steps and by the same rules, and says
  * how many rows that is, how often they were seen and when, and which some of them are. Rows that
  * learn while it runs are left out, as a restrict in steps leaves them in.
  */
+import type { Keys } from '../../base/keys.ts'
 import { tableField } from '../../kernels/table-kernels.ts'
 import type { TableStorage } from '../memory/table-storage.ts'
-import type { Restriction } from './restrict.ts'
+import type { Restriction } from './restriction.ts'
+import type { Visit } from './selection.ts'
 
 export interface PreviewSettings {
   /** Rows of the table now, and its time. */
@@ -46,10 +47,9 @@ export interface SampledRow {
   readonly lastSeen: number
 }
 
-type Advance = (
-  restriction: Restriction,
-  visit: (storage: TableStorage, n: number) => void,
-) => Restriction | undefined
+type Advance = (restriction: Restriction, visit: Visit) => Restriction | undefined
+/** What is to be removed next, after so many rows; undefined: nothing. */
+type Next = (leaving: number) => Restriction | undefined
 
 const [minute, hour, day] = [60_000, 3_600_000, 86_400_000]
 const ageBounds = [minute, hour, day, 7 * day, 30 * day, Infinity] as const
@@ -58,6 +58,7 @@ const ageBounds = [minute, hour, day, 7 * day, 30 * day, Infinity] as const
 export class RestrictPreview {
   readonly #settings: PreviewSettings
   readonly #advance: Advance
+  readonly #next: Next[]
   #restriction: Restriction | undefined
   #leaving = 0
   readonly #byCount = new Map<number, number>()
@@ -66,19 +67,23 @@ export class RestrictPreview {
   /** The upper half of its last key, once it is full. */
   #highest = 2 ** 32
 
-  constructor(settings: PreviewSettings, first: Restriction | undefined, advance: Advance) {
+  /** `restrictions` follow one another. */
+  constructor(settings: PreviewSettings, restrictions: readonly Next[], advance: Advance) {
     this.#settings = settings
     this.#advance = advance
-    this.#restriction = first
+    this.#next = [...restrictions]
   }
 
-  /** One step of some milliseconds; false: it was the last one. */
+  /** One step of some milliseconds; false: there is nothing more to do. */
   advance(): boolean {
+    while (this.#restriction === undefined && this.#next.length > 0) {
+      this.#restriction = this.#next.shift()?.(this.#leaving)
+    }
     if (this.#restriction === undefined) return false
     this.#restriction = this.#advance(this.#restriction, (storage, n) => {
       this.#visit(storage, n)
     })
-    return this.#restriction !== undefined
+    return true
   }
 
   report(): PreviewReport {
@@ -93,13 +98,12 @@ export class RestrictPreview {
     }
   }
 
-  /** The n keys staged in a storage would leave. */
+  /** The n keys and rows staged in a storage would leave. */
   #visit(storage: TableStorage, n: number): void {
     const { keys, rows } = storage
     const words = new Uint32Array(keys.view.buffer)
     const times = new Float64Array(keys.view.buffer)
     const stamps = storage.get(tableField.stamps)
-    storage.lookUp(n)
     for (let i = 0; i < n; i += 1) {
       const stamp = stamps + 16 * rows.view[i]
       const lastSeen = times[(stamp + 8) >>> 3]

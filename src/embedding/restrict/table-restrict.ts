@@ -6,54 +6,58 @@
 import type { Keys } from '../../base/keys.ts'
 import { absentPayload, tableField } from '../../kernels/table-kernels.ts'
 import type { RestrictRequest } from '../embedding-table.ts'
+import { distinctSorted, sortKeys } from '../memory/key-list.ts'
 import type { TableShards } from '../memory/table-shards.ts'
 import type { TableStorage } from '../memory/table-storage.ts'
-import type { RestrictPolicy, TableSpec } from '../table-spec.ts'
+import type { TableSpec } from '../table-spec.ts'
 import { tickRate } from './count-decay.ts'
 import { RestrictPreview } from './restrict-preview.ts'
 import type { RestrictProgress } from './restrict-progress.ts'
-import {
-  advanceRestriction,
-  countRowsBefore,
-  planRestriction,
-  type Restriction,
-  rowsToRemove,
-  wholeRows,
-} from './restrict.ts'
+import { rowsToRemove, wholeRows } from './restrict.ts'
+import { isCollected, planRestriction, type Restriction, type StepSizes } from './restriction.ts'
+import { Selection, type Visit } from './selection.ts'
 
-/** Erases the n keys staged in a storage. */
-type EraseStaged = (storage: TableStorage, n: number) => void
-
-interface Goal {
-  readonly policy: RestrictPolicy
-  readonly wanted: number
-}
-
-/** A version above any: a row that has it is left alone by every scan of scores. */
-const hiddenVersion = 0xffff_ffff
 /** Sweeps for rows past their time to live, in that time: so much longer a row may stay. */
 const sweepsPerTtl = 16
 const dayMs = 86_400_000
+/** Of a small table, removed at once: some 30,000 rows. */
+const sharesAtOnce = 3
 
-/** Invariant: keys that are protected are hidden from scores while these are looked at, only. */
 export class TableRestrict {
+  readonly #spec: TableSpec
   readonly #shards: TableShards
+  readonly #steps: StepSizes
   readonly #countRate: number
+  readonly #selection: Selection
   #restriction: Restriction | undefined
-  /** The latest time of any stamp, and the sweep that was made last. */
+  /** The latest and the earliest time of any stamp, and the sweep that was made last. */
   #time = 0
+  #oldest = Infinity
   #sweep = 0
   #evicted = 0
   #ageMs = 0
   #protected: Keys = new Uint32Array(0)
 
-  constructor(spec: TableSpec, shards: TableShards) {
+  constructor(spec: TableSpec, shards: TableShards, steps: StepSizes) {
+    this.#spec = spec
     this.#shards = shards
+    this.#steps = steps
     this.#countRate = tickRate(spec.restrict?.halfLifeMs)
+    this.#selection = new Selection(shards, () => this.#protected, steps)
   }
 
   get isUnderWay(): boolean {
     return this.#restriction !== undefined
+  }
+
+  /** Whether rows must be released before they change. */
+  get isCounting(): boolean {
+    return this.#selection.isCounting
+  }
+
+  /** The n rows staged in a storage are about to change. */
+  release(storage: TableStorage, n: number): void {
+    if (this.#restriction !== undefined) this.#selection.release(storage, n, this.#restriction)
   }
 
   /**
@@ -61,19 +65,22 @@ export class TableRestrict {
    * looked at again.
    */
   change(version: number): void {
-    const restriction = this.#restriction
-    if (restriction === undefined || version > restriction.version) return
-    for (const storage of this.#shards.storages) storage.markedFor = undefined
+    if (this.#restriction !== undefined && version <= this.#restriction.version) {
+      this.#selection.forget()
+    }
   }
 
   get progress(): RestrictProgress {
-    return { restriction: this.#restriction, time: this.#time, sweep: this.#sweep }
+    const [restriction, time] = [this.#restriction, this.#time]
+    return { restriction, time, oldest: this.#oldest, sweep: this.#sweep }
   }
 
   /** Goes on from what a snapshot kept. */
-  restore({ restriction, time, sweep }: RestrictProgress): void {
+  restore({ restriction, time, oldest, sweep }: RestrictProgress): void {
+    this.#selection.forget()
     this.#restriction = restriction
     this.#time = time
+    this.#oldest = oldest
     this.#sweep = sweep
   }
 
@@ -82,9 +89,10 @@ export class TableRestrict {
     return this.#evicted === 0 ? 0 : this.#ageMs / this.#evicted
   }
 
-  /** The time of a stamp; it goes on, never back. */
+  /** The time of a stamp; that of the table goes on, never back. */
   observe(time: number): void {
     if (time > this.#time) this.#time = Math.trunc(time)
+    if (time < this.#oldest) this.#oldest = Math.trunc(time)
   }
 
   /** The rows of these keys stay from now on, also rows to come. */
@@ -92,7 +100,8 @@ export class TableRestrict {
     const all = new Uint32Array(this.#protected.length + keys.length)
     all.set(this.#protected)
     all.set(keys, this.#protected.length)
-    this.#protected = all
+    this.#protected = distinctSorted(sortKeys(all))
+    this.#selection.forget()
   }
 
   /**
@@ -100,79 +109,113 @@ export class TableRestrict {
    * the table's, so that rows that change from now on stay. Throws `RESTRICT_INVALID`.
    */
   start(request: RestrictRequest, version: number): boolean {
-    this.#restriction = undefined
     const wanted = rowsToRemove(request, this.#shards.size)
-    this.#restriction = this.#plan({ policy: request.policy, wanted }, request, version)
+    this.#begin(this.#plan({ wanted }, request, version))
     return this.isUnderWay
   }
 
-  /** From its beginning to its end, in place of one under way. Throws `RESTRICT_INVALID`. */
-  whole(request: RestrictRequest, version: number, erase: EraseStaged): void {
-    if (!this.start(request, version)) return
-    // One share: nothing waits for its turn.
-    if (this.#restriction !== undefined) this.#restriction = { ...this.#restriction, shares: 1 }
+  /** The same for the rows past their time to live. */
+  startExpiry(request: RestrictRequest, version: number): boolean {
+    rowsToRemove(request, this.#shards.size)
+    this.#begin(this.#expiry(request, version))
+    return this.isUnderWay
+  }
+
+  /**
+   * From its beginning to its end, in place of one under way: rows past their time to live, then
+   * those of lowest score. Throws `RESTRICT_INVALID`.
+   */
+  whole(request: RestrictRequest, version: number, erase: Visit): void {
+    this.startExpiry(request, version)
+    while (this.isUnderWay) this.advance(erase)
+    this.start(request, version)
     while (this.isUnderWay) this.advance(erase)
   }
 
   /** One step of some milliseconds; nothing if none is under way. */
-  advance(erase: EraseStaged): void {
-    const restriction = this.#restriction
-    if (restriction === undefined) return
-    const remove = (storage: TableStorage, n: number): void => {
+  advance(erase: Visit): void {
+    if (this.#restriction === undefined) return
+    this.#restriction = this.#selection.advance(this.#restriction, (storage, n) => {
       this.#addAges(storage, n)
       erase(storage, n)
-    }
-    this.#restriction = this.#withoutProtected(() =>
-      advanceRestriction(this.#shards.storages, restriction, remove),
-    )
+    })
   }
 
   /**
    * A step of the restriction under way, or else the beginning of one where there is a reason: rows
    * past their time to live, from time to time, or too many rows. A small table is done at once.
    */
-  some(request: RestrictRequest, version: number, erase: EraseStaged): void {
+  some(request: RestrictRequest, version: number, erase: Visit): void {
     if (this.isUnderWay) {
-      this.advance(erase)
+      if (this.#isSmall) this.#hurry(erase)
+      else this.advance(erase)
       return
     }
-    this.#restriction = this.#plan(this.#expired(request, version), request, version)
-    this.#finishIfSmall(erase)
+    if (this.#isSweepDue(request)) this.#begin(this.#expiry(request, version))
+    if (this.#isSmall) this.#hurry(erase)
     if (this.isUnderWay) return
     this.start(request, version)
-    this.#finishIfSmall(erase)
+    if (this.#isSmall) this.#hurry(erase)
   }
 
-  /** What `start` would remove, found step by step like it, with nothing changed. */
+  /** What `whole` would remove, found step by step, with nothing changed. */
   preview(request: RestrictRequest, version: number, samples: number): RestrictPreview {
-    const { storages } = this.#shards
     const rows = this.#shards.size
-    const wanted = rowsToRemove(request, rows)
-    const first = this.#plan({ policy: request.policy, wanted }, request, version)
+    rowsToRemove(request, rows)
+    const selection = new Selection(this.#shards, () => this.#protected, this.#steps)
+    const since = this.#expiryTime(request)
     return new RestrictPreview(
       { rows, now: this.#time, countRate: this.#countRate, samples },
-      first,
-      (restriction, visit) =>
-        this.#withoutProtected(() => advanceRestriction(storages, restriction, visit)),
+      [
+        () => this.#expiry(request, version),
+        (expired) => {
+          const wanted = rowsToRemove(request, rows - expired)
+          return this.#plan({ wanted, since, gone: expired }, request, version)
+        },
+      ],
+      (restriction, visit) => selection.advance(restriction, visit),
     )
   }
 
-  #finishIfSmall(erase: EraseStaged): void {
-    if (this.#shards.size > wholeRows) return
-    while (this.isUnderWay) this.advance(erase)
+  #begin(restriction: Restriction | undefined): void {
+    this.#selection.forget()
+    this.#restriction = restriction
+  }
+
+  get #isSmall(): boolean {
+    return this.#spec.capacityRows <= Math.min(wholeRows, this.#steps.scanned)
+  }
+
+  /** All that is left, or if that is many rows, the next share of them. */
+  #hurry(erase: Visit): void {
+    while (this.#restriction !== undefined) {
+      const isOne = isCollected(this.#restriction) && this.#restriction.shares > sharesAtOnce
+      this.advance(erase)
+      if (isOne) return
+    }
   }
 
   /** A restriction before its first step; undefined: nothing can leave. */
-  #plan(goal: Goal, request: RestrictRequest, version: number): Restriction | undefined {
-    if (goal.wanted === 0) return undefined
-    const { policy } = goal
-    const size = this.#shards.size
-    const wanted = Math.min(goal.wanted, size - this.#present())
-    if (wanted <= 0) return undefined
+  #plan(
+    { wanted, since = -Infinity, gone = 0 }: Goal,
+    request: RestrictRequest,
+    version: number,
+  ): Restriction | undefined {
+    const most = wanted === 0 ? 0 : this.#shards.size - gone - this.#present()
+    if (most <= 0) return undefined
+    const { policy } = request
     const rate = policy === 'timestamp' ? 0 : this.#rate(request)
-    const whole = size <= wholeRows
-    const plan = { policy, wanted, version, now: this.#time, rate, whole }
-    return this.#withoutProtected(() => planRestriction(this.#shards.storages, plan))
+    return planRestriction({
+      policy,
+      wanted: Math.min(wanted, most),
+      version,
+      now: this.#time,
+      rate,
+      times: [this.#oldest, this.#time],
+      since,
+      capacityRows: this.#spec.capacityRows,
+      steps: this.#steps,
+    })
   }
 
   /** Ticks a ms by which a score decays: the count's own, and those of what `combined` adds. */
@@ -180,26 +223,43 @@ export class TableRestrict {
     return this.#countRate + (policy === 'combined' ? tickRate(recencyHalfLifeMs) : 0)
   }
 
-  /** How many rows are past their time to live, when it is time to look; else 0. */
-  #expired(request: RestrictRequest, version: number): Goal {
-    const { ttlMs, floorRows = 0 } = request
-    const none = { policy: 'timestamp', wanted: 0 } as const
-    if (ttlMs === undefined) return none
+  /** Of all rows past their time to live. */
+  #expiry(request: RestrictRequest, version: number): Restriction | undefined {
+    const newest = this.#expiryTime(request) - 1
+    const most = this.#shards.size - this.#present() - (request.floorRows ?? 0)
+    if (newest < this.#oldest || most <= 0) return undefined
+    return planRestriction({
+      policy: 'timestamp',
+      wanted: most,
+      version,
+      now: this.#time,
+      rate: 0,
+      times: [this.#oldest, newest],
+      since: -Infinity,
+      capacityRows: this.#spec.capacityRows,
+      steps: this.#steps,
+    })
+  }
+
+  /** A row last seen before this is past its time to live. */
+  #expiryTime({ ttlMs }: RestrictRequest): number {
+    return ttlMs === undefined ? -Infinity : Math.trunc(this.#time - ttlMs)
+  }
+
+  #isSweepDue({ ttlMs }: RestrictRequest): boolean {
+    if (ttlMs === undefined) return false
     const sweep = Math.floor(this.#time / Math.max(1, ttlMs / sweepsPerTtl))
-    if (sweep === this.#sweep) return none
+    const isDue = sweep !== this.#sweep
     this.#sweep = sweep
-    const before = Math.trunc(this.#time - ttlMs)
-    const expired = this.#withoutProtected(() =>
-      countRowsBefore(this.#shards.storages, before, version),
-    )
-    return { ...none, wanted: Math.max(0, Math.min(expired, this.#shards.size - floorRows)) }
+    return isDue
   }
 
   /** Protected keys that have a row. */
   #present(): number {
     let present = 0
-    this.#eachProtected(() => {
-      present += 1
+    this.#shards.eachPart(this.#protected, ({ storage, size }) => {
+      storage.lookUp(size)
+      for (let i = 0; i < size; i += 1) if (storage.rows.view[i] !== absentPayload) present += 1
     })
     return present
   }
@@ -207,42 +267,16 @@ export class TableRestrict {
   #addAges(storage: TableStorage, n: number): void {
     const times = new Float64Array(storage.keys.view.buffer)
     const stamps = storage.get(tableField.stamps)
-    storage.lookUp(n)
     for (let i = 0; i < n; i += 1) {
       this.#ageMs += this.#time - times[(stamps + 16 * storage.rows.view[i] + 8) >>> 3]
     }
     this.#evicted += n
   }
+}
 
-  #withoutProtected<Result>(work: () => Result): Result {
-    if (this.#protected.length === 0) return work()
-    const versions: number[] = []
-    this.#eachProtected((words, at) => {
-      versions.push(words[at])
-      words[at] = hiddenVersion
-    })
-    try {
-      return work()
-    } finally {
-      let i = 0
-      this.#eachProtected((words, at) => {
-        words[at] = versions[i]
-        i += 1
-      })
-    }
-  }
-
-  /** Where the versions of their rows stand. */
-  #eachProtected(visit: (words: Uint32Array, at: number) => void): void {
-    if (this.#protected.length === 0) return
-    this.#shards.eachPart(this.#protected, ({ storage, size }) => {
-      const { rows, keys } = storage
-      const words = new Uint32Array(keys.view.buffer)
-      const stamps = storage.get(tableField.stamps) >>> 2
-      storage.lookUp(size)
-      for (let i = 0; i < size; i += 1) {
-        if (rows.view[i] !== absentPayload) visit(words, stamps + 4 * rows.view[i] + 1)
-      }
-    })
-  }
+interface Goal {
+  readonly wanted: number
+  /** Older rows leave anyway: so many of them. */
+  readonly since?: number
+  readonly gone?: number
 }

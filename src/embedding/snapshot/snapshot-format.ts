@@ -15,7 +15,7 @@ import type { TableSpec } from '../table-spec.ts'
 
 /** "FRTB". */
 export const snapshotMagic = 0x42545246
-export const snapshotVersion = 2
+export const snapshotVersion = 3
 export const frameKinds = { rows: 1, removed: 2, end: 3, erased: 4 } as const
 
 /** What a snapshot is of: these, */

@@ -17,12 +17,14 @@ import { frameKinds, snapshotHeader, writeEnd } from './snapshot-format.ts'
 
 type Piece = Uint8Array<ArrayBuffer>
 
-const frameKeys = 65_536
-/** The keys of a frame of this kind. */
-function* keyFrames(kind: number, keys: Keys): Generator<Piece> {
-  for (let at = 0; at < keys.length; at += 2 * frameKeys) {
-    const some = keys.subarray(at, at + 2 * frameKeys)
-    yield frame(new ByteWriter(some.byteLength + 16).uint8(kind).array(some).peek())
+/** Rows looked at for one piece: of a delta few may belong to it. */
+const lookRows = 131_072
+const nothing: Piece = new Uint8Array(0)
+
+/** The keys in frames of this kind. */
+function* keyFrames(kind: number, blocks: readonly Keys[]): Generator<Piece> {
+  for (const keys of blocks) {
+    yield frame(new ByteWriter(keys.byteLength + 16).uint8(kind).array(keys).peek())
   }
 }
 
@@ -33,19 +35,20 @@ export interface SnapshotStart {
   /**
    * A delta holds the rows that changed at this version or later, and these keys have left since.
    */
-  readonly delta: { readonly since: number; readonly erased: Keys } | undefined
+  readonly delta: { readonly since: number; readonly erased: readonly Keys[] } | undefined
 }
 
 /**
  * Pieces of bytes, to be read in any rhythm while the table changes: the more often, the fewer rows
- * wait in copies. Invariant: a row that was there at the beginning and belongs to the snapshot is
+ * wait in copies. An empty piece: so many rows were looked at that others may want a turn.
+ * Invariant: a row that was there at the beginning and belongs to the snapshot is
  * pending, or waits in a copy, or has been given out.
  */
 export class TableSnapshot implements IterableIterator<Piece, undefined> {
   readonly #parts: SnapshotParts
   readonly #start: SnapshotStart
   readonly #storages: readonly TableStorage[]
-  readonly #removed: Keys
+  readonly #removed: readonly Keys[]
   readonly #pieces: Generator<Piece, undefined>
   readonly #size: number
   readonly #overflowed: boolean
@@ -62,7 +65,7 @@ export class TableSnapshot implements IterableIterator<Piece, undefined> {
     this.#start = start
     this.#storages = shards.storages
     this.#size = shards.size
-    this.#removed = removed.pending().slice()
+    this.#removed = removed.pending()
     this.#overflowed = removed.overflowed
     const [{ batch, recordBytes }] = this.#storages
     this.#copies = new Uint8Array(batch * recordBytes)
@@ -91,7 +94,7 @@ export class TableSnapshot implements IterableIterator<Piece, undefined> {
     }
     const result = this.#pieces.next()
     if (result.done === true) this.#end('ended')
-    else this.#frames += 1
+    else if (result.value.length > 0) this.#frames += 1
     return result
   }
 
@@ -141,7 +144,7 @@ export class TableSnapshot implements IterableIterator<Piece, undefined> {
   *#make(): Generator<Piece, undefined> {
     const { delta, progress } = this.#start
     yield frame(snapshotHeader(this.#parts, delta?.since))
-    if (delta !== undefined) yield* keyFrames(frameKinds.erased, delta.erased)
+    yield* keyFrames(frameKinds.erased, delta?.erased ?? [])
     for (const storage of this.#storages) yield* this.#rowsOf(storage)
     yield* this.#takeWaiting()
     if (this.#copied > 0) yield rowsFrame(this.#copies.subarray(0, this.#copied))
@@ -153,14 +156,13 @@ export class TableSnapshot implements IterableIterator<Piece, undefined> {
 
   *#rowsOf(storage: TableStorage): Generator<Piece> {
     const { kernels, table, batch, records, recordBytes } = storage
-    let cursor = 0
-    for (;;) {
+    for (let cursor = 0; cursor < storage.get(tableField.used);) {
       yield* this.#takeWaiting()
       storage.set(tableField.cursor, cursor)
-      const n = kernels.tablePackPending(table, batch, records.address, this.#since)
+      const to = Math.min(storage.get(tableField.used), cursor + lookRows)
+      const n = kernels.tablePackPending(table, batch, records.address, this.#since, to)
       cursor = storage.get(tableField.cursor)
-      if (n === 0) return
-      yield rowsFrame(records.view.subarray(0, n * recordBytes))
+      yield n === 0 ? nothing : rowsFrame(records.view.subarray(0, n * recordBytes))
     }
   }
 

@@ -201,6 +201,10 @@ export class TieredTable implements DurableTable {
     return this.#directory.startRestrict(request)
   }
 
+  startExpiry(request: RestrictRequest): boolean {
+    return this.#directory.startExpiry(request)
+  }
+
   get isRestricting(): boolean {
     return this.#directory.isRestricting
   }

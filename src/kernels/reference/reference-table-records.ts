@@ -10,9 +10,9 @@ const headerWords = recordHeaderBytes / 4
 export function referenceTableRecordKernels(memory: WebAssembly.Memory): TableRecordKernels {
   const open = (table: Address): TableMemory => new TableMemory(memory, table)
   return {
-    tablePackPending: (address, max, records, since) => {
+    tablePackPending: (...[address, max, records, since, end]) => {
       const table = open(address)
-      return scan(table, max, (row, count) => {
+      return scan(table, { max, to: end }, (row, count) => {
         const to = (records >>> 2) + count * recordWords(table)
         return savePending(table, row, to, since)
       })

@@ -15,7 +15,7 @@ export function referenceTableScanKernels(memory: WebAssembly.Memory): TableScan
     },
     tableNextRows: (address, max, keys, rows) => {
       const table = open(address)
-      return scan(table, max, (row, count) => {
+      return scan(table, { max }, (row, count) => {
         writeKey(table, row, keys, count)
         table.words[(rows >>> 2) + count] = row
         return true
@@ -23,7 +23,7 @@ export function referenceTableScanKernels(memory: WebAssembly.Memory): TableScan
     },
     tableTakeChanged: (address, max, keys) => {
       const table = open(address)
-      return scan(table, max, (row, count) => {
+      return scan(table, { max }, (row, count) => {
         if (!table.bit(tableField.changed, row)) return false
         table.setBit(tableField.changed, row, false)
         writeKey(table, row, keys, count)
@@ -34,17 +34,17 @@ export function referenceTableScanKernels(memory: WebAssembly.Memory): TableScan
 }
 
 /**
- * Rows in use from the cursor on, until `take` has said yes `max` times. Returns how often it did.
+ * Rows in use from the cursor to `to` (default: all), until `take` has said yes `max` times.
+ * Returns how often it did.
  */
 export function scan(
   table: TableMemory,
-  max: number,
+  { max, to = table.word(tableField.used) }: { readonly max: number; readonly to?: number },
   take: (row: number, count: number) => boolean,
 ): number {
-  const used = table.word(tableField.used)
   let row = table.word(tableField.cursor)
   let count = 0
-  for (; row < used && count < max; row += 1) {
+  for (; row < to && count < max; row += 1) {
     if (!table.isFree(row) && take(row, count)) count += 1
   }
   table.set(tableField.cursor, row)

@@ -1,7 +1,7 @@
-/** Twins of `assembly/table-scores.ts`: scores as 64-bit numbers, their ranges and histograms. */
+/** Twins of `assembly/table-scores.ts`: scores as 64-bit numbers, their histograms, rows below. */
 import type { Address } from '../operands.ts'
 import type { TableScoreKernels } from '../table-kernels.ts'
-import { histogramBins, scoreComponent, tableField } from '../table-kernels.ts'
+import { absentPayload, histogramBins, scoreComponent } from '../table-kernels.ts'
 import { worth } from './reference-count-decay.ts'
 import { firstHash } from './reference-cuckoo.ts'
 import { TableMemory } from './reference-table-memory.ts'
@@ -13,42 +13,53 @@ const components = [scoreComponent.count, scoreComponent.lastSeen, scoreComponen
 export function referenceTableScoreKernels(memory: WebAssembly.Memory): TableScoreKernels {
   const open = (table: Address): TableMemory => new TableMemory(memory, table)
   return {
-    tableScoreRanges: (...[address, ranges, version, from, to]) => {
-      extendRanges(open(address), ranges, { version, from, to })
-    },
     tableScoreHistogram: (
       ...[address, ranges, first, component, bits, bins, version, from, to]
     ) => {
-      countRows(open(address), { ranges, first, component, bits, bins, version, from, to })
-    },
-    tableMarkBelow: (...[address, boundary, first, version, from, to]) => {
       const table = open(address)
-      const limits = components.map((component) => read(table, boundary, component))
-      const scoring = scoringAt(table, boundary)
+      const counting = countingOf(table, { ranges, first, component, bits, version })
       for (let row = from; row < to; row += 1) {
-        const stays =
-          isNewer(table, row, version) || isAbove(table, row, { limits, first, scoring })
-        table.setBit(tableField.leaving, row, !stays)
+        const bin = binOf(table, row, counting)
+        if (bin !== absentPayload) table.words[(bins >>> 2) + bin] += 1
       }
     },
-    tableTakeMarked: (...[address, version, share, shares, max, keys]) => {
+    tableScoreBins: (
+      ...[address, ranges, first, component, bits, version, rows, n, before, bins]
+    ) => {
       const table = open(address)
-      return scan(table, max, (row, count) => {
-        if (!table.bit(tableField.leaving, row) || isNewer(table, row, version)) return false
+      const counting = countingOf(table, { ranges, first, component, bits, version })
+      for (let i = 0; i < n; i += 1) {
+        const row = table.words[(rows >>> 2) + i]
+        const counted = row < before && row !== absentPayload
+        table.words[(bins >>> 2) + i] = counted ? binOf(table, row, counting) : absentPayload
+      }
+    },
+    tableRowsBelow: (...[address, boundary, first, version, shares, to, max, rows, shareOf]) => {
+      const table = open(address)
+      const limits = components.map((component) => read(table, boundary, component))
+      const limit = { limits, first, scoring: scoringAt(table, boundary) }
+      return scan(table, { max, to }, (row, count) => {
+        if (isLeftOut(table, row, version, limit.scoring)) return false
+        if (isAbove(table, row, limit)) return false
         const [low, high] = table.keyOf(row)
-        if (highWord(firstHash(low, high), shares) !== share) return false
-        writeKey(table, row, keys, count)
+        table.words[(rows >>> 2) + count] = row
+        table.words[(shareOf >>> 2) + count] = highWord(firstHash(low, high), shares)
         return true
       })
     },
+    tableUnchanged: (...[address, version, rows, n, keys]) => {
+      const table = open(address)
+      let count = 0
+      for (let i = 0; i < n; i += 1) {
+        const row = table.words[(rows >>> 2) + i]
+        if (isNewer(table, row, version)) continue
+        table.words[(rows >>> 2) + count] = row
+        writeKey(table, row, keys, count)
+        count += 1
+      }
+      return count
+    },
   }
-}
-
-/** Rows from..to that did not change after `version`. */
-interface Rows {
-  readonly version: number
-  readonly from: number
-  readonly to: number
 }
 
 /** Also true of a free row, whose version is above any. */
@@ -59,50 +70,51 @@ const isNewer = (table: TableMemory, row: number, version: number): boolean =>
 interface Scoring {
   readonly now: number
   readonly rate: number
+  /** A row that was last seen before takes no part. */
+  readonly since: number
 }
-
-const asTheyAre: Scoring = { now: 0, rate: 0 }
 
 const scoringAt = ({ doubles }: TableMemory, ranges: Address): Scoring => ({
   now: doubles[(ranges >>> 3) + 6],
   rate: doubles[(ranges >>> 3) + 7],
+  since: doubles[(ranges >>> 3) + 8],
 })
 
-function extendRanges(table: TableMemory, ranges: Address, { version, from, to }: Rows): void {
-  for (const component of [scoreComponent.count, scoreComponent.lastSeen]) {
-    const least = read(table, ranges, 2 * component)
-    const greatest = read(table, ranges, 2 * component + 1)
-    for (let row = from; row < to; row += 1) {
-      if (isNewer(table, row, version)) continue
-      const value = valueOf(table, row, component, asTheyAre)
-      if (value.compare(least) < 0) least.copy(value)
-      if (value.compare(greatest) > 0) greatest.copy(value)
-    }
-    const words = [least.low, least.high, greatest.low, greatest.high]
-    table.words.set(words, (ranges >>> 2) + 4 * component)
-  }
+function isLeftOut(table: TableMemory, row: number, version: number, { since }: Scoring): boolean {
+  return isNewer(table, row, version) || table.lastSeen(row) < since
 }
 
-interface Counting extends Rows {
+interface CountingRequest {
   readonly ranges: Address
   readonly first: number
   readonly component: number
   readonly bits: number
-  readonly bins: Address
+  readonly version: number
 }
 
-function countRows(table: TableMemory, counting: Counting): void {
-  const { ranges, first, component, bits, bins, version, from, to } = counting
-  const lows = components.map((c) => read(table, ranges, 2 * c))
-  const scoring = scoringAt(table, ranges)
-  const fixed = components.filter((c) => c >= first && c < component)
-  for (let row = from; row < to; row += 1) {
-    if (isNewer(table, row, version)) continue
-    if (fixed.some((c) => valueOf(table, row, c, scoring).compare(lows[c]) !== 0)) continue
-    const bin = valueOf(table, row, component, scoring).subtract(lows[component]).shiftRight(bits)
-    if (bin.high !== 0 || bin.low >= histogramBins) continue
-    table.words[(bins >>> 2) + bin.low] += 1
+interface Counting extends CountingRequest {
+  readonly lows: readonly Word64[]
+  readonly scoring: Scoring
+  /** Components that must be at the lower ends of their ranges. */
+  readonly fixed: readonly number[]
+}
+
+const countingOf = (table: TableMemory, request: CountingRequest): Counting => ({
+  ...request,
+  lows: components.map((c) => read(table, request.ranges, 2 * c)),
+  scoring: scoringAt(table, request.ranges),
+  fixed: components.filter((c) => c >= request.first && c < request.component),
+})
+
+/** `absentPayload`: it is not counted. */
+function binOf(table: TableMemory, row: number, counting: Counting): number {
+  const { component, bits, version, lows, scoring, fixed } = counting
+  if (isLeftOut(table, row, version, scoring)) return absentPayload
+  if (fixed.some((c) => valueOf(table, row, c, scoring).compare(lows[c]) !== 0)) {
+    return absentPayload
   }
+  const bin = valueOf(table, row, component, scoring).subtract(lows[component]).shiftRight(bits)
+  return bin.high === 0 && bin.low < histogramBins ? bin.low : absentPayload
 }
 
 /** The i-th u64 from an address on. */

@@ -47,6 +47,13 @@ const action = oneof(
     trigger: rowNumber,
     policy: constantFrom('frequency' as const, 'timestamp' as const),
   }),
+  record({
+    verb: constant('restrictSome' as const),
+    begins: boolean(),
+    numReserved: rowNumber,
+    policy: constantFrom('frequency' as const, 'timestamp' as const),
+    steps: integer({ min: 1, max: 9 }),
+  }),
   record({ verb: constant('drop' as const), ids: someIds }),
   record({
     verb: constant('rewrite' as const),
@@ -60,10 +67,16 @@ const action = oneof(
   record({ verb: constant('snapshot' as const) }),
 )
 type Action = typeof action extends Arbitrary<infer Value> ? Value : never
+type Restricting = Extract<Action, { verb: 'restrict' | 'restrictSome' }>
 
 /** Small, so that it is often full. */
 const spec = tableSpec({ dim: 1, capacityRows: 14 })
+/** A pass of a restrict takes five steps, and its end one for every two rows. */
+const restrictSteps = { scanned: 3, removed: 2 }
 const byId = (a: number[], b: number[]): number => a[0] - b[0]
+
+/** Nothing more is to be restricted than what is under way. */
+const never = { numReserved: 0, trigger: 2 ** 40, policy: 'timestamp' } as const
 
 /** Some steps of a few rows each: what comes next often finds rows on the move. */
 function compact(table: MemoryTable, steps: number): void {
@@ -85,7 +98,7 @@ class Pair {
 
   constructor(shards = 1) {
     this.#shards = shards
-    this.table = new MemoryTable(spec, { shards })
+    this.table = new MemoryTable(spec, { shards, restrictSteps })
     const initial = new Float32Array(maximumId + 1)
     this.table.find(keysOf(...range(0, maximumId + 1)), initial)
     const { rate, initialAccumulator, epsilon } = adagrad
@@ -101,7 +114,8 @@ class Pair {
         expect(table.erase(keysOf(...act.ids))).toBe(act.ids.filter((id) => model.erase(id)).length)
         break
       case 'restrict':
-        expect(idsOf(table.restrict(act))).toEqual(model.restrict(act))
+      case 'restrictSome':
+        this.#restrict(act)
         break
       case 'drop':
       case 'rewrite':
@@ -131,6 +145,19 @@ class Pair {
         break
     }
     expect(this.table.size).toBe(model.rows.size)
+  }
+
+  /** What leaves in steps is known when it has left. */
+  #restrict(act: Restricting): void {
+    const { table, model } = this
+    if (act.verb === 'restrict') {
+      expect(idsOf(table.restrict(act))).toEqual(model.restrict(act))
+      return
+    }
+    if (act.begins) table.startRestrict({ ...act, trigger: 0 })
+    for (let i = 0; i < act.steps; i += 1) {
+      for (const id of idsOf(table.restrictSome(never))) expect(model.erase(id)).toBe(true)
+    }
   }
 
   /** The verbs of a training step. */
@@ -226,7 +253,7 @@ class Pair {
   /** Goes on with a table that was loaded from a snapshot: rows lie elsewhere from now on. */
   #restore(): void {
     this.readSnapshot()
-    const other = new MemoryTable(spec, { shards: this.#shards })
+    const other = new MemoryTable(spec, { shards: this.#shards, restrictSteps })
     other.load(this.table.snapshot())
     expect(other.digest()).toBe(this.table.digest())
     this.table = other
@@ -244,20 +271,20 @@ class Pair {
 describe('any sequence of verbs leaves what a Map would hold, restarts in between or not', () => {
   test.each([1, 3])('%i memories', (shards) => {
     assert(
-      property(array(action, { maxLength: 40 }), (actions) => {
+      property(array(action, { maxLength: 40, size: 'max' }), (actions) => {
         const pair = new Pair(shards)
         for (const act of actions) pair.run(act)
         pair.readSnapshot()
         pair.expectSameRows()
       }),
-      { numRuns: 300 },
+      { numRuns: 40 },
     )
   })
 })
 
 test('the number of memories shows in nothing', () => {
   assert(
-    property(array(action, { maxLength: 40 }), (actions) => {
+    property(array(action, { maxLength: 40, size: 'max' }), (actions) => {
       const [one, three] = [1, 3].map((shards) => new Pair(shards))
       for (const act of actions) {
         one.run(act)
@@ -268,13 +295,13 @@ test('the number of memories shows in nothing', () => {
       expect(three.table.stats()).toMatchObject({ admitted, refused, evicted })
       expect(three.table.takeChanges()).toEqual(one.table.takeChanges())
     }),
-    { numRuns: 200 },
+    { numRuns: 40 },
   )
 })
 
 test('restores in between change nothing that can be seen', () => {
   assert(
-    property(array(action, { maxLength: 25 }), (actions) => {
+    property(array(action, { maxLength: 25, size: 'max' }), (actions) => {
       const [plain, restored] = [new Pair(), new Pair()]
       for (const act of actions) {
         plain.run(act)
@@ -285,7 +312,27 @@ test('restores in between change nothing that can be seen', () => {
       expect(restored.table.digest()).toBe(plain.table.digest())
       expect(restored.table.takeChanges()).toEqual(plain.table.takeChanges())
     }),
-    { numRuns: 50 },
+    { numRuns: 25 },
+  )
+})
+
+test('a restrict in steps with nothing in between removes what one at once does', () => {
+  const request = record({ numReserved: rowNumber, policy: constantFrom('frequency', 'timestamp') })
+  assert(
+    property(
+      array(action, { maxLength: 40, size: 'max' }),
+      request,
+      (actions, { numReserved, policy }) => {
+        const [pair, other] = [new Pair(), new Pair(3)]
+        for (const act of actions) for (const one of [pair, other]) one.run(act)
+        const asked = { numReserved, policy, trigger: 0 }
+        pair.table.startRestrict(asked)
+        while (pair.table.isRestricting) pair.table.restrictSome(never)
+        other.table.restrict(asked)
+        expect(pair.table.digest()).toBe(other.table.digest())
+      },
+    ),
+    { numRuns: 15 },
   )
 })
 
@@ -295,7 +342,7 @@ const floatsOf = (values: readonly number[], length: number): Float32Array =>
 /** What a table answers to the verbs of a training step, with stamp n. */
 function answerStep(
   table: MemoryTable,
-  act: Exclude<Action, { verb: 'takeChanges' | 'restore' | 'snapshot' | 'compact' | 'restrict' }>,
+  act: Extract<Action, { readonly ids: number[] }>,
   n: number,
 ): unknown[] {
   const stamp = step(n)
@@ -337,12 +384,19 @@ function answerStep(
   return [found]
 }
 
+function answerRestrict(table: MemoryTable, act: Restricting): unknown[] {
+  if (act.verb === 'restrict') return [table.restrict(act)]
+  if (act.begins) table.startRestrict({ ...act, trigger: 0 })
+  return Array.from({ length: act.steps }, () => table.restrictSome(never))
+}
+
 /** Every answer of a table to a sequence of actions, and its bytes at the end, in row order. */
 function transcript(table: MemoryTable, actions: readonly Action[]): unknown[] {
   const answers = actions.map((act, i) => {
     switch (act.verb) {
       case 'restrict':
-        return table.restrict(act)
+      case 'restrictSome':
+        return answerRestrict(table, act)
       case 'compact':
         return compact(table, act.steps)
       case 'takeChanges':
@@ -387,9 +441,10 @@ describe('the kernels give the bits of their twins', () => {
   test.each(specs)('dim $dim', (changes) => {
     const twinSpec = tableSpec({ capacityRows: 14, ...changes })
     assert(
-      property(array(action, { maxLength: 25 }), (actions) => {
-        const answers = transcript(new MemoryTable(twinSpec), actions)
-        const twin = new MemoryTable(twinSpec, { implementation: 'reference' })
+      property(array(action, { maxLength: 25, size: 'max' }), (actions) => {
+        const answers = transcript(new MemoryTable(twinSpec, { restrictSteps }), actions)
+        const options = { implementation: 'reference', restrictSteps } as const
+        const twin = new MemoryTable(twinSpec, options)
         expect(transcript(twin, actions)).toEqual(answers)
       }),
       { numRuns: 60 },

@@ -145,6 +145,17 @@ describe('automatically', () => {
     expect(restrictWhenFull(table)).toHaveLength(0)
   })
 
+  test('a restrict on demand removes them before it looks at scores, and a dry run says so', () => {
+    const table = new MemoryTable(tableSpec())
+    train(table, 0, { 1: 100, 2: 100, 3: 100 })
+    train(table, 3 * day, { 4: 1, 5: 2, 6: 3 })
+    const request = { ...frequency(2), ttlMs: day }
+    expect(finish(table.previewRestrict(request, 9))).toMatchObject({ rows: 6, leaving: 4 })
+    expect(idsOf(table.restrict(request))).toEqual([1, 2, 3, 4])
+    expect(idsOf(table.restrict({ ...frequency(9), ttlMs: day }))).toEqual([])
+    expect(idsIn(table)).toEqual([5, 6])
+  })
+
   test('a floor of rows stays: the newest', () => {
     const restrict = { policy: 'frequency', numReserved: 40, ttlMs: day, floorRows: 2 } as const
     const table = new MemoryTable(tableSpec({ restrict }))
