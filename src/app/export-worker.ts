@@ -14,7 +14,12 @@ const port = present(parentPort, 'the port to who asks')
 const say = (message: ExportMessage): void => port.postMessage(message)
 
 try {
-  const result = await exportTables({ ...task, clock: systemClock, progress: () => undefined })
+  const result = await exportTables({
+    ...task,
+    isLive: true,
+    clock: systemClock,
+    progress: () => undefined,
+  })
   say({ result: JSON.stringify(result) })
 } catch (error) {
   say({ failure: toPlain(error) })

@@ -5,10 +5,10 @@
 import type { Clock } from '../../base/clock.ts'
 import { ServiceError } from '../../base/errors.ts'
 import type { TableSpec } from '../../embedding/table-spec.ts'
-import { directoryPart, FarRows } from '../../trainer/far-rows.ts'
+import { directoryPart, FarRows, type FarRowsOptions } from '../../trainer/far-rows.ts'
 import type { Config } from '../config/config-schema.ts'
+import { farRowsOptions } from '../config/far-rows-options.ts'
 import { checkpointStore, type NewestCheckpoint } from '../newest-checkpoint.ts'
-import { trainerProcess } from '../options.ts'
 
 export interface FarTablesOptions {
   readonly config: Config
@@ -16,6 +16,15 @@ export interface FarTablesOptions {
   readonly specs: readonly TableSpec[]
   readonly clock: Clock
   readonly progress: (line: string) => void
+}
+
+/** Throws `ROWS_ELSEWHERE` where `process.tables` knows nothing of a table. */
+export function farOptions(config: Config, specs: readonly TableSpec[]): FarRowsOptions {
+  const options = farRowsOptions(config, true)
+  const unknown = specs.find(({ name }) => options?.memoryRows[name] === undefined)
+  if (options !== undefined && unknown === undefined) return options
+  const table = unknown?.name ?? ''
+  throw new ServiceError('ROWS_ELSEWHERE', { table, part: directoryPart(table) })
 }
 
 /**
@@ -26,17 +35,12 @@ export async function withFarRows<Result>(
   { config, newest: { checkpoint }, specs, clock, progress }: FarTablesOptions,
   use: (farRows: FarRows) => Promise<Result>,
 ): Promise<Result> {
-  const { farRows: options, kernels } = trainerProcess(config)
-  const unknown = specs.find(({ name }) => options?.memoryRows[name] === undefined)
-  if (options === undefined || unknown !== undefined) {
-    const table = unknown?.name ?? ''
-    throw new ServiceError('ROWS_ELSEWHERE', { table, part: directoryPart(table) })
-  }
+  const options = farOptions(config, specs)
   const farRows = await FarRows.open({
     // What is read here goes through and stays in no memory.
     options: { ...options, memoryRows: Object.fromEntries(specs.map(({ name }) => [name, 1])) },
     tables: specs,
-    kernels,
+    kernels: config.process.kernels,
     clock,
     checkpoints: checkpointStore(config.process.dataDirectory),
     report: ({ message }) => progress(message),

@@ -30,10 +30,15 @@ export class RowSpool implements Disposable {
     const size = Math.max(1, Math.floor(chunkBytes / recordBytes)) * recordBytes
     for (let at = 0; at < this.#bytes; at += size) {
       const piece = new Uint8Array(Math.min(size, this.#bytes - at))
-      for (let end = 0; end < piece.length;) {
-        end += readSync(this.#file, piece, end, piece.length - end, at + end)
-      }
+      this.read(at, piece)
       yield piece
+    }
+  }
+
+  /** Fills `into` from byte `at` on. */
+  read(at: number, into: Uint8Array): void {
+    for (let end = 0; end < into.length;) {
+      end += readSync(this.#file, into, end, into.length - end, at + end)
     }
   }
 

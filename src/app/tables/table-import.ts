@@ -42,6 +42,7 @@ import { chosenTables, loadTable, tablePart } from './checkpoint-tables.ts'
 import { FarImport } from './far-import.ts'
 import { withFarRows } from './far-tables.ts'
 import { type Held, whileStopped } from './stopped-service.ts'
+import { rowsUnderTag } from './stored-rows.ts'
 import { piecesOf, tableFiles, type TableFormat, withSources } from './table-files.ts'
 import { requireSameModel } from './table-manifest.ts'
 
@@ -206,10 +207,7 @@ async function takeTag(
   { config }: ImportOptions,
   { tag, seed: keySeed, stamp }: { tag: string; seed: number; stamp: Stamp },
 ): Promise<number> {
-  const { connection, limits } = rowServer(config)
-  const { spec, recordBytes } = table
-  await using tags = await RedisTags.open(spec.name, connection, limits)
-  const rows = tags.rows(tag, { table: spec, recordBytes, keySeed })
+  const rows = rowsUnderTag({ config, spec: table.spec, keySeed, tag })
   return await sayingWhere(`tag ${tag}`, () => importRecords(table, rows, stamp.version))
 }
 
