@@ -17,6 +17,7 @@ import { announcedBytes } from './gate.ts'
 import { Ingest } from './ingest.ts'
 import type { AppParts, ReadParts, WriteParts } from './route-parts.ts'
 import { addSharedSchemas } from './route.ts'
+import { addDashboard } from './routes/dashboard.ts'
 import { addEmbeddingRoutes } from './routes/embeddings.ts'
 import { addEventRoutes } from './routes/events.ts'
 import { addItemReads, addItemWrites } from './routes/items.ts'
@@ -111,6 +112,7 @@ function addReadRoutes(app: FastifyInstance, parts: ReadParts): void {
   addRecommendationRoutes(app, parts)
   addEmbeddingRoutes(app, parts)
   addPlainRoute(app, parts)
+  addDashboard(app)
 }
 
 function addBodyParsers(app: FastifyInstance, { bodyLimitBytes }: HttpSettings): void {

@@ -30,7 +30,7 @@ export interface ItemView {
   readonly lastTouchedAt: number
 }
 
-interface ItemPage {
+export interface ItemPage {
   readonly items: readonly ItemView[]
   /** Where the next page starts; absent on the last. Opaque to clients. */
   readonly next?: string | undefined
@@ -43,6 +43,11 @@ export interface CatalogueReader {
    * Throws `REQUEST_INVALID` for a cursor that it has not made.
    */
   list(cursor: string | undefined, limit: number): ItemPage
+  /**
+   * The same of items whose id or title has `text` in it, in whatever case. Looks at so many items
+   * a page and no more: a page may be empty and yet have a next one.
+   */
+  search(text: string, cursor: string | undefined, limit: number): ItemPage
 }
 
 interface UserView {
@@ -60,8 +65,15 @@ interface HistoryView {
   readonly timestamp: number
 }
 
+interface RecentUser {
+  readonly id: string
+  readonly lastActiveAt: number
+}
+
 export interface UsersReader {
   get(userId: string): UserView | undefined
+  /** At most `limit`, the last active first. */
+  recent(limit: number): readonly RecentUser[]
 }
 
 /** The part of the `Retriever` that the server uses. */

@@ -2,7 +2,7 @@
 import { ServiceError } from '../../base/errors.ts'
 import type { Item } from '../../stream/example.ts'
 import type { Facts } from '../../stream/facts/facts.ts'
-import type { CatalogueReader, ItemView, UsersReader } from './dependencies.ts'
+import type { CatalogueReader, ItemPage, ItemView, UsersReader } from './dependencies.ts'
 
 export interface FactsReaders {
   readonly catalogue: CatalogueReader
@@ -22,8 +22,15 @@ export function factsReaders(facts: () => Facts): FactsReaders {
         const items = page.items.map((item) => viewOf(item, facts()))
         return page.cursor === undefined ? { items } : { items, next: String(page.cursor) }
       },
+      search: (text, cursor, limit) => search(facts(), text, { at: positionOf(cursor), limit }),
     },
     users: {
+      recent: (limit) => {
+        const { users } = facts()
+        return users
+          .recent(limit)
+          .map((handle) => ({ id: users.id(handle), lastActiveAt: users.lastActiveAt(handle) }))
+      },
       get: (id) => {
         const { users } = facts()
         const handle = users.handleOf(id)
@@ -37,6 +44,35 @@ export function factsReaders(facts: () => Facts): FactsReaders {
       },
     },
   }
+}
+
+/** Items that a search looks at for one page: about ten milliseconds' worth. */
+const searchedItems = 20_000
+
+/** Items of one call of the catalogue. */
+const searchStride = 1000
+
+function search(
+  facts: Facts,
+  text: string,
+  { at, limit }: { readonly at: number; readonly limit: number },
+): ItemPage {
+  const wanted = text.toLowerCase()
+  const found: ItemView[] = []
+  let cursor: number | undefined = at
+  for (let looked = 0; looked < searchedItems; looked += searchStride) {
+    const stride: number = Math.min(searchStride, limit - found.length)
+    if (stride === 0 || cursor === undefined) break
+    const page = facts.catalogue.list(cursor, stride)
+    found.push(...page.items.filter((item) => has(item, wanted)).map((item) => viewOf(item, facts)))
+    cursor = page.cursor
+  }
+  return cursor === undefined ? { items: found } : { items: found, next: String(cursor) }
+}
+
+function has({ id, features, attributes }: Item, wanted: string): boolean {
+  const texts: readonly unknown[] = [id, attributes['title'], features['title']]
+  return texts.some((text) => typeof text === 'string' && text.toLowerCase().includes(wanted))
 }
 
 /** A cursor is the handle at which the next page starts. */

@@ -134,6 +134,11 @@ export class Metrics {
     this.#jobSeconds.observe({ job: name }, ((finishedAt ?? startedAt) - startedAt) / 1_000)
   }
 
+  /** What the rest of the process tells of itself now. */
+  snapshot(): MetricsSnapshot {
+    return this.#source()
+  }
+
   /** All of it, in Prometheus' text format. */
   async text(): Promise<string> {
     const snapshot = this.#source()

@@ -68,6 +68,15 @@ export class TouchOrder {
     return this.#next[0] - 1
   }
 
+  /** At most `limit`, the last touched first. */
+  newest(limit: number): number[] {
+    const found: number[] = []
+    for (let at = this.#previous[0]; at !== 0 && found.length < limit; at = this.#previous[at]) {
+      found.push(at - 1)
+    }
+    return found
+  }
+
   has(handle: number): boolean {
     const at = handle + 1
     return at < this.#next.length && (this.#next[at] !== 0 || this.#previous[0] === at)

@@ -28,6 +28,8 @@ export interface Users {
   hasSeen(handle: number, item: number): boolean
   /** Stream time of the newest event, epoch ms. */
   lastActiveAt(handle: number): number
+  /** Handles of at most `limit` users, the last active first. */
+  recent(limit: number): readonly number[]
   /** Entries in all histories together. */
   readonly historyEntries: number
 }
@@ -95,6 +97,10 @@ export class UserStore implements Users {
 
   lastActiveAt(handle: number): number {
     return this.#active[handle]
+  }
+
+  recent(limit: number): readonly number[] {
+    return this.#touches.newest(limit)
   }
 
   history(handle: number, limit = this.#options.historyLength): readonly HistoryItem[] {

@@ -203,3 +203,42 @@ test('a user that was deleted is gone', async () => {
     details: { userId: 'u' },
   })
 })
+
+const idsOf = (body: { items: { id: string }[] }) => body.items.map(({ id }) => id)
+
+test('items are searched by id and title, page by page', async () => {
+  await using http = await openHttp()
+  const many = Array.from({ length: 30 }, (_, i) => ({
+    id: `searched-${i}`,
+    ...(i % 3 === 0 ? { attributes: { title: `Red Lamp ${i}` } } : {}),
+    ...(i % 3 === 1 ? { features: { title: `blue lamp ${i}` } } : {}),
+  }))
+  await http.call('POST', '/v1/items', many)
+  const red = await http.call('GET', '/v1/items?search=red%20LAMP&limit=1000')
+  expect(idsOf(red.body)).toEqual(many.filter((_, i) => i % 3 === 0).map(({ id }) => id))
+  const byId = await http.call('GET', '/v1/items?search=SEARCHED-29')
+  expect(idsOf(byId.body)).toEqual(['searched-29'])
+  const walked: string[] = []
+  let cursor = ''
+  for (let pages = 0; pages < 100; pages += 1) {
+    const { body } = await http.call('GET', `/v1/items?search=lamp&limit=3${cursor}`)
+    expect(body.items.length).toBeLessThanOrEqual(3)
+    walked.push(...idsOf(body))
+    if (body.next === undefined) break
+    cursor = `&cursor=${body.next}`
+  }
+  expect(walked).toEqual(many.filter((_, i) => i % 3 !== 2).map(({ id }) => id))
+  expect((await http.call('GET', '/v1/items?search=')).status).toBe(400)
+})
+
+test('users that were active last come first', async () => {
+  await using http = await openHttp()
+  for (const userId of ['early', 'middle', 'late', 'early']) {
+    await http.call('POST', '/v1/events', { userId, itemId: 'x', type: 'click' })
+  }
+  const { status, body } = await http.call('GET', '/v1/users?limit=3')
+  expect(status).toBe(200)
+  expect(body.users.map(({ id }: { id: string }) => id)).toEqual(['early', 'late', 'middle'])
+  expect(body.users[0].lastActiveAt).toBeGreaterThan(0)
+  expect((await http.call('GET', '/v1/users?limit=0')).status).toBe(400)
+})

@@ -10,8 +10,8 @@ import { waitUntilVisible } from '../recommending.ts'
 import type { ReadParts, WriteParts } from '../route-parts.ts'
 import { addRoute } from '../route.ts'
 import { attributes, features, id, idPath, knownFeatures, time } from '../schemas.ts'
-import { addEntityWrites } from './entity-writes.ts'
 import { afterWrite } from '../selection.ts'
+import { addEntityWrites } from './entity-writes.ts'
 import { accepted } from './events.ts'
 
 const itemFields = {
@@ -80,11 +80,13 @@ export function addItemReads(app: FastifyInstance, { readers, ingest, settings }
       z.strictObject({
         cursor: z.string().max(256).optional(),
         limit: numberText(limit).default(Math.min(100, settings.listLimit)),
+        search: z.string().min(1).max(256).optional().describe('in id or title, in any case'),
       }),
     ),
     body: none,
     answers: { 200: page },
-    handle: ({ query }) => catalogue.list(query.cursor, query.limit),
+    handle: ({ query: { search, cursor, limit: most } }) =>
+      search === undefined ? catalogue.list(cursor, most) : catalogue.search(search, cursor, most),
   })
 }
 

@@ -2,9 +2,11 @@
 import type { FastifyInstance } from 'fastify'
 import * as z from 'zod'
 
+import type { MetricsSnapshot } from '../metrics-snapshot.ts'
 import { none } from '../parts.ts'
 import type { AppParts } from '../route-parts.ts'
 import { addRoute } from '../route.ts'
+import { time } from '../schemas.ts'
 
 const alive = z.object({ status: z.literal('live') }).describe('the process answers')
 
@@ -46,7 +48,43 @@ export function addOperationRoutes(app: FastifyInstance, parts: AppParts): void 
     },
   })
   addMetrics(app, parts)
+  addStatus(app, parts)
   addDocument(app)
+}
+
+const status = z
+  .object({ at: time })
+  .catchall(z.unknown())
+  .describe('trainer, tables, evaluation, freshness, index, ... as far as the process has them')
+
+function addStatus(app: FastifyInstance, { dependencies, settings }: AppParts): void {
+  const { metrics, clock } = dependencies
+  addRoute(app, {
+    method: 'GET',
+    url: '/v1/status',
+    summary: 'What the dashboard shows: the state of the process, now',
+    tag: 'operations',
+    scope: 'read',
+    path: none,
+    query: none,
+    body: none,
+    answers: { 200: status },
+    handle: () => ({
+      at: clock.now(),
+      version: settings.version,
+      ...statusOf(metrics.snapshot()),
+    }),
+  })
+}
+
+/** Histograms as plain data: durations in milliseconds. */
+function statusOf({ freshness, ...rest }: MetricsSnapshot): object {
+  if (freshness === undefined) return rest
+  const stages = Object.entries(freshness).map(([stage, { bounds, counts }]) => [
+    stage,
+    { bounds: Array.from(bounds), counts: Array.from(counts) },
+  ])
+  return { ...rest, freshness: Object.fromEntries(stages) }
 }
 
 function readinessOf({ dependencies, gate }: AppParts): z.output<typeof readiness> {

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import * as z from 'zod'
 
 import { ServiceError } from '../../../base/errors.ts'
-import { none, part } from '../parts.ts'
+import { none, numberText, part } from '../parts.ts'
 import { waitUntilVisible } from '../recommending.ts'
 import type { ReadParts, WriteParts } from '../route-parts.ts'
 import { addRoute } from '../route.ts'
@@ -24,7 +24,13 @@ const user = z
   })
   .describe('the user as it is known now')
 
-export function addUserReads(app: FastifyInstance, { readers, ingest, settings }: ReadParts): void {
+const recent = z
+  .object({ users: z.array(z.object({ id: z.string(), lastActiveAt: time })) })
+  .describe('the last active first')
+
+export function addUserReads(app: FastifyInstance, parts: ReadParts): void {
+  addRecentUsers(app, parts)
+  const { readers, ingest } = parts
   addRoute(app, {
     method: 'GET',
     url: '/v1/users/{id}',
@@ -36,12 +42,31 @@ export function addUserReads(app: FastifyInstance, { readers, ingest, settings }
     body: none,
     answers: { 200: user },
     handle: async ({ path, query }) => {
-      await waitUntilVisible(query.minSequence, { readers, settings })
+      await waitUntilVisible(query.minSequence, parts)
       await ingest?.settle()
       const found = readers.users.get(path.id)
       if (found === undefined) throw new ServiceError('USER_UNKNOWN', { userId: path.id })
       return found
     },
+  })
+}
+
+function addRecentUsers(app: FastifyInstance, { readers, settings }: ReadParts): void {
+  const limit = z.int().min(1).max(settings.listLimit)
+  addRoute(app, {
+    method: 'GET',
+    url: '/v1/users',
+    summary: 'The users that were active last',
+    tag: 'users',
+    scope: 'read',
+    path: none,
+    query: part(
+      'query',
+      z.strictObject({ limit: numberText(limit).default(Math.min(20, settings.listLimit)) }),
+    ),
+    body: none,
+    answers: { 200: recent },
+    handle: ({ query }) => ({ users: readers.users.recent(query.limit) }),
   })
 }
 

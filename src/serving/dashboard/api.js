@@ -1,0 +1,40 @@
+/** The service's API, asked with the key that the user has given, if one is needed. */
+
+const storedAs = 'freshet-key'
+
+/** An answer that is an error, with its code. */
+export class ApiError extends Error {
+  /**
+   * @param {number} status
+   * @param {{code?: string, message?: string} | undefined} error
+   */
+  constructor(status, error) {
+    super(error?.message ?? `the service answered ${status}`)
+    this.status = status
+    this.code = error?.code ?? 'UNKNOWN'
+  }
+}
+
+/** @param {string} key */
+export function useKey(key) {
+  sessionStorage.setItem(storedAs, key)
+}
+
+/**
+ * @param {string} path
+ * @param {unknown} [body] Asks with POST.
+ * @returns {Promise<any>}
+ */
+export async function ask(path, body) {
+  const key = sessionStorage.getItem(storedAs)
+  /** @type {Record<string, string>} */
+  const headers = key === null ? {} : { authorization: `Bearer ${key}` }
+  if (body !== undefined) headers['content-type'] = 'application/json'
+  const answer = await fetch(path, {
+    headers,
+    ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
+  })
+  const parsed = await answer.json().catch(() => undefined)
+  if (answer.ok || parsed?.ready === false) return parsed
+  throw new ApiError(answer.status, parsed?.error)
+}

@@ -1,0 +1,38 @@
+/** Building of elements: text is text, never HTML. */
+
+/**
+ * @param {string} tag
+ * @param {Record<string, string | boolean | number | undefined>} attributes `class`, `title`, ...;
+ *   undefined and false: absent
+ * @param {...(Node | string)} children
+ * @returns {HTMLElement}
+ */
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag)
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== undefined && value !== false) made.setAttribute(name, String(value))
+  }
+  made.append(...children)
+  return made
+}
+
+/**
+ * The element with this id.
+ *
+ * @template {Element} Kind
+ * @param {string} id
+ * @param {new () => Kind} kind
+ * @returns {Kind}
+ */
+export function byId(id, kind) {
+  const found = document.getElementById(id)
+  if (!(found instanceof kind)) throw new Error(`the page has no ${kind.name} ${id}`)
+  return found
+}
+
+/** @param {number} value */
+export function short(value) {
+  if (value >= 1e6) return `${(value / 1e6).toFixed(1)} M`
+  if (value >= 1e4) return `${(value / 1e3).toFixed(1)} k`
+  return value >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 || value === 0 ? 0 : 1)
+}

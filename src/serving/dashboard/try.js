@@ -1,0 +1,129 @@
+/** Try it: one user's list, and how soon it changes after a click. */
+import { ask } from './api.js'
+import { byId, element } from './dom.js'
+import { showItems } from './items-list.js'
+
+const shown = 12
+
+export class TryIt {
+  #form = byId('asker', HTMLFormElement)
+  #users = byId('users', HTMLDataListElement)
+  #recommended = byId('recommended', HTMLOListElement)
+  #had = byId('history', HTMLOListElement)
+  #changed = byId('changed', HTMLElement)
+  /** Ids as last shown, and of whom. */
+  #before = { user: '', ids: /** @type {string[]} */ ([]) }
+
+  /** @param {(work: () => Promise<void>) => void} attempt Runs, and shows what goes wrong. */
+  constructor(attempt) {
+    this.attempt = attempt
+    this.#form.addEventListener('submit', (event) => {
+      event.preventDefault()
+      attempt(() => this.#show())
+    })
+    this.#form.addEventListener('change', ({ target }) => {
+      const isExplain = target instanceof HTMLInputElement && target.name === 'explain'
+      if (isExplain && this.#user !== '') attempt(() => this.#show())
+    })
+    byId('stranger', HTMLButtonElement).addEventListener('click', () => {
+      this.#field.value = `guest-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}`
+      attempt(() => this.#show())
+    })
+  }
+
+  /** Fills the list of users; shows one if none has been chosen. */
+  async open() {
+    const { users } = await ask('/v1/users?limit=50')
+    this.#users.replaceChildren(
+      ...users.map((/** @type {{id: string}} */ { id }) => element('option', { value: id })),
+    )
+    if (this.#user === '' && users.length > 0) {
+      this.#field.value = users[0].id
+      await this.#show()
+    }
+  }
+
+  get #field() {
+    const field = this.#form.elements.namedItem('user')
+    if (!(field instanceof HTMLInputElement)) throw new Error('the form has no user')
+    return field
+  }
+
+  get #user() {
+    return this.#field.value.trim()
+  }
+
+  get #explains() {
+    const field = this.#form.elements.namedItem('explain')
+    return field instanceof HTMLInputElement && field.checked
+  }
+
+  async #show() {
+    this.#changed.textContent = ''
+    this.#showRecommended(await this.#recommend())
+    await this.#showHistory()
+  }
+
+  /** @param {string} [offset] Of an event whose effect shall be in the answer. */
+  #recommend(offset) {
+    const after = offset === undefined ? '' : `&minSequence=${offset}`
+    const explain = this.#explains ? '&explain=true' : ''
+    return ask(`/v1/recommendations/${encodeURIComponent(this.#user)}?n=${shown}${explain}${after}`)
+  }
+
+  /** @param {any} answer */
+  #showRecommended({ items, fallback }) {
+    const before = this.#before.user === this.#user ? new Set(this.#before.ids) : undefined
+    showItems(this.#recommended, items, {
+      onPick: (item) => this.attempt(() => this.#click(item)),
+      hint: 'click: the user takes it',
+      none: 'nothing to recommend',
+      ...(before === undefined ? {} : { before }),
+    })
+    const ids = items.map((/** @type {{id: string}} */ { id }) => id)
+    this.#before = { user: this.#user, ids }
+    if (fallback !== undefined) {
+      this.#changed.textContent = `nobody knows this user: chosen by ${fallback}`
+    }
+  }
+
+  async #showHistory() {
+    const history = await ask(`/v1/users/${encodeURIComponent(this.#user)}`).then(
+      (user) => user.history,
+      (error) => {
+        if (error.code === 'USER_UNKNOWN') return []
+        throw error
+      },
+    )
+    const items = await Promise.all(
+      history.slice(0, shown).map(async (/** @type {any} */ { itemId, type, timestamp }) => {
+        const item = await ask(`/v1/items/${encodeURIComponent(itemId)}`).catch(() => ({}))
+        const note = `${type}, ${new Date(timestamp).toLocaleTimeString()}`
+        return Object.assign(item, { id: itemId, note })
+      }),
+    )
+    showItems(this.#had, items, {
+      onPick: () => {},
+      hint: 'the user had it',
+      none: 'nothing yet',
+    })
+  }
+
+  /** @param {{id: string}} item */
+  async #click({ id }) {
+    const startedAt = performance.now()
+    const event = { kind: 'interaction', userId: this.#user, itemId: id, type: 'click' }
+    const { offset } = await ask('/v1/events', event)
+    const durableMs = performance.now() - startedAt
+    const before = this.#before.ids
+    const answer = await this.#recommend(offset)
+    const totalMs = performance.now() - startedAt
+    this.#showRecommended(answer)
+    const stayed = new Set(before)
+    const fresh = answer.items.filter((/** @type {{id: string}} */ one) => !stayed.has(one.id))
+    this.#changed.textContent =
+      `${totalMs.toFixed(0)} ms after the click the list has ${fresh.length} new ` +
+      `(the event was durable after ${durableMs.toFixed(0)} ms)`
+    await this.#showHistory()
+  }
+}
