@@ -37,7 +37,7 @@ export async function* rowsUnderTag({
   yield* tags.rows(tag, { table: spec, recordBytes: recordBytesOf(spec), keySeed })
 }
 
-export const recordBytesOf = (spec: TableSpec): number =>
+const recordBytesOf = (spec: TableSpec): number =>
   new MemoryTable({ ...spec, capacityRows: 1 }).recordBytes
 
 /** A cuckoo index that is never full refuses no key. */
