@@ -174,7 +174,7 @@ export class ServingService implements Service {
       },
       {
         name: 'index',
-        ready: running && this.#indexReady,
+        ready: this.#indexReady,
         detail: `${items} of ${replica.facts.catalogue.size} items embedded`,
       },
     ]
