@@ -14,7 +14,9 @@ const rows = z.enum(['memory', 'tiered', 'redis'])
 
 const tableRows = z.strictObject({
   rows: rows.exactOptional().describe('absent: as all tables'),
-  memoryRows: count.exactOptional().describe('of this table; absent: as all tables'),
+  memoryRows: count
+    .exactOptional()
+    .describe('of this table; absent: as all tables, or 65,536 with rows: redis'),
 })
 
 const redis = z

@@ -24,7 +24,7 @@ function memoryRowsOf({ model, process }: Config): Readonly<Record<string, numbe
     const own = byTable[name] ?? {}
     const where = own.rows ?? rows
     if (where === 'memory') continue
-    const wanted = where === 'redis' ? redisMemoryRows : (own.memoryRows ?? memoryRows)
+    const wanted = own.memoryRows ?? (where === 'redis' ? redisMemoryRows : memoryRows)
     far[name] = Math.min(wanted, capacityRows)
   }
   return far
