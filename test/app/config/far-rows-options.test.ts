@@ -28,7 +28,7 @@ test('every table, or some, with so many rows in memory', () => {
   expect(optionsOf(tiered)?.memoryRows).toMatchObject({ user: 1000, item: 1000, context: 1000 })
   const some = ['byTable={user: {rows: tiered, memoryRows: 9}, item: {rows: redis}}', tiered[2]]
   expect(optionsOf(some)?.memoryRows).toEqual({ user: 9, item: 65_536 })
-  const more = ['byTable={user: {rows: redis, memoryRows: 99_000}}', tiered[2]]
+  const more = ['byTable={user: {rows: redis, memoryRows: 99000}}', tiered[2]]
   expect(optionsOf(more)?.memoryRows).toEqual({ user: 99_000 })
   const but = [...tiered, 'byTable={user: {rows: memory}}']
   expect(optionsOf(but)?.memoryRows).not.toHaveProperty('user')
