@@ -51,6 +51,34 @@ test('fields that are unknown or undefined are kept out, the time of acceptance 
   })
 })
 
+/** An interaction in which anything may be missing or amiss. */
+const nearlyAnInteraction = fc.record(
+  {
+    kind: fc.constantFrom('interaction', 'user', 7, undefined),
+    userId: fc.oneof(fc.string({ unit: 'binary', maxLength: 300 }), fc.integer()),
+    itemId: fc.string({ maxLength: 100 }),
+    type: fc.oneof(fc.constant('click'), fc.string({ unit: 'grapheme', maxLength: 80 })),
+    eventId: fc.string({ maxLength: 300 }),
+    timestamp: fc.oneof(fc.integer(), fc.double(), fc.constant('2020-01-01T00:00:00Z')),
+    weight: fc.oneof(fc.double(), fc.constantFrom(0, 1, 1e6, 1e7, '1')),
+    context: fc.oneof(
+      fc.dictionary(fc.string(), fc.oneof(fc.string(), fc.double(), fc.array(fc.string()))),
+      fc.constantFrom(null, [], 'x'),
+    ),
+  },
+  { requiredKeys: [] },
+)
+
+test('an interaction in which nothing is wrong is what the schema says that it is', () => {
+  fc.assert(
+    fc.property(nearlyAnInteraction, (value) => {
+      // A field that nobody knows is for the schema, which leaves it out.
+      expect(parse(value)).toStrictEqual(parse({ ...value, unknown: 1 }))
+    }),
+    { numRuns: 2_000 },
+  )
+})
+
 const timeOf = (timestamp: unknown): unknown => {
   const parsed = parse({ ...click, timestamp })
   return 'event' in parsed ? parsed.event.timestamp : parsed.error.path

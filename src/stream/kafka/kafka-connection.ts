@@ -18,9 +18,11 @@ import Cluster, {
 } from 'kafkajs/src/cluster/index.js'
 import filterAborted from 'kafkajs/src/consumer/filterAbortedMessages.js'
 import RequestQueue from 'kafkajs/src/network/requestQueue/index.js'
+import fetchAnswer from 'kafkajs/src/protocol/requests/fetch/v11/response.js'
 
 import { present } from '../../base/assert.ts'
 import { addKafkaCodecs } from './kafka-codecs.ts'
+import { decodeFetch } from './kafka-records.ts'
 import type { KafkaCompression, KafkaSettings } from './kafka-settings.ts'
 
 export type KafkaMessage = Pick<RawMessage, 'offset' | 'key' | 'value' | 'timestamp' | 'headers'>
@@ -87,6 +89,7 @@ export class KafkaFailure extends Error {
 }
 
 mendTimers(RequestQueue.prototype)
+hastenFetches(fetchAnswer)
 addKafkaCodecs(kafkajs.CompressionCodecs)
 
 const readCommitted = 1
@@ -340,6 +343,12 @@ function mendTimers(queue: RequestQueue): void {
   queue.scheduleCheckPendingRequests = function scheduleIfPending(this: RequestQueue): void {
     if (this.pending.length > 0) schedule.call(this)
   }
+}
+
+/** Has answers to fetches read by `decodeFetch`, as far as that knows their format. */
+function hastenFetches(answer: typeof fetchAnswer): void {
+  const { decode } = answer
+  answer.decode = async (payload) => (await decodeFetch(payload)) ?? decode(payload)
 }
 
 function committed(fetched: FetchedRecords, offset: number): FetchedPartition {

@@ -80,7 +80,7 @@ function letterOf(
   return {
     topic,
     partition,
-    offset: message.offset,
+    offset: String(message.offset),
     ...(index !== undefined && { index }),
     code,
     path,
@@ -114,7 +114,7 @@ export function deadMessage({
   return {
     key: message.key,
     value: message.value ?? Buffer.alloc(0),
-    timestamp: Number(message.timestamp) < 0 ? '0' : message.timestamp,
+    timestamp: String(Math.max(0, Number(message.timestamp))),
     headers: {
       'freshet-topic': topic,
       'freshet-offset': placeText(partition, { offset, index: index ?? 0 }),

@@ -50,7 +50,7 @@ export function acceptanceOf({ timestamp, headers }: MessageTime): number {
 }
 
 interface MessageTime {
-  readonly timestamp: string
+  readonly timestamp: string | number
   readonly headers?: Readonly<Record<string, unknown>>
 }
 

@@ -19,14 +19,17 @@ declare module 'kafkajs/src/cluster/index.js' {
   }
 
   interface RawMessage {
-    readonly offset: string
+    readonly offset: string | number
     readonly key: Buffer | null
     readonly value: Buffer | null
     /** Epoch ms; -1: none. */
-    readonly timestamp: string
+    readonly timestamp: string | number
     readonly headers?: IHeaders
     readonly isControlRecord?: boolean
-    readonly batchContext?: { readonly firstOffset: string; readonly lastOffsetDelta: number }
+    readonly batchContext?: {
+      readonly firstOffset: string | number
+      readonly lastOffsetDelta: number
+    }
   }
 
   interface Answer<Partition> {
@@ -73,6 +76,21 @@ declare module 'kafkajs/src/cluster/index.js' {
 
   export { type Broker, type FetchedRecords, type RawMessage }
   export default Cluster
+}
+
+declare module 'kafkajs/src/protocol/message/compression/index.js' {
+  const compression: {
+    /** Null: the batch is not compressed. Throws where there is no such codec. */
+    lookupCodecByAttributes(
+      attributes: number,
+    ): { decompress(bytes: Buffer): Promise<Buffer> } | null
+  }
+  export default compression
+}
+
+declare module 'kafkajs/src/protocol/requests/fetch/v11/response.js' {
+  const response: { decode: (payload: Buffer) => Promise<unknown> }
+  export default response
 }
 
 declare module 'kafkajs/src/consumer/filterAbortedMessages.js' {
