@@ -9,6 +9,8 @@ export {
   normalizeRowsBackward,
   sumColumns,
 } from './layers'
+export { crossBackward, crossRows } from './cross'
+export { layerNorm, layerNormBackward, sumProducts } from './layer-norm'
 export { matmul, matmulTransposedA, matmulTransposedB } from './matmul'
 export { adagrad, adagradDecay, adam, clippyAdagrad, ftrl, momentum, rmsprop } from './optimizers'
 export {

@@ -7,6 +7,7 @@ import { clearFloats, dot, loadPart, storePart } from './vector'
 
 const relu: i32 = 1
 const gelu: i32 = 2
+const tanh: i32 = 3
 
 export function biasActivation(
   out: usize, x: usize, bias: usize, columns: i32, activation: i32, from: i32, to: i32,
@@ -36,7 +37,7 @@ export function biasActivation(
 export function activationBackward(
   gradients: usize, x: usize, activation: i32, from: i32, to: i32,
 ): void {
-  if (activation != relu && activation != gelu) return
+  if (activation < relu || activation > tanh) return
   const end = usize(to) << 2
   let i = usize(from) << 2
   for (; i + 16 <= end; i += 16) {
@@ -55,6 +56,7 @@ export function activationBackward(
 function activate(x: v128, activation: i32): v128 {
   // x < 0 is 0, and NaN stays NaN.
   if (activation == relu) return f32x4.pmax(x, f32x4.splat(0))
+  if (activation == tanh) return hyperbolicTangent(x)
   if (activation != gelu) return x
   return f32x4.mul(x, cumulative(x, bell(x)))
 }
@@ -64,9 +66,21 @@ function activate(x: v128, activation: i32): v128 {
 @inline
 function slope(gradient: v128, x: v128, activation: i32): v128 {
   if (activation == relu) return v128.and(gradient, f32x4.gt(x, f32x4.splat(0)))
+  if (activation == tanh) {
+    return f32x4.mul(gradient, f32x4.sub(v128.load(constants, ONE), f32x4.mul(x, x)))
+  }
   const e = bell(x)
   const density = f32x4.mul(e, v128.load(constants, DENSITY))
   return f32x4.mul(gradient, f32x4.add(cumulative(x, e), f32x4.mul(x, density)))
+}
+
+/** 1 - 2 / (exp(2 x) + 1). */
+// @ts-ignore: decorator
+@inline
+function hyperbolicTangent(x: v128): v128 {
+  const one = v128.load(constants, ONE)
+  const e = exp4(f32x4.add(x, x))
+  return f32x4.sub(one, f32x4.div(f32x4.add(one, one), f32x4.add(e, one)))
 }
 
 /** exp(-x x / 2). */

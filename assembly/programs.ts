@@ -3,7 +3,9 @@
  * so that a whole tower runs over a stretch of rows in one call and a pool of threads meets once
  * per program instead of once per layer. See src/kernels/tower-kernels.ts.
  */
+import { crossBackward, crossRows } from './cross'
 import { addScaled, scale } from './elements'
+import { layerNorm, layerNormBackward, sumProducts } from './layer-norm'
 import {
   activationBackward,
   biasActivation,
@@ -98,6 +100,23 @@ function execute(operation: i32, x: usize, from: i32, to: i32): void {
       break
     case 11:
       sumParts(a(x, 0), a(x, 1), i(x, 2), i(x, 3), from, to)
+      break
+    case 12:
+      crossRows(a(x, 0), a(x, 1), a(x, 2), a(x, 3), a(x, 4), i(x, 5), f(x, 6), from, to)
+      break
+    case 13:
+      crossBackward(a(x, 0), a(x, 1), a(x, 2), a(x, 3), a(x, 4), i(x, 5), from, to)
+      break
+    case 14:
+      layerNorm(
+        a(x, 0), a(x, 1), a(x, 2), a(x, 3), a(x, 4), a(x, 5), i(x, 6), f(x, 7), from, to,
+      )
+      break
+    case 15:
+      layerNormBackward(a(x, 0), a(x, 1), a(x, 2), a(x, 3), a(x, 4), i(x, 5), from, to)
+      break
+    case 16:
+      sumProducts(a(x, 0), a(x, 1), a(x, 2), i(x, 3), i(x, 4), i(x, 5), from, to)
       break
     default:
       unreachable()

@@ -8,7 +8,7 @@
 import type { Address, Flag, Split, Whole } from './operands.ts'
 
 /** Operand of `biasActivation` and `activationBackward`. */
-export const activationCode = { linear: 0, relu: 1, gelu: 2 } as const
+export const activationCode = { linear: 0, relu: 1, gelu: 2, tanh: 3 } as const
 export type ActivationCode = (typeof activationCode)[keyof typeof activationCode]
 
 /** C is m x n; the range is of rows of C; `accumulate` 1 adds the product to what C holds. */
@@ -34,8 +34,8 @@ export interface LayerKernels {
     [out: Address, x: Address, bias: Address, columns: number, activation: ActivationCode]
   >
   /**
-   * gradients *= activation'(x), x as `biasActivation` left it (for relu also its output). Range:
-   * elements.
+   * gradients *= activation'(x), x as `biasActivation` left it; for relu also its output, for tanh
+   * its output alone. Range: elements.
    */
   activationBackward: Split<[gradients: Address, x: Address, activation: ActivationCode]>
   /** out[j] (+)= the sum of column j of x: a bias' gradient. Range: columns. */
@@ -51,6 +51,55 @@ export interface LayerKernels {
    * In place: gradients of the normalised rows y become those of x, r (g - y (g.y)). Range: rows.
    */
   normalizeRowsBackward: Split<[gradients: Address, y: Address, inverses: Address, columns: number]>
+}
+
+export interface CrossKernels {
+  /**
+   * A cross layer (Wang et al. 2021, "DCN V2") behind its product: u += bias + diagonal x, and
+   * out = x0 u + x, all element by element but the bias. Range: rows.
+   */
+  crossRows: Split<
+    [
+      out: Address,
+      u: Address,
+      x0: Address,
+      x: Address,
+      bias: Address,
+      columns: number,
+      diagonal: number,
+    ]
+  >
+  /** du = g x0 and d0 (+)= g u, given the gradients g of `out`. Range: elements. */
+  crossBackward: Split<
+    [du: Address, d0: Address, g: Address, u: Address, x0: Address, accumulate: Flag]
+  >
+}
+
+export interface LayerNormKernels {
+  /**
+   * A row less its mean, divided by the root of its variance + epsilon, in `unit`; out = gain unit +
+   * bias. The divisors' inverses are kept, a float per row. Range: rows.
+   */
+  layerNorm: Split<
+    [
+      out: Address,
+      unit: Address,
+      inverses: Address,
+      x: Address,
+      gain: Address,
+      bias: Address,
+      columns: number,
+      epsilon: number,
+    ]
+  >
+  /** dx = inverse (h - mean h - unit mean(h unit)), h = g gain. dx may not be g. Range: rows. */
+  layerNormBackward: Split<
+    [dx: Address, g: Address, unit: Address, inverses: Address, gain: Address, columns: number]
+  >
+  /** out[j] (+)= the sum over rows of x[.][j] y[.][j]: the gradient of a gain. Range: columns. */
+  sumProducts: Split<
+    [out: Address, x: Address, y: Address, rows: number, columns: number, accumulate: Flag]
+  >
 }
 
 export interface RowKernels {
@@ -248,6 +297,8 @@ export interface OptimizerKernels {
 
 export type DenseKernels = MatmulKernels &
   LayerKernels &
+  CrossKernels &
+  LayerNormKernels &
   RowKernels &
   BagKernels &
   MaxBagKernels &

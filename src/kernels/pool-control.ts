@@ -30,10 +30,10 @@ const numbers = 32
 const textBytes = 256
 
 /**
- * Looks before a sleep, a tenth or two of a millisecond (a pause is 40 to 140 cycles): as long as
- * the tables take between the calls of a training step, since to wake up takes nearly as long.
+ * Looks before a sleep, some tenths of a millisecond (a pause is 40 to 140 cycles): longer than the
+ * tables take between the calls of a small training step, since waking up takes nearly as long.
  */
-const spins = 4_000
+const spins = 8_000
 /** How long a sleep lasts before the sleeper looks whether anybody is still there. */
 const sleepMs = 1_000
 

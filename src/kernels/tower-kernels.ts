@@ -18,6 +18,11 @@ export const operationNames = [
   'scale',
   'transposeRows',
   'sumParts',
+  'crossRows',
+  'crossBackward',
+  'layerNorm',
+  'layerNormBackward',
+  'sumProducts',
 ] as const
 export type Operation = (typeof operationNames)[number]
 
@@ -29,6 +34,8 @@ export const floatOperand: Partial<Record<Operation, number>> = {
   normalizeRows: 4,
   addScaled: 2,
   scale: 2,
+  crossRows: 6,
+  layerNorm: 7,
 }
 
 /** Words of a program: rows, rows per pass, number of instructions, address of the first. */

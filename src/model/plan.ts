@@ -60,7 +60,7 @@ export function planModel(spec: ModelSpec): ModelPlan {
 
 /** Floats per row after the layer, given those before it. */
 export const layerOutput = (layer: LayerSpec, input: number): number =>
-  layer.kind === 'residual' ? input : layer.units
+  layer.kind === 'dense' ? layer.units : input
 
 function checkTables(tables: readonly ModelTableSpec[]): void {
   const names = new Set<string>()
@@ -76,6 +76,11 @@ function planTower(spec: ModelSpec, side: 'query' | 'candidate'): SidePlan {
   const path = `${side}.features`
   if (features.length === 0) refuse(path, 'needs a feature')
   const plan = planSide(features, { spec, path, combine, candidate: side === 'candidate' })
+  for (const layer of layers) {
+    if (layer.kind === 'cross' && layer.diagScale < 0) {
+      refuse(`${side}.layers`, `diagScale is ${layer.diagScale}, it must not be negative`)
+    }
+  }
   const output = layers.reduce((width, layer) => layerOutput(layer, width), plan.width)
   if (output !== spec.dim) {
     refuse(`${side}.layers`, `end in ${output} floats, the model's dim is ${spec.dim}`)

@@ -66,13 +66,21 @@ export type FeatureSpec =
       readonly boundariesMs: readonly number[]
     }
 
-type Activation = 'linear' | 'relu' | 'gelu'
+type Activation = 'linear' | 'relu' | 'gelu' | 'tanh'
 
 export type LayerSpec =
   /** y = activation(x W + b). */
   | { readonly kind: 'dense'; readonly units: number; readonly activation: Activation }
   /** y = x + activation(x W1 + b) W2, with W2 starting at zero. */
   | { readonly kind: 'residual'; readonly units: number; readonly activation: Activation }
+  /**
+   * y = x0 (x W + b + diagScale x) + x, element by element but the product (Wang et al. 2021,
+   * "DCN V2"); x0 is what entered the first of the cross layers that follow each other. With
+   * `projectionDim` W is the product of two matrices of that rank.
+   */
+  | { readonly kind: 'cross'; readonly projectionDim?: number; readonly diagScale: number }
+  /** Every row to mean 0 and variance 1, times a learned gain, plus a learned bias. */
+  | { readonly kind: 'layerNorm' }
 
 export interface TowerSpec {
   readonly features: readonly FeatureSpec[]

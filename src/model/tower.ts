@@ -2,61 +2,20 @@
  * One tower as programs over its rows: forward, backward to its inputs, and the gradients of its
  * weights. Only addresses are decided here; see src/kernels/tower-kernels.ts for what runs.
  */
-import type { Random } from '../base/random.ts'
+import { unreachable } from '../base/assert.ts'
 import type { Block } from '../kernels/arena.ts'
 import { activationCode, type ActivationCode } from '../kernels/dense-kernels.ts'
 import type { Address } from '../kernels/operands.ts'
 import type { Allocator, DenseParameters } from './dense-parameters.ts'
-import { layerOutput } from './plan.ts'
 import type { Instruction, Program } from './program.ts'
 import type { LayerSpec } from './spec.ts'
+import type { TowerShape } from './tower-weights.ts'
 
 /** Added to the sum of squares before a row is divided by its root. */
 const normEpsilon = 1e-12
+/** Added to a row's variance by a layer norm. */
+const varianceEpsilon = 1e-5
 const bytesPerFloat = 4
-
-export interface TowerShape {
-  readonly layers: readonly LayerSpec[]
-  readonly normalize: boolean
-  /** Floats of input per row. */
-  readonly width: number
-  readonly maxRows: number
-}
-
-/** Matrices of a layer, in the order in which they stand among the weights. */
-interface WeightShape {
-  readonly rows: number
-  readonly columns: number
-  /** Uniform within this of 0 at the start; 0: zeros. */
-  readonly spread: number
-}
-
-function weightShapes({ layers, width }: TowerShape): readonly WeightShape[] {
-  const shapes: WeightShape[] = []
-  let input = width
-  for (const layer of layers) {
-    const { units } = layer
-    // Glorot and Bengio 2010: the variance of what passes is kept forwards and backwards.
-    const spread = Math.sqrt(6 / (input + units))
-    shapes.push({ rows: input, columns: units, spread }, { rows: 1, columns: units, spread: 0 })
-    if (layer.kind === 'residual') shapes.push({ rows: units, columns: input, spread: 0 })
-    input = layerOutput(layer, input)
-  }
-  return shapes
-}
-
-export const weightCount = (shape: TowerShape): number =>
-  weightShapes(shape).reduce((sum, { rows, columns }) => sum + rows * columns, 0)
-
-export function initialWeights(shape: TowerShape, random: Random, into: Float32Array): void {
-  let at = 0
-  for (const { rows, columns, spread } of weightShapes(shape)) {
-    for (let i = 0; i < rows * columns; i += 1) {
-      into[at] = spread === 0 ? 0 : spread * (2 * random.next() - 1)
-      at += 1
-    }
-  }
-}
 
 /** Where a layer's matrices and their gradients are. */
 interface Matrix {
@@ -69,6 +28,16 @@ interface Matter {
   readonly values: Address
   readonly gradients: Address
   readonly columns: number
+}
+
+type Layer<Kind extends LayerSpec['kind']> = Extract<LayerSpec, { kind: Kind }>
+type Activated = Layer<'dense' | 'residual'>
+
+/** Cross layers that follow each other. */
+interface CrossRun {
+  /** What entered the first, and the sum of the gradients by it but for those by way of x. */
+  readonly x0: Matter
+  readonly gradients: Address
 }
 
 /**
@@ -92,6 +61,7 @@ export class Tower {
   readonly #allocator: Allocator
   readonly #maxRows: number
   #nextWeight: Matrix
+  #crossRun: CrossRun | undefined
 
   /** `firstWeight`: where its weights start among the parameters. */
   constructor(
@@ -113,12 +83,27 @@ export class Tower {
       gradients: this.inputGradients.address,
       columns: shape.width,
     }
-    for (const layer of shape.layers) {
-      matter = layer.kind === 'dense' ? this.#dense(layer, matter) : this.#residual(layer, matter)
+    for (const [i, layer] of shape.layers.entries()) {
+      matter = this.#layer(layer, matter, shape.layers[i + 1])
     }
-    if (shape.normalize) matter = this.#normalize(matter, shape.layers.length > 0)
+    if (shape.normalize) matter = this.#normalize(matter, !isReadBackwards(shape.layers.at(-1)))
     this.output = matter.values
     this.outputGradients = matter.gradients
+  }
+
+  #layer(layer: LayerSpec, x: Matter, next: LayerSpec | undefined): Matter {
+    switch (layer.kind) {
+      case 'dense':
+        return this.#dense(layer, x)
+      case 'residual':
+        return this.#residual(layer, x)
+      case 'cross':
+        return this.#cross(layer, x, next?.kind !== 'cross')
+      case 'layerNorm':
+        return this.#layerNorm(x)
+      default:
+        return unreachable(layer)
+    }
   }
 
   #buffer(columns: number): Address {
@@ -148,7 +133,7 @@ export class Tower {
   }
 
   /** y = activation(x W + b). */
-  #dense({ units, activation }: LayerSpec, x: Matter): Matter {
+  #dense({ units, activation }: Activated, x: Matter): Matter {
     const weights = this.#matrix(x.columns * units)
     const bias = this.#matrix(units)
     const y = this.#matter(units)
@@ -169,7 +154,7 @@ export class Tower {
   }
 
   /** y = x + activation(x W1 + b) W2. */
-  #residual({ units, activation }: LayerSpec, x: Matter): Matter {
+  #residual({ units, activation }: Activated, x: Matter): Matter {
     const inner = this.#matrix(x.columns * units)
     const bias = this.#matrix(units)
     const outer = this.#matrix(units * x.columns)
@@ -195,6 +180,72 @@ export class Tower {
     this.#weightGradient(inner, x, h)
     this.#biasGradient(bias, h)
     this.#weightGradient(outer, h, y)
+    return y
+  }
+
+  /** u = x W, or with a lower rank x U V; y = x0 (u + b + diagScale x) + x. */
+  #cross({ projectionDim, diagScale }: Layer<'cross'>, x: Matter, isLast: boolean): Matter {
+    const { columns } = x
+    const isFirst = this.#crossRun === undefined
+    const run = this.#crossRun ?? { x0: x, gradients: this.#buffer(columns) }
+    this.#crossRun = isLast ? undefined : run
+    const u = this.#matter(columns)
+    const back: Instruction[] = []
+    if (projectionDim === undefined) {
+      this.#product(x, u, back)
+    } else {
+      const projected = this.#matter(projectionDim)
+      this.#product(x, projected, back)
+      this.#product(projected, u, back)
+    }
+    const bias = this.#matrix(columns)
+    const y = this.#matter(columns)
+    const [x0, d0] = [run.x0.values, run.gradients]
+    const given = [y.values, u.values, x0, x.values, bias.values, columns, diagScale]
+    this.forward.push({ operation: 'crossRows', unit: 1, operands: given })
+    this.backward.unshift(
+      {
+        operation: 'crossBackward',
+        unit: columns,
+        operands: [u.gradients, d0, y.gradients, u.values, x0, isLast ? 0 : 1],
+      },
+      ...back,
+      added(x, y.gradients, 1),
+      ...(diagScale === 0 ? [] : [added(x, u.gradients, diagScale)]),
+      ...(isFirst ? [added(x, d0, 1)] : []),
+    )
+    this.#biasGradient(bias, u)
+    return y
+  }
+
+  /** y = x W; what leads back from y's gradients to x's is put in front of `back`. */
+  #product(x: Matter, y: Matter, back: Instruction[]): void {
+    const weights = this.#matrix(x.columns * y.columns)
+    const b = this.#transposed(weights, x.columns, y.columns)
+    this.forward.push(
+      product({ c: y.values, a: x.values, b: weights.values, n: y.columns, k: x.columns }),
+    )
+    back.unshift(product({ c: x.gradients, a: y.gradients, b, n: x.columns, k: y.columns }))
+    this.#weightGradient(weights, x, y)
+  }
+
+  #layerNorm(x: Matter): Matter {
+    const { columns } = x
+    const gain = this.#matrix(columns)
+    const bias = this.#matrix(columns)
+    const [unit, inverses] = [this.#buffer(columns), this.#buffer(1)]
+    const y = this.#matter(columns)
+    const learned = [gain.values, bias.values]
+    const given = [y.values, unit, inverses, x.values, ...learned, columns, varianceEpsilon]
+    this.forward.push({ operation: 'layerNorm', unit: 1, operands: given })
+    const back = [x.gradients, y.gradients, unit, inverses, gain.values, columns]
+    this.backward.unshift({ operation: 'layerNormBackward', unit: 1, operands: back })
+    const operands = [gain.gradients, y.gradients, unit, 0, columns, 0]
+    this.weightGradients.push({
+      rows: columns,
+      instructions: [{ operation: 'sumProducts', unit: 1, operands, examples: 3 }],
+    })
+    this.#biasGradient(bias, y)
     return y
   }
 
@@ -240,6 +291,15 @@ const product = ({ c, a, b, n, k }: Product): Instruction => ({
   unit: 1,
   operands: [c, a, b, 0, n, k, 0],
 })
+
+/** x's gradients grow by a multiple of others. */
+const added = (x: Matter, gradients: Address, factor: number): Instruction => {
+  return { operation: 'addScaled', unit: x.columns, operands: [x.gradients, gradients, factor] }
+}
+
+/** Whether the way back reads the layer's output, and not only its sign; or there is no layer. */
+const isReadBackwards = (layer: LayerSpec | undefined): boolean =>
+  layer === undefined || (layer.kind === 'dense' && layer.activation === 'tanh')
 
 const rowwise = (
   operation: 'biasActivation' | 'normalizeRows' | 'normalizeRowsBackward',

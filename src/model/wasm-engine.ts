@@ -10,7 +10,8 @@ import type { ModelPlan, SidePlan } from './plan.ts'
 import { ProgramSet, type Program } from './program.ts'
 import { columnGranularity, SoftmaxLoss } from './softmax-loss.ts'
 import type { ModelSpec, TowerSpec } from './spec.ts'
-import { initialWeights, Tower, weightCount, type TowerShape } from './tower.ts'
+import { initialWeights, weightCount, type TowerShape } from './tower-weights.ts'
+import { Tower } from './tower.ts'
 
 export interface EngineLimits {
   readonly maxQueries: number

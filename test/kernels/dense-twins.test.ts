@@ -84,6 +84,23 @@ test('normalised rows and their gradients are those of their twins', () => {
   )
 })
 
+test('cross layers and layer norms are those of their twins', () => {
+  assert(
+    property(tables, flags, seeds, ([rows, columns], accumulate, seed) => {
+      const n = rows * columns
+      twins.reset(seed)
+      const [out, u, x0, x] = [0, 1, 2, 3].map(() => twins.noise(n))
+      const [gain, bias] = [twins.noise(columns), twins.noise(columns)]
+      twins.check('crossRows', [out, u, x0, x, bias, columns, 0.3], rows)
+      twins.check('crossBackward', [u, out, x, x0, u, accumulate], n)
+      const inverses = twins.noise(rows)
+      twins.check('layerNorm', [out, u, inverses, x, gain, bias, columns, 1e-5], rows)
+      twins.check('layerNormBackward', [x0, x, u, inverses, gain, columns], rows)
+      twins.check('sumProducts', [bias, x, u, rows, columns, accumulate], columns)
+    }),
+  )
+})
+
 test('rows are gathered and scattered as the twins do it, duplicates in order', () => {
   assert(
     property(sizes, sizes, sizes, seeds, (count, dim, all, seed) => {

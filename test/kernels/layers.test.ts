@@ -16,9 +16,10 @@ const functions = {
   linear: (x: number) => x,
   relu: (x: number) => Math.max(x, 0),
   gelu: (x: number) => x * cumulative(x),
+  tanh: Math.tanh,
 }
 
-test.each(['linear', 'relu', 'gelu'] as const)('%s and its derivative', (name) => {
+test.each(['linear', 'relu', 'gelu', 'tanh'] as const)('%s and its derivative', (name) => {
   const desk = new KernelDesk()
   const columns = 40
   const x = normals(3, columns, 1.5)
@@ -37,7 +38,8 @@ test.each(['linear', 'relu', 'gelu'] as const)('%s and its derivative', (name) =
   expect(worstError(block.view, sums)).toBeLessThan(1e-6)
 
   const gradients = desk.floats(x.map(() => 2))
-  desk.kernels.activationBackward(gradients.address, block.address, code, 0, columns)
+  const seen = name === 'tanh' ? out.address : block.address
+  desk.kernels.activationBackward(gradients.address, seen, code, 0, columns)
   const total = (values: number[]): number =>
     values.reduce((sum, value) => sum + 2 * functions[name](value), 0)
   expect(worstError(gradients.view, slopes(total, sums))).toBeLessThan(1e-5)
@@ -80,4 +82,19 @@ test('a bias gradient is the sum of the rows', () => {
   const out = desk.floats([100, 0])
   desk.kernels.sumColumns(out.address, desk.floats([1, 2, 3, 4]).address, 2, 2, 1, 0, 2)
   expect([...out.view]).toEqual([104, 6])
+})
+
+test.each([
+  ['ones', 0, 0, [0.55, 0.8, 1.05]],
+  ['a bias of ones', 1, 0, [0.65, 1, 1.35]],
+  ['a diagonal of 1', 0, 1, [0.59, 0.9, 1.23]],
+] as const)('a cross layer of ones on x0 and another x: %s', (_, bias, diagonal, expected) => {
+  const desk = new KernelDesk()
+  const [x0, x] = [desk.floats([0.1, 0.2, 0.3]).address, desk.floats([0.4, 0.5, 0.6]).address]
+  const ones = desk.floats(Array.from({ length: 9 }, () => 1)).address
+  const [u, out] = [desk.zeros(3).address, desk.zeros(3)]
+  const biases = desk.floats([bias, bias, bias]).address
+  desk.kernels.matmul(u, x, ones, 1, 3, 3, 0, 0, 1)
+  desk.kernels.crossRows(out.address, u, x0, x, biases, 3, diagonal, 0, 1)
+  expect(worstError(out.view, expected)).toBeLessThan(1e-6)
 })

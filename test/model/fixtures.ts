@@ -184,6 +184,38 @@ export function mixedSpec(): ModelSpec {
   }
 }
 
+/** Cross layers in two runs, layer norms, tanh and unit length. */
+export function crossSpec(): ModelSpec {
+  const spec = mixedSpec()
+  return {
+    ...spec,
+    tables: [table('items', 5), table('genres', 3, 'mean'), table('users', 4)],
+    query: {
+      features: [{ kind: 'id', name: 'user', table: 'users' }, genres('tastes', 'sqrtn')],
+      combine: 'concat',
+      layers: [
+        { kind: 'cross', projectionDim: 3, diagScale: 0.3 },
+        { kind: 'cross', diagScale: 0 },
+        { kind: 'layerNorm' },
+        { kind: 'cross', diagScale: 0 },
+        { kind: 'dense', units: 6, activation: 'tanh' },
+      ],
+      normalize: true,
+    },
+    candidate: {
+      features: [{ kind: 'id', name: 'item', table: 'items' }, genres('genres', 'sum')],
+      combine: 'concat',
+      layers: [
+        { kind: 'residual', units: 4, activation: 'tanh' },
+        { kind: 'dense', units: 6, activation: 'relu' },
+        { kind: 'layerNorm' },
+      ],
+      normalize: true,
+    },
+    score: { temperature: 0.2 },
+  }
+}
+
 /** Ids alone: a vector of `dim` for every user and every item, and nothing learned but these. */
 export function plainSpec(dim: number, loss: Partial<ModelSpec['loss']> = {}): ModelSpec {
   return {

@@ -4,6 +4,7 @@ import type { ModelSpec } from '../../src/model/spec.ts'
 import type { Lookup } from '../../src/model/table-lookup.ts'
 import { TwoTower, type StepBatch } from '../../src/model/two-tower.ts'
 import {
+  crossSpec,
   fillRows,
   limits,
   mixedSpec,
@@ -60,6 +61,7 @@ const divisorOf = ({ weights, targets, pulls }: StepBatch, spec: ModelSpec): num
 const variants: [string, ModelSpec][] = [
   ['the stream recipe', streamSpec()],
   ['every kind of feature and layer', mixedSpec()],
+  ['cross layers, layer norm, tanh', crossSpec()],
   ['ids alone with a penalty', plainSpec(5, { l2: 0.1 })],
 ]
 

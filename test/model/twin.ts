@@ -54,7 +54,14 @@ const activations = {
   linear: (x: number) => x,
   relu: (x: number) => Math.max(0, x),
   gelu: (x: number) => (x * (1 + erf(x / Math.SQRT2))) / 2,
+  tanh: Math.tanh,
 }
+
+/** One row's product with a matrix of so many columns. */
+const times = (row: Vector, matrix: Float64Array, columns: number): Vector =>
+  Array.from({ length: columns }, (_, j) =>
+    row.reduce((sum, value, i) => sum + value * matrix[i * columns + j], 0),
+  )
 
 export class Twin {
   readonly #spec: ModelSpec
@@ -207,26 +214,55 @@ export class Twin {
 
   #tower({ layers, normalize }: TowerSpec, inputs: Vector[]): Vector[] {
     let x = inputs
-    for (const layer of layers) x = this.#layer(layer, x)
+    let x0 = inputs
+    for (const [i, layer] of layers.entries()) {
+      if (layer.kind === 'cross' && layers[i - 1]?.kind !== 'cross') x0 = x
+      x = this.#layer(layer, x, x0)
+    }
     if (!normalize) return x
     return x.map((row) => row.map((value) => value / Math.sqrt(dot(row, row) + 1e-12)))
   }
 
-  #layer({ kind, units, activation }: LayerSpec, x: Vector[]): Vector[] {
+  #layer(layer: LayerSpec, x: Vector[], x0: Vector[]): Vector[] {
+    if (layer.kind === 'cross') return this.#cross(layer, x, x0)
+    if (layer.kind === 'layerNorm') return this.#layerNorm(x)
+    const { kind, units, activation } = layer
     const width = x[0]?.length ?? 0
     const inner = this.#take(width * units)
     const bias = this.#take(units)
     const outer = kind === 'residual' ? this.#take(units * width) : new Float64Array(0)
     return x.map((row) => {
-      const h = Array.from(bias, (b, u) =>
-        activations[activation](
-          row.reduce((sum, value, i) => sum + value * inner[i * units + u], b),
-        ),
-      )
+      const h = times(row, inner, units).map((sum, u) => activations[activation](sum + bias[u]))
       if (kind === 'dense') return h
-      return row.map((value, i) =>
-        h.reduce((sum, unit, u) => sum + unit * outer[u * width + i], value),
-      )
+      return times(h, outer, width).map((sum, i) => row[i] + sum)
+    })
+  }
+
+  #cross(
+    { projectionDim: rank, diagScale }: Extract<LayerSpec, { kind: 'cross' }>,
+    x: Vector[],
+    x0: Vector[],
+  ): Vector[] {
+    const width = x[0]?.length ?? 0
+    const first = this.#take(width * (rank ?? width))
+    const second = rank === undefined ? undefined : this.#take(rank * width)
+    const bias = this.#take(width)
+    return x.map((row, b) => {
+      const projected = times(row, first, rank ?? width)
+      const u = second === undefined ? projected : times(projected, second, width)
+      return row.map((value, i) => x0[b][i] * (u[i] + bias[i] + diagScale * value) + value)
+    })
+  }
+
+  #layerNorm(x: Vector[]): Vector[] {
+    const width = x[0]?.length ?? 0
+    const gain = this.#take(width)
+    const bias = this.#take(width)
+    return x.map((row) => {
+      const mean = row.reduce((sum, value) => sum + value, 0) / width
+      const variance = row.reduce((sum, value) => sum + (value - mean) ** 2, 0) / width
+      const unit = row.map((value) => (value - mean) / Math.sqrt(variance + 1e-5))
+      return unit.map((value, i) => gain[i] * value + bias[i])
     })
   }
 }

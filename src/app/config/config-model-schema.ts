@@ -96,17 +96,29 @@ const feature = z.discriminatedUnion('kind', [
 ])
 const features = z.array(feature).max(64)
 
+const activation = z.enum(['linear', 'relu', 'gelu', 'tanh']).default('relu')
 const layer = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('dense'),
     units: z.int().min(1).max(4096),
-    activation: z.enum(['linear', 'relu', 'gelu']).default('relu'),
+    activation,
   }),
   z.strictObject({
     kind: z.literal('residual'),
     units: z.int().min(1).max(4096),
-    activation: z.enum(['linear', 'relu', 'gelu']).default('relu'),
+    activation,
   }),
+  z.strictObject({
+    kind: z.literal('cross'),
+    projectionDim: z
+      .int()
+      .min(1)
+      .max(4096)
+      .exactOptional()
+      .describe('rank of its matrix; absent: full'),
+    diagScale: z.number().min(0).default(0).describe('added to the diagonal of its matrix'),
+  }),
+  z.strictObject({ kind: z.literal('layerNorm') }),
 ])
 
 const tower = z.strictObject({

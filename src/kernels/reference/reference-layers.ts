@@ -66,11 +66,16 @@ export function referenceLayerKernels(memory: WebAssembly.Memory): LayerKernels 
 function activate(x: number, activation: ActivationCode): number {
   if (activation === activationCode.relu) return x < 0 ? 0 : x
   if (activation === activationCode.gelu) return fround(x * cumulative(x, bell(x)))
+  if (activation === activationCode.tanh) return hyperbolicTangent(x)
   return x
 }
 
+const hyperbolicTangent = (x: number): number =>
+  fround(1 - fround(2 / fround(exp32(fround(x + x)) + 1)))
+
 function slope(gradient: number, x: number, activation: ActivationCode): number {
   if (activation === activationCode.relu) return x > 0 ? gradient : 0
+  if (activation === activationCode.tanh) return fround(gradient * fround(1 - fround(x * x)))
   if (activation !== activationCode.gelu) return gradient
   const e = bell(x)
   const density = fround(e * densityScale)

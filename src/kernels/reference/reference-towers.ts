@@ -108,6 +108,16 @@ function twinsOf(kernels: ProgramKernels): Record<Operation, Twin> {
     transposeRows: (i, _, from, to) => kernels.transposeRows(i(0), i(1), i(2), i(3), from, to),
     sumParts: (i, _, from, to) => kernels.sumParts(i(0), i(1), i(2), i(3), from, to),
     packRows: (i, _, from, to) => kernels.packRows(i(0), i(1), i(2), i(3), from, to),
+    crossRows: (i, f, from, to) =>
+      kernels.crossRows(i(0), i(1), i(2), i(3), i(4), i(5), f(6), from, to),
+    crossBackward: (i, _, from, to) =>
+      kernels.crossBackward(i(0), i(1), i(2), i(3), i(4), flag(i(5)), from, to),
+    layerNorm: (i, f, from, to) =>
+      kernels.layerNorm(i(0), i(1), i(2), i(3), i(4), i(5), i(6), f(7), from, to),
+    layerNormBackward: (i, _, from, to) =>
+      kernels.layerNormBackward(i(0), i(1), i(2), i(3), i(4), i(5), from, to),
+    sumProducts: (i, _, from, to) =>
+      kernels.sumProducts(i(0), i(1), i(2), i(3), i(4), flag(i(5)), from, to),
   }
 }
 

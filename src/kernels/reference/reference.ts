@@ -5,10 +5,12 @@
  */
 import type { DenseKernels } from '../dense-kernels.ts'
 import { referenceBagKernels, referenceMaxBagKernels } from './reference-bags.ts'
+import { referenceCrossKernels } from './reference-cross.ts'
 import { referenceCuckooKernels } from './reference-cuckoo.ts'
 import { referenceElementKernels } from './reference-elements.ts'
 import { referenceFlatKernels } from './reference-flat.ts'
 import { referenceKeyKernels } from './reference-hash.ts'
+import { referenceLayerNormKernels } from './reference-layer-norm.ts'
 import { referenceLayerKernels } from './reference-layers.ts'
 import { referenceMatmulKernels } from './reference-matmul.ts'
 import { referenceOptimizerKernels } from './reference-optimizers.ts'
@@ -28,6 +30,8 @@ export function referenceKernels(memory: WebAssembly.Memory, thread: number) {
   const dense: DenseKernels = {
     ...referenceMatmulKernels(memory),
     ...referenceLayerKernels(memory),
+    ...referenceCrossKernels(memory),
+    ...referenceLayerNormKernels(memory),
     ...referenceRowKernels(memory),
     ...referenceBagKernels(memory),
     ...referenceMaxBagKernels(memory),
