@@ -33,8 +33,8 @@ export interface RunResult {
 }
 
 /**
- * Frequent checkpoints, so that kills meet them; all are kept, so that the journal is kept whole for
- * the run that is not killed. Small tables, so that rows are evicted.
+ * Frequent checkpoints, so that kills meet them; all are kept, so that the journal is kept whole
+ * for the run that is not killed. Small tables, so that rows are evicted.
  */
 const overrides = [
   'process.checkpoints.intervalMs=300',

@@ -1,7 +1,7 @@
 /**
  * What is true after a run of the crash test. The log is read as it lies there; the state that the
- * service saved last is compared with that of a second trainer which reads the same log and the same
- * batch journal from their beginnings and is never killed.
+ * service saved last is compared with that of a second trainer which reads the same log and the
+ * same batch journal from their beginnings and is never killed.
  */
 import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,5 +1,5 @@
 /**
- * The crash test as a program: `npm run -s chaos -- --shape embedded --runs 20 --seed 1`. Prints one JSON
+ * The crash test as a program: `npm run -s chaos -- --shape distributed --runs 20`. Prints one JSON
  * object as its last line; exits 1 if anything was lost, doubled, different or unanswered.
  */
 import { Command } from 'commander'

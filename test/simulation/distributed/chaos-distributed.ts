@@ -1,6 +1,6 @@
 /**
- * One seeded run of the crash test of many processes: feed over HTTP, faults one after the other and
- * one into the other, feed on; then the verdict.
+ * One seeded run of the crash test of many processes: feed over HTTP, faults one after the other
+ * and one into the other, feed on; then the verdict.
  */
 import { existsSync, readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -182,6 +182,13 @@ class DistributedRun {
     await this.#until('all is learned', async () => {
       const active = await fleet.activeTrainer()
       return active !== undefined && (await has('trainer', [active]))
+    })
+    await this.#until('jobs run', async () => {
+      const metrics = await fleet
+        .member('jobs')
+        .client?.metrics()
+        .catch(() => undefined)
+      return (metrics?.get('freshet_jobs_finished_total{job="restrict",state="done"}') ?? 0) > 0
     })
     await this.#until('all are there', () =>
       fleet.members.every(({ life }) => life.hasBeenReady && !life.isEnded),

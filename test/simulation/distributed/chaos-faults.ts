@@ -66,7 +66,7 @@ async function pauseServer(
 }
 
 async function cutNetwork({ servers, random }: Scene, how: Cut): Promise<void> {
-  const link = servers.links(pick(random, memberNames))[pick(random, ['broker', 'redis'] as const)]
+  const link = pick(random, servers.allLinks)
   link.cut(how)
   await sleep(between(random, 500, 4_000))
   link.heal()

@@ -1,4 +1,4 @@
-/** The processes of one run of the crash test: one that takes events, two trainers, two that answer. */
+/** Processes of a run of the crash test: one takes events, two train, two answer, one has jobs. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,8 +14,8 @@ const replicaProgram = fileURLToPath(new URL('../../support/replica-process.ts',
 
 /**
  * Frequent checkpoints, so that faults meet them; all are kept, so that the journal is kept whole
- * for the run without faults. Small tables, so that rows leave. Short limits, so that what is silent
- * is noticed; a machine that is busy with other things sheds no requests.
+ * for the run without faults. Small tables, so that rows leave. Short limits, so that silence is
+ * noticed; a machine that is busy with other things sheds no requests.
  */
 const overrides = [
   ...smallShop,
@@ -63,6 +63,7 @@ export class ChaosFleet implements AsyncDisposable {
         dataDirectory: role === 'trainer' ? this.directory : join(this.directory, 'none'),
         flags: ['--role', role, ...values.flatMap((value) => ['--set', value])],
         ...(role === 'serving' && { program: replicaProgram }),
+        ...(role === 'ingest' && { door: servers.door }),
       })
       return [name, member]
     }

@@ -1,11 +1,12 @@
 /**
- * A process of the crash test that is started again whenever it has ended, as an orchestrator would:
+ * A process of the crash test that is started again whenever it has ended, as an orchestrator does:
  * killed by the test, or by itself where that is its right (a trainer that has lost its lease, any
  * that found no broker at its start).
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { ServiceClient } from '../../../src/app/service-client.ts'
+import type { NetworkLink } from '../../support/network-link.ts'
 import { ChaosService, type ChaosServiceOptions } from '../chaos-service.ts'
 
 /** One process from its start to its end. */
@@ -26,6 +27,8 @@ export class Life {
 export interface MemberOptions extends Omit<ChaosServiceOptions, 'onLog'> {
   readonly name: string
   readonly onLog: (line: string) => void
+  /** What stands before it; absent: it is spoken to directly. */
+  readonly door?: NetworkLink
 }
 
 /** Longer where it did not come to listen: its servers are not there. */
@@ -91,10 +94,19 @@ export class ChaosMember {
     return new Life(new ChaosService({ ...options, onLog: (line) => onLog(`${name}: ${line}`) }))
   }
 
+  #through(address: string): string {
+    const { door } = this.#options
+    if (door === undefined) return address
+    const url = new URL(address)
+    door.target = Number(url.port)
+    url.port = String(door.port)
+    return url.origin
+  }
+
   async #look(life: Life): Promise<void> {
     const address = await life.service.address()
     if (address === undefined) return
-    life.client = new ServiceClient(address)
+    life.client = new ServiceClient(this.#through(address))
     while (!life.isEnded && !life.hasBeenReady) {
       life.hasBeenReady = await life.client.isReady().catch(() => false)
       if (!life.hasBeenReady) await sleep(readyPauseMs)

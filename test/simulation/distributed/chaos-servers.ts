@@ -25,6 +25,7 @@ export interface Links {
 }
 
 interface Parts {
+  readonly door: NetworkLink
   readonly broker: KafkaServer
   readonly redis: RedisServer
   readonly links: ReadonlyMap<MemberName, Links>
@@ -36,9 +37,12 @@ const partitions = 3
 export class ChaosServers implements AsyncDisposable {
   readonly broker: KafkaServer
   readonly redis: RedisServer
+  /** Between who sends events and the process that takes them. */
+  readonly door: NetworkLink
   readonly #links: ReadonlyMap<MemberName, Links>
 
-  private constructor({ broker, redis, links }: Parts) {
+  private constructor({ door, broker, redis, links }: Parts) {
+    this.door = door
     this.broker = broker
     this.redis = redis
     this.#links = links
@@ -59,13 +63,18 @@ export class ChaosServers implements AsyncDisposable {
       link.broker.target = broker.doors[i] ?? 0
       link.redis.target = redis.port
     }
-    return new ChaosServers({ broker, redis, links })
+    return new ChaosServers({ door: await NetworkLink.open(), broker, redis, links })
   }
 
   links(name: MemberName): Links {
     const found = this.#links.get(name)
     if (found === undefined) throw new Error(`${name} has no network`)
     return found
+  }
+
+  get allLinks(): readonly NetworkLink[] {
+    const ofMembers = [...this.#links.values()].flatMap(({ broker, redis }) => [broker, redis])
+    return [this.door, ...ofMembers]
   }
 
   /** A new topic, nothing in Redis, all networks whole. */
@@ -81,17 +90,11 @@ export class ChaosServers implements AsyncDisposable {
   }
 
   heal(): void {
-    for (const { broker, redis } of this.#links.values()) {
-      broker.heal()
-      redis.heal()
-    }
+    for (const link of this.allLinks) link.heal()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const { broker, redis } of this.#links.values()) {
-      await broker[Symbol.asyncDispose]()
-      await redis[Symbol.asyncDispose]()
-    }
+    for (const link of this.allLinks) await link[Symbol.asyncDispose]()
     await Promise.all([this.broker.stop(), this.redis.stop()])
   }
 }
