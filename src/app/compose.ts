@@ -7,6 +7,7 @@
 import { join } from 'node:path'
 
 import type { Clock } from '../base/clock.ts'
+import { ServiceError } from '../base/errors.ts'
 import { type Service, startAll, stopAll } from '../base/service.ts'
 import type { Scheduler } from '../jobs/scheduler.ts'
 import type { Readers } from '../serving/http/dependencies.ts'
@@ -63,7 +64,8 @@ export async function startFreshet(
   const { log } = shape
   const ended = new AbortController()
   const fail = (error: unknown): void => {
-    logger.error({ error: String(error) }, 'a part of the service has failed')
+    const code = error instanceof ServiceError ? error.code : 'INTERNAL'
+    logger.error({ code, error: String(error) }, 'a part of the service has failed')
     ended.abort(error)
   }
   const services: Service[] = [{ name: 'log', ...idle, stop: () => log.close() }]

@@ -49,6 +49,9 @@ import {
   serveTrainerCommands,
 } from './trainer-commands.ts'
 
+/** Between two warnings of the same. */
+const warningIntervalMs = 30_000
+
 export class DistributedShape implements Shape {
   readonly log: KafkaLog
   readonly fileLog = undefined
@@ -56,6 +59,7 @@ export class DistributedShape implements Shape {
   readonly #options: ShapeOptions
   readonly #tag: string
   readonly #ends: KafkaEnds
+  #warned = { error: '', at: 0 }
   /** For those who want to know who has the lease, or a run. */
   readonly #process = `${hostname()}:${pid}`
   /** Under which the replica of this process says where it stands, and is asked. */
@@ -144,7 +148,7 @@ export class DistributedShape implements Shape {
   }
 
   jobs({ onFinished }: SchedulerParts): JobShape {
-    const { clock, logger } = this.#options
+    const { clock } = this.#options
     const { model, process } = this.#config
     const redis = this.#redis()
     const asking = { tables: model.tables.map(({ name }) => name), clock }
@@ -159,7 +163,7 @@ export class DistributedShape implements Shape {
       historyRuns: process.jobs.historyRuns,
       limits: { lockMs: process.jobs.lockMs, stalledMs: process.jobs.lockMs / 3 },
       onFinished,
-      onError: (error) => logger.warn({ error: error.message }, 'jobs: trouble with Redis'),
+      onError: ({ message }) => this.#warn(message, 'jobs: trouble with Redis'),
     })
     const close = (): Promise<void> => {
       for (const asked of [commands, exports, replicas]) asked.close()
@@ -178,6 +182,15 @@ export class DistributedShape implements Shape {
   #commits(reader: string): { readonly commits?: Pick<CommitOptions, 'groupId' | 'intervalMs'> } {
     const { group = `freshet-${this.#tag}`, commitMs: intervalMs } = this.#config.process.kafka
     return intervalMs === 0 ? {} : { commits: { groupId: `${group}-${reader}`, intervalMs } }
+  }
+
+  /** The same once in a while only: each of many connections says it, at every attempt. */
+  #warn(error: string, text: string): void {
+    const { clock, logger } = this.#options
+    const now = clock.monotonic()
+    if (this.#warned.error === error && now - this.#warned.at < warningIntervalMs) return
+    this.#warned = { error, at: now }
+    logger.warn({ error }, text)
   }
 
   /** Says once that deltas wait, and once that they go again. */
