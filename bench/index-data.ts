@@ -23,6 +23,8 @@ export interface Points {
 
 const centres = 2_000
 const noise = 0.7
+/** The stream of clusters that appear. */
+const newCentres = 8
 
 function lowbias32(value: number): number {
   let x = value
@@ -57,9 +59,9 @@ function normalizeRow(values: Float32Array, row: number, dim: number): void {
 }
 
 /** `stream`: 2 for the items and 4 for the queries of the published comparisons. */
-export function mixture(n: number, dim: number, stream: number): Points {
+export function mixture(n: number, dim: number, stream: number, centresFrom = 1): Points {
   const centre = new Float32Array(centres * dim)
-  const centreStream = new Stream(1)
+  const centreStream = new Stream(centresFrom)
   for (let i = 0; i < centre.length; i += 1) centre[i] = centreStream.gauss(i)
   for (let c = 0; c < centres; c += 1) normalizeRow(centre, c, dim)
   const [assignment, spread] = [new Stream(stream), new Stream(stream + 1)]
@@ -82,6 +84,19 @@ export function drifted({ n, dim, values }: Points, stream: number, by: number):
   const moved = values.map((value, i) => value + scale * noiseStream.gauss(i))
   for (let i = 0; i < n; i += 1) normalizeRow(moved, i, dim)
   return { n, dim, values: moved }
+}
+
+/** A mixture in which every other cluster has dissolved: its points are of new ones. */
+export function dissolved(points: Points, stream: number): Points {
+  const { n, dim } = points
+  const others = mixture(n, dim, stream, newCentres)
+  const assignment = new Stream(stream)
+  const values = points.values.slice()
+  for (let i = 0; i < n; i += 1) {
+    if ((assignment.uint32(i) % centres) % 2 === 1) continue
+    values.set(others.values.subarray(i * dim, (i + 1) * dim), i * dim)
+  }
+  return { n, dim, values }
 }
 
 /** A two-dimensional array of little-endian f32 in NumPy's format, version 1 to 3, C order. */

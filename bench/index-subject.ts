@@ -6,6 +6,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 
 import type { IndexStats, SearchOptions } from '../src/ann/ann-index.ts'
 import { PartitionedIndex } from '../src/ann/partitioned-index.ts'
+import { IndexLedger } from '../src/serving/index-ledger.ts'
+import { restoreIndex } from '../src/serving/index-save.ts'
 import { IndexThread } from '../src/serving/index-thread.ts'
 import type { Points } from './index-data.ts'
 
@@ -30,21 +32,19 @@ const chunk = 256
 const lookMs = 1
 
 export class Subject implements AsyncDisposable {
-  readonly #queries: Points
+  #queries: Points
   readonly #thread = new IndexThread()
+  readonly #items: Points
   readonly index: PartitionedIndex
-  /**
-   * The longest upsert of at most `chunk` vectors or slice of maintenance: what a query may have to
-   * wait for. By the clock, and in processor time of the thread, which other work on the machine
-   * does not count in.
-   */
-  longestMs = 0
-  longestCpuMs = 0
+  /** How long slices of maintenance took, and upserts: what a query may have to wait for. */
+  readonly #maintenanceMs: number[] = []
+  readonly #upsertMs: number[] = []
   /** Keeps results alive. */
   sink = 0
 
   constructor(items: Points, queries: Points) {
     this.#queries = queries
+    this.#items = items
     this.index = new PartitionedIndex({
       dim: items.dim,
       capacityItems: items.n,
@@ -90,13 +90,61 @@ export class Subject implements AsyncDisposable {
   }
 
   maintain(vectors: number): number {
-    return this.#timed(() => this.index.maintain(vectors))
+    return timed(this.#maintenanceMs, () => this.index.maintain(vectors))
   }
 
+  /** Milliseconds that it took. */
   upsert(ids: Int32Array, vectors: Float32Array): number {
+    timed(this.#upsertMs, () => this.index.upsert(ids, vectors))
+    return this.#upsertMs[this.#upsertMs.length - 1]
+  }
+
+  /** The longest slices, and the longest but for one in ten thousand: other work may interrupt. */
+  pauses(): object {
+    return {
+      maxPauseMs: rounded(Math.max(0, quantile(this.#maintenanceMs, 1))),
+      pauseP9999Ms: rounded(quantile(this.#maintenanceMs, 0.9999)),
+      pauseP99Ms: rounded(quantile(this.#maintenanceMs, 0.99)),
+      maintenanceSlices: this.#maintenanceMs.length,
+      maxUpsertMs: rounded(quantile(this.#upsertMs, 1)),
+    }
+  }
+
+  /** Seconds that saving took, during which the index may be used. */
+  async save(path: string): Promise<number> {
+    const ledger = new IndexLedger(this.stats.capacityItems)
+    for (let id = 0; id < this.#items.n; id += 1) ledger.own(id, String(id))
     const begin = performance.now()
-    this.#timed(() => this.index.upsert(ids, vectors))
-    return performance.now() - begin
+    await this.#thread.save(this.index, path, ledger.shared)
+    return (performance.now() - begin) / 1000
+  }
+
+  /** An empty one for the same points. */
+  sibling(): Subject {
+    return new Subject(this.#items, this.#queries)
+  }
+
+  /** Seconds until an empty index answers from a file. */
+  load(path: string): number {
+    const begin = performance.now()
+    const ledger = new IndexLedger(this.stats.capacityItems)
+    restoreIndex(path, { index: this.index, ledger, itemAt: (handle) => String(handle) })
+    return (performance.now() - begin) / 1000
+  }
+
+  /** From now on these are asked: audits learn of them. */
+  ask(queries: Points): void {
+    this.#queries = queries
+    this.answers({})
+  }
+
+  /** The share of queries that got as many answers as there are. */
+  complete(truth: Int32Array, options: SearchOptions): number {
+    const found = this.answers(options)
+    const places = Array.from({ length: truth.length / k }, (_, query) => query * k)
+    const count = (ids: Int32Array, at: number): number =>
+      ids.subarray(at, at + k).filter((id) => id >= 0).length
+    return places.filter((at) => count(found, at) === count(truth, at)).length / places.length
   }
 
   /** The best ids of every query. */
@@ -136,15 +184,13 @@ export class Subject implements AsyncDisposable {
       p99Us: rounded(quantile(times, 0.99) * 1000),
     }
   }
+}
 
-  #timed<Result>(work: () => Result): Result {
-    const [begin, cpu] = [performance.now(), process.threadCpuUsage()]
-    const result = work()
-    const { user, system } = process.threadCpuUsage(cpu)
-    this.longestMs = Math.max(this.longestMs, performance.now() - begin)
-    this.longestCpuMs = Math.max(this.longestCpuMs, (user + system) / 1000)
-    return result
-  }
+function timed<Result>(into: number[], work: () => Result): Result {
+  const begin = performance.now()
+  const result = work()
+  into.push(performance.now() - begin)
+  return result
 }
 
 /** Share of the true best that was found; places that stay empty are not wanted. */

@@ -1,12 +1,13 @@
 /**
  * `freshet bench index`: the live index's structure on one core, one query a call. Recall against
  * exact scores by effort; filters from every item to one in ten thousand; building, replacing
- * vectors one by one and in batches, searches meanwhile, and drift against a fresh build.
+ * vectors one by one and in batches, searches meanwhile; and a life: see `index-life.ts`.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { seededRandom } from '../src/base/random.ts'
-import { drifted, mixture, type Points, readNpy } from './index-data.ts'
+import { dissolved, drifted, mixture, type Points, readNpy } from './index-data.ts'
+import { measureDrift, measureGrowth, measureRestart } from './index-life.ts'
 import { k, quantile, rounded, Subject } from './index-subject.ts'
 
 export interface IndexBenchOptions {
@@ -22,11 +23,11 @@ const queryCount = 1_000
 const upsertBatch = 256
 const efforts = [0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
 const selectivities = [1, 0.1, 0.01, 0.001, 0.0001]
-const waves = 10
 const driftBy = 0.3
 const itemStream = 2
 const queryStream = 4
 const driftStream = 100
+const dissolveStream = 6
 /** Upserts a second while searches are measured. */
 const meanwhilePerSecond = 20_000
 
@@ -64,8 +65,11 @@ export async function run(
     progress(`one item in ${Math.round(1 / selectivity)}`)
     const allow = randomBitmap(items.n, selectivity, options.seed)
     const answers = subject.answers({ exact: true, allow })
-    return Object.assign({ selectivity }, subject.measure(answers, { allow }))
+    const complete = subject.complete(answers, { allow })
+    return Object.assign({ selectivity, complete }, subject.measure(answers, { allow }))
   })
+  progress('restart')
+  const restart = await measureRestart(subject, truth)
   progress('replacing vectors')
   const churn = new Churn(subject, items, options.seed)
   const upserts = {
@@ -74,7 +78,14 @@ export async function run(
     whileUpserting: await churn.searches(),
   }
   progress('drift')
-  const drift = await measureDrift(subject, items, queries)
+  const moved = drifted(items, driftStream, driftBy)
+  const drift = await measureDrift(subject, moved, queries)
+  progress('clusters dissolve')
+  const [others, otherQueries] = [moved, queries].map((all) => dissolved(all, dissolveStream))
+  const dissolving = await measureDrift(subject, others, otherQueries)
+  const pauses = subject.pauses()
+  progress('growing and shrinking')
+  const growth = await measureGrowth(items, queries)
   const { seed } = options
   return {
     config: { count: items.n, dim: items.dim, seed, queries: queries.n, index: kind, k },
@@ -87,9 +98,13 @@ export async function run(
     bytesPerItem: rounded(bytes / items.n - items.dim * 4),
     rowBytesPerItem: items.dim * 4,
     ...upserts,
-    ...drift,
-    maxPauseMs: rounded(subject.longestMs),
-    maxPauseCpuMs: rounded(subject.longestCpuMs),
+    recallAfterDrift: drift.after,
+    recallFreshBuild: drift.fresh,
+    drift,
+    dissolving,
+    restart,
+    growth,
+    ...pauses,
     sink: subject.sink,
   }
 }
@@ -154,31 +169,6 @@ class Churn {
       vectors.set(values.subarray(id * dim, (id + 1) * dim), i * dim)
     }
     return this.#subject.upsert(ids, vectors)
-  }
-}
-
-/**
- * Every vector replaced, a tenth at a time, with as much maintenance as vectors; and the same
- * vectors in an index built of them alone. Both at the effort that the fresh one chooses.
- */
-async function measureDrift(subject: Subject, items: Points, queries: Points): Promise<object> {
-  const moved = drifted(items, driftStream, driftBy)
-  const { n, dim, values } = moved
-  for (let wave = 0; wave < waves; wave += 1) {
-    for (let id = wave; id < n; id += waves) {
-      subject.upsert(Int32Array.of(id), values.subarray(id * dim, (id + 1) * dim))
-      if (id % 640 !== wave) continue
-      subject.maintain(64)
-      await nextTurn()
-    }
-  }
-  await using fresh = new Subject(moved, queries)
-  await fresh.build(moved)
-  const truth = fresh.answers({ exact: true })
-  const effort = fresh.stats.tree?.effort ?? 1
-  return {
-    recallAfterDrift: subject.recall(truth, { effort }),
-    recallFreshBuild: fresh.recall(truth, { effort }),
   }
 }
 

@@ -94,9 +94,13 @@ export class TreeUpkeep {
     this.#options = options
   }
 
-  /** What answers; undefined: the flat index does. */
+  /** What answers; undefined: the flat index does, as soon as there are few items. */
   get tree(): Tree | undefined {
-    return this.#tree
+    return this.#areFew ? undefined : this.#tree
+  }
+
+  get #areFew(): boolean {
+    return this.#options.flat.stats().items < this.#options.flatBelow / 2
   }
 
   get effort(): number {
@@ -132,7 +136,7 @@ export class TreeUpkeep {
 
   /** Which of the two trees answers, and at what effort; undefined: none. */
   get answering(): { readonly tree: 0 | 1; readonly effort: number } | undefined {
-    if (this.#tree === undefined) return undefined
+    if (this.tree === undefined) return undefined
     return { tree: this.#tree === this.#options.memory.trees[0] ? 0 : 1, effort: this.#effort }
   }
 
@@ -213,7 +217,7 @@ export class TreeUpkeep {
   #nextTask(): Generator<number, void> | undefined {
     const { items } = this.#options.flat.stats()
     const { flatBelow } = this.#options
-    if (items < flatBelow / 2) this.#answerBy(undefined)
+    if (this.#areFew) this.#answerBy(undefined)
     const isFlat = items <= flatBelow && this.#tree === undefined
     if (isFlat) this.#isAsked = false
     if (isFlat) return undefined

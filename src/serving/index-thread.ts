@@ -83,6 +83,8 @@ export class IndexThread implements Background {
     this.#saving = { index, path, done }
     if (this.#ended === undefined) {
       this.#send({ kind: 'save', save: { path, point: index.beginSave(), ledger } })
+      // A process that ends waits for it.
+      this.#worker?.ref()
     } else this.#endSave(this.#ended)
     return done.promise
   }
@@ -126,6 +128,7 @@ export class IndexThread implements Background {
     if (this.#saving === undefined) return
     const { index, path, done } = this.#saving
     this.#saving = undefined
+    this.#worker?.unref()
     index.endSave()
     if (reason === undefined) done.resolve()
     else done.reject(new ServiceError('INDEX_NOT_SAVED', { file: path, reason }))

@@ -1,0 +1,119 @@
+/**
+ * What an index lives through: every vector drifts, half of the clusters dissolve, the catalogue
+ * grows from nothing and shrinks again, the process restarts. Recall is compared with exact
+ * answers, and with an index that is built of the same vectors alone.
+ */
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+
+import type { Points } from './index-data.ts'
+import { rounded, Subject } from './index-subject.ts'
+
+const waves = 10
+/** Upserts between two slices of maintenance, and vectors in the slice. */
+const atATime = 64
+/** Where the catalogue is looked at while it grows and while it shrinks. */
+const sizes = [1_000, 10_000, 30_000, 100_000, 300_000, 1_000_000]
+
+export interface DriftFigures {
+  /** Right after the last wave, and of the fresh index, at its effort. */
+  readonly after: number
+  readonly fresh: number
+  /** At its own effort, once it has come to rest. */
+  readonly settled: number
+}
+
+/**
+ * Every vector replaced, a tenth at a time, with as much maintenance as vectors; and the same
+ * vectors in an index built of them alone. Both at the effort that the fresh one chooses.
+ */
+export async function measureDrift(
+  subject: Subject,
+  moved: Points,
+  queries: Points,
+): Promise<DriftFigures> {
+  const { n, dim, values } = moved
+  for (let wave = 0; wave < waves; wave += 1) {
+    for (let id = wave, count = 1; id < n; id += waves, count += 1) {
+      subject.upsert(Int32Array.of(id), values.subarray(id * dim, (id + 1) * dim))
+      if (count % atATime !== 0) continue
+      subject.maintain(atATime)
+      await nextTurn()
+    }
+  }
+  await using fresh = new Subject(moved, queries)
+  await fresh.build(moved)
+  const truth = fresh.answers({ exact: true })
+  const effort = fresh.stats.tree?.effort ?? 1
+  subject.ask(queries)
+  const after = subject.recall(truth, { effort })
+  await subject.settle()
+  return { after, fresh: fresh.recall(truth, { effort }), settled: subject.recall(truth) }
+}
+
+/** From nothing to all items and back to a thousand, with as much maintenance as vectors. */
+export async function measureGrowth(items: Points, queries: Points): Promise<object> {
+  await using subject = new Subject(items, queries)
+  const looks = sizes.filter((size) => size < items.n)
+  const grown: object[] = []
+  let size = 0
+  for (const next of [...looks, items.n]) {
+    for (; size < next; size += atATime) {
+      const to = Math.min(next, size + atATime)
+      const ids = Int32Array.from({ length: to - size }, (_, i) => size + i)
+      subject.upsert(ids, items.values.subarray(size * items.dim, to * items.dim))
+      await between(subject)
+    }
+    size = next
+    grown.push(await look(subject, size))
+  }
+  const shrunk: object[] = []
+  for (const next of looks.toReversed()) {
+    for (; size > next; size -= atATime) {
+      const from = Math.max(next, size - atATime)
+      subject.index.remove(Int32Array.from({ length: size - from }, (_, i) => from + i))
+      await between(subject)
+    }
+    size = next
+    shrunk.push(await look(subject, size))
+  }
+  return { grown, shrunk }
+}
+
+async function between(subject: Subject): Promise<void> {
+  subject.maintain(atATime)
+  subject.sink += subject.one(Math.round(subject.sink) % 997)[0] & 1
+  await nextTurn()
+}
+
+/** At once, and when it has come to rest. */
+async function look(subject: Subject, items: number): Promise<object> {
+  const { kind } = subject.stats
+  const truth = subject.answers({ exact: true })
+  const recall10 = rounded(subject.recall(truth))
+  await subject.settle()
+  const settled = { kind: subject.stats.kind, recall10: rounded(subject.recall(truth)) }
+  return { items, kind, recall10, settled }
+}
+
+/** The index saved while it stands, and taken up by another. */
+export async function measureRestart(subject: Subject, truth: Int32Array): Promise<object> {
+  const directory = mkdtempSync(join(tmpdir(), 'freshet-bench-'))
+  const path = join(directory, 'live.index')
+  try {
+    const saveSeconds = await subject.save(path)
+    const { size } = statSync(path)
+    await using again = subject.sibling()
+    const loadSeconds = again.load(path)
+    return {
+      saveSeconds: rounded(saveSeconds),
+      loadSeconds: rounded(loadSeconds),
+      fileBytes: size,
+      recall10: rounded(again.recall(truth)),
+    }
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
+}
