@@ -25,7 +25,7 @@ afterAll(async () => {
   await broker[Symbol.asyncDispose]()
 })
 
-const limitMs = 60_000
+const limitMs = 120_000
 
 async function eventually(fleet: Fleet, what: string, isSo: () => Promise<boolean>): Promise<void> {
   const limit = performance.now() + limitMs
@@ -168,4 +168,4 @@ test('jobs by the clock go on under load, once each, whoever of their processes 
   expect(await trainer.end('SIGTERM')).toBe(0)
   expect(restrictsIn(fleet.trainerDirectory)).toBe(runs.length)
   expect(await doneOf(last, 'checkpoint')).toBeGreaterThan(1)
-}, 400_000)
+}, 600_000)

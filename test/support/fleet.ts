@@ -21,6 +21,8 @@ export interface Member {
   /** What it wrote to stderr. */
   readonly log: readonly string[]
   readonly pid: number | undefined
+  /** The exit code when it has ended by itself; null: a signal ended it. */
+  readonly ended: Promise<number | null>
   /** Stops it in the middle of whatever it does, until it is told to go on; it is not told. */
   pause(): void
   resume(): void
@@ -70,6 +72,7 @@ export class Fleet implements AsyncDisposable {
       client,
       log,
       pid: child.pid,
+      ended: child.exited,
       pause: () => child.pause(),
       resume: () => child.resume(),
       end: (signal) => child.end(signal),
