@@ -146,6 +146,11 @@ export class KafkaServer implements AsyncDisposable {
     await gone
   }
 
+  /** Whether it takes connections. */
+  isUp(): Promise<boolean> {
+    return takesConnections(this.port)
+  }
+
   /** Neither dead nor alive: connections stay open and nothing answers. */
   pause(): void {
     this.#process?.kill('SIGSTOP')

@@ -80,8 +80,22 @@ export class ChaosServers implements AsyncDisposable {
   /** A new topic, nothing in Redis, all networks whole. */
   async makeReady(): Promise<string> {
     this.heal()
+    await this.#revive()
     await this.redis.command('FLUSHALL')
     return await makeTopic(this.broker.address, partitions)
+  }
+
+  /** What the run before has not brought back. */
+  async #revive(): Promise<void> {
+    const { broker, redis } = this
+    if (!(await broker.isUp())) {
+      await broker.kill()
+      await broker.start()
+    }
+    const isThere = await redis.command('PING').catch(() => undefined)
+    if (isThere !== undefined) return
+    await redis.kill()
+    await redis.start()
   }
 
   /** A broker that starts again opens every log that it has. */
