@@ -169,3 +169,74 @@ test('jobs by the clock go on under load, once each, whoever of their processes 
   expect(restrictsIn(fleet.trainerDirectory)).toBe(runs.length)
   expect(await doneOf(last, 'checkpoint')).toBeGreaterThan(1)
 }, 600_000)
+
+test('a process that has jobs alone runs all of them, wherever it has to ask', async () => {
+  await using fleet = new Fleet(await servers(), never)
+  const door = await fleet.start('ingest', 'ingest')
+  const trainer = await fleet.start('trainer', 'trainer')
+  const desks = [
+    await fleet.start('serving 1', 'serving'),
+    await fleet.start('serving 2', 'serving'),
+  ]
+  const { client } = await fleet.start('jobs', 'jobs')
+  const expiresAt = Date.now() + 3_000
+  await door.client.sendItems([{ id: 'short-lived', expiresAt }, { id: 'lasting' }])
+  const clicks = Array.from({ length: 200 }, (_, i) => ({
+    userId: `user-${i % 40}`,
+    itemId: `item-${i % 30}`,
+    type: 'click',
+  }))
+  expect((await door.client.sendEvents(clicks)).accepted).toBe(clicks.length)
+  await eventually(fleet, 'learned', async () => {
+    const metrics = await trainer.client.metrics()
+    return metrics.sum('freshet_trainer_examples_total') === clicks.length
+  })
+  for (const desk of desks) await desk.client.waitUntilReady(limitMs)
+  const done = async (name: string, payload: object = {}): Promise<RanJob> => {
+    let run = await client.runJob(name, payload)
+    await eventually(fleet, `the end of ${name}`, async () => {
+      run = await client.job(run.id)
+      return run.state !== 'running'
+    })
+    return run
+  }
+
+  const { names } = await client.jobs(1)
+  expect(names.toSorted()).toEqual(
+    'auditRecall checkpoint compact dropUser expire export rebuildIndex restrict'.split(' '),
+  )
+  const few = { table: 'user', numReserved: 10 }
+  expect(await done('restrict', few)).toMatchObject({
+    state: 'done',
+    result: { tables: [{ table: 'user', rows: 10 }] },
+  })
+  expect(await done('compact')).toMatchObject({
+    state: 'done',
+    result: { rows: expect.any(Number) },
+  })
+  expect(await done('checkpoint')).toMatchObject({
+    state: 'done',
+    result: { name: expect.stringMatching(/^\d+$/) },
+  })
+  expect(await done('export', { table: 'item', format: 'npy' })).toMatchObject({
+    state: 'done',
+    result: { format: 'npy' },
+  })
+  expect(await done('auditRecall')).toMatchObject({ state: 'done', result: { replicas: 2 } })
+  expect(await done('rebuildIndex')).toMatchObject({ state: 'done', result: { replicas: 2 } })
+  await sleep(Math.max(0, expiresAt + 100 - Date.now()))
+  expect(await done('expire')).toMatchObject({ state: 'done', result: { removed: 1 } })
+  const dropped = await done('dropUser', { userId: 'user-1' })
+  expect(dropped).toMatchObject({ state: 'done', result: { dropped: true } })
+  for (const { client: desk } of desks) {
+    await eventually(fleet, 'the deletions there', async () => {
+      const paths = ['items/short-lived', 'users/user-1', 'items/lasting']
+      const found = paths.map((path) => fetch(`${desk.address}/v1/${path}`))
+      return (await Promise.all(found)).map(({ status }) => status).join() === '404,404,200'
+    })
+  }
+
+  // A replica that was lost is left out, once it has had its time.
+  await desks[0].end('SIGKILL')
+  expect(await done('auditRecall')).toMatchObject({ state: 'done', result: { replicas: 1 } })
+}, 600_000)
