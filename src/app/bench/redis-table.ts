@@ -1,14 +1,15 @@
 /**
  * `freshet bench table --backend redis`: rows of 768 bytes in and out of a Redis server in batches
  * of 4,096 (`reads`, `writes`), then the verbs of a table with `rows: redis`, whose memory holds
- * little but stamps, with a table in memory beside. Client and server share the machine; what the
- * client spends of a core is reported with each rate.
+ * little but stamps, with a table in memory beside. Client and server share the machine; what each
+ * spends of a core is reported with the rates, and does not depend on what else runs there.
  */
 import { assert } from '../../base/assert.ts'
 import { type Keys, keyCount } from '../../base/keys.ts'
 import { MemoryTable } from '../../embedding/memory/memory-table.ts'
 import type { RedisRowStore } from '../../embedding/redis/redis-row-store.ts'
 import type { TieredTable } from '../../embedding/tiered/tiered-table.ts'
+import { connectRedis, type RedisConnection } from '../../redis/redis-connection.ts'
 import type { JsonObject } from '../command.ts'
 import { redisMemoryRows } from '../config/config-tables-schema.ts'
 import {
@@ -28,14 +29,22 @@ const rowBytes = 768
 /** Head of a row; half of the rest is its vector. */
 const headBytes = 32
 const keptShare = 0.8
+const connectLimitMs = 10_000
 const verbs = ['findOrInsert', 'find', 'assign', 'applyGradients', 'erase'] as const
 type Verb = (typeof verbs)[number]
 
-interface Rate {
-  readonly rowsPerSecond: number
-  /** Of the client, in microseconds of processor time per row. */
+/** Per row, in microseconds of processor time. */
+interface Costs {
   readonly clientUs: number
+  readonly serverUs: number
 }
+
+interface Rate extends Costs {
+  readonly rowsPerSecond: number
+}
+
+/** What the server has spent so far, in microseconds. */
+type ServerTime = () => Promise<number>
 
 interface Workload {
   readonly arriving: readonly Keys[]
@@ -56,13 +65,18 @@ export async function benchRedisTable(
   progress(`${rows} rows of ${rowBytes} bytes, written and read`)
   const rowSpec = benchSpec('bench-rows', (rowBytes - headBytes) / 8, rows)
   const store = await openBenchStore(rowSpec, rowBytes, server.settings)
-  const raw = await measureRows(store, workload)
+  using opened = new DisposableStack()
+  const connection = opened.adopt(connectRedis(server.settings), (one) => one.close())
+  await connection.connected(AbortSignal.timeout(connectLimitMs))
+  const serverTime = (): Promise<number> => cpuOf(connection)
+  const raw = await measureRows(store, workload, serverTime)
   progress(`a table of ${rows} rows of ${dim} floats`)
   const spec = benchSpec('bench-table', dim, rows)
   const memoryRows = Math.min(rows, redisMemoryRows)
-  const connection = server.settings
-  await using far = await openFarTable(spec, { memoryRows, connection, makesRoom: true })
-  const measured = await measureVerbs([far.table, new MemoryTable(spec)], workload)
+  const place = { memoryRows, connection: server.settings, makesRoom: true }
+  await using far = await openFarTable(spec, place)
+  const tables = [far.table, new MemoryTable(spec)] as const
+  const measured = await measureVerbs(tables, workload, serverTime)
   return {
     config: { rows, dim, seed, batchKeys, repeats, backend: 'redis', memoryRows },
     ...raw,
@@ -76,6 +90,7 @@ export async function benchRedisTable(
 async function measureRows(
   store: RedisRowStore,
   { arriving, mixed, repeats }: Workload,
+  serverTime: ServerTime,
 ): Promise<JsonObject> {
   const records = new Uint8Array(batchKeys * rowBytes).fill(7)
   const present = new Uint8Array(batchKeys)
@@ -91,8 +106,8 @@ async function measureRows(
       await store.read(keys, records, present)
       assert(!present.subarray(0, keyCount(keys)).includes(0), 'every row is there')
     }
-    writes.push(await rateOf(arriving, write))
-    reads.push(await rateOf(mixed, read))
+    writes.push(await rateOf(arriving, write, serverTime))
+    reads.push(await rateOf(mixed, read, serverTime))
   }
   const bytesPerRow = Math.round(((await store.memoryBytes()) - before) / (await store.size()))
   await store.clear()
@@ -111,6 +126,7 @@ async function measureRows(
 async function measureVerbs(
   [far, memory]: readonly [TieredTable, MemoryTable],
   { arriving, mixed, repeats }: Workload,
+  serverTime: ServerTime,
 ): Promise<Readonly<Record<string, JsonObject>>> {
   const measured: Record<string, JsonObject> = {}
   const samples = new Map<Verb, { far: Rate; ratio: number }[]>(verbs.map((verb) => [verb, []]))
@@ -119,8 +135,8 @@ async function measureVerbs(
     for (const verb of verbs) {
       version += 1
       const batches = verb === 'findOrInsert' ? arriving : mixed
-      const reference = await rateOf(batches, actOf(memory, verb, version))
-      const rate = await rateOf(batches, actOf(far, verb, version))
+      const reference = await rateOf(batches, actOf(memory, verb, version), serverTime)
+      const rate = await rateOf(batches, actOf(far, verb, version), serverTime)
       samples.get(verb)?.push({ far: rate, ratio: rate.rowsPerSecond / reference.rowsPerSecond })
     }
   }
@@ -175,8 +191,13 @@ async function measureRestrict(
   }
 }
 
-async function rateOf(batches: readonly Keys[], act: (keys: Keys) => Promise<void>): Promise<Rate> {
+async function rateOf(
+  batches: readonly Keys[],
+  act: (keys: Keys) => Promise<void>,
+  serverTime: ServerTime,
+): Promise<Rate> {
   let rows = 0
+  const server = await serverTime()
   const started = performance.now()
   const cpu = process.cpuUsage()
   for (const keys of batches) {
@@ -188,7 +209,15 @@ async function rateOf(batches: readonly Keys[], act: (keys: Keys) => Promise<voi
   return {
     rowsPerSecond: Math.round(rows / seconds),
     clientUs: Math.round(((user + system) / rows) * 100) / 100,
+    serverUs: Math.round((((await serverTime()) - server) / rows) * 100) / 100,
   }
+}
+
+async function cpuOf(connection: RedisConnection): Promise<number> {
+  const reply = await connection.call('INFO', ['cpu'])
+  const text = Buffer.isBuffer(reply) ? reply.toString() : ''
+  const seconds = [...text.matchAll(/^used_cpu_(?:sys|user):([\d.]+)/gm)].map(([, n]) => Number(n))
+  return seconds.reduce((sum, n) => sum + n * 1_000_000, 0)
 }
 
 function figuresOf(rates: readonly Rate[]): { readonly [figure: string]: number } {
@@ -196,6 +225,7 @@ function figuresOf(rates: readonly Rate[]): { readonly [figure: string]: number 
   return {
     rowsPerSecond: median(samples),
     clientUs: median(rates.map(({ clientUs }) => clientUs)),
+    serverUs: median(rates.map(({ serverUs }) => serverUs)),
     least: Math.min(...samples),
     greatest: Math.max(...samples),
   }

@@ -15,7 +15,11 @@ const bench = (backend: string, rows: number, ...flags: readonly string[]) => {
 test('rows in a server of which the address is given are measured, and are gone then', async () => {
   await using server = await RedisServer.start()
   const redis = ['--redis', `redis://127.0.0.1:${server.port}/0`]
-  const rate = { rowsPerSecond: expect.any(Number) as number }
+  const rate = {
+    rowsPerSecond: expect.any(Number) as number,
+    clientUs: expect.any(Number) as number,
+    serverUs: expect.any(Number) as number,
+  }
   const verb = { ...rate, ratioToReference: expect.any(Number) as number }
   const measured = await bench('redis', 3_000, ...redis)
   expect(measured.json).toMatchObject({
