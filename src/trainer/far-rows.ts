@@ -185,6 +185,7 @@ export class FarRows {
 /** Files of a checkpoint. */
 export const directoryPart = (name: string): string => `rows-${name}`
 export const redoPart = (name: string): string => `redo-${name}`
+export const isRedoPart = (file: string): boolean => file.startsWith(redoPart(''))
 
 async function openTable(
   spec: TableSpec,

@@ -6,6 +6,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { ServiceError } from '../../base/errors.ts'
+import { isRedoPart } from '../far-rows.ts'
 import type { TrainerReport } from '../trainer-status.ts'
 import type { CheckpointCopies, CheckpointCopy } from './checkpoint-copies.ts'
 import { type CheckpointHeader, checkpointName, CheckpointStore } from './checkpoint.ts'
@@ -31,8 +32,9 @@ export class CheckpointMirror {
   }
 
   /**
-   * Makes the newest whole copy the only checkpoint of the folder, with what it needs. Where there
-   * are no copies the folder stays as it is. Throws `CHECKPOINT_STORE_*`.
+   * Makes the newest whole copy the newest checkpoint of the folder, with what it needs: the full
+   * one that it is a delta to; all older ones where they can bring a row store up to date. Where
+   * there are no copies the folder stays as it is. Throws `CHECKPOINT_STORE_*`.
    */
   async fetch(refuse: Refuse): Promise<void> {
     const all = await this.#options.copies.list()
@@ -89,12 +91,27 @@ export class CheckpointMirror {
     const base = all.findLast(({ sequence }) => sequence === manifest.base)
     if (manifest.base !== undefined && base === undefined) return `${manifest.base} is gone`
     const needed = base === undefined ? [copy] : [base, copy]
-    await this.#keepOnly(needed)
+    const older = all.filter(({ sequence }) => sequence < copy.sequence)
+    const useful = manifest.files.some(({ name }) => isRedoPart(name)) ? older : []
+    await this.#keepOnly([...useful, ...needed])
+    await this.#fetchSome(useful)
     if ((await this.#has(needed)) && this.#newest() === copy.sequence) return undefined
     for (const one of needed) await copies.fetch(one, directory)
     const message = `fetched checkpoint ${this.#placeOf(copy)}`
     this.#report('info', 'checkpointFetched', message, { sequence: copy.sequence })
     return this.#newest() === copy.sequence ? undefined : 'it is damaged'
+  }
+
+  /** Those that are whole, and not there. */
+  async #fetchSome(wanted: readonly CheckpointCopy[]): Promise<void> {
+    const { copies, directory } = this.#options
+    for (const copy of wanted) {
+      try {
+        if (!(await copies.isIn(copy, directory))) await copies.fetch(copy, directory)
+      } catch (error) {
+        reasonOf(error)
+      }
+    }
   }
 
   #newest(): number | undefined {

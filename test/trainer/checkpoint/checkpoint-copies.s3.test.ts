@@ -83,6 +83,21 @@ test('a machine with an empty folder has the newest one, chunk by chunk', async 
   expect(second.reports.map((one) => one.code)).toEqual(['checkpointFetched'])
 })
 
+test('where rows are elsewhere it has the older ones, too: they bring a store up to date', async () => {
+  const prefix = newPrefix()
+  using first = machine(prefix, 1, 3)
+  for (const sequence of [1, 2, 3]) {
+    const header = { sequence, position: { 0: '1' }, createdAt: 1, config: {} }
+    await first.store.write(header, [{ name: 'redo-items', chunks: [text(`rows ${sequence}`)] }])
+    await first.mirror.send(sequence)
+  }
+  await first.objects.remove(`${prefix}checkpoint-000000000001/1/redo-items/000000`)
+  using second = machine(prefix, 2)
+  await second.fetch()
+  expect(second.store.sequences()).toEqual([2, 3])
+  expect([...(second.store.part(2, 'redo-items') ?? [])]).toEqual([text('rows 2')])
+})
+
 test('a folder that has the newest one is not fetched into again', async () => {
   using one = machine(newPrefix(), 1)
   await one.write(5)
