@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
 import { BullMqScheduler, type BullMqSchedulerOptions } from '../../src/jobs/bullmq-scheduler.ts'
 import type { RedisSettings } from '../../src/redis/redis-connection.ts'
-import { testScheduler } from '../contract/scheduler.ts'
+import { testJobs } from '../contract/jobs.ts'
+import { type SchedulerUnderTest, testScheduler } from '../contract/scheduler.ts'
 import { RedisServer, until } from '../support/redis-server.ts'
 
 let server: RedisServer
@@ -36,19 +37,22 @@ function openAt(
   return Object.assign(scheduler, { [Symbol.asyncDispose]: () => scheduler.stop() })
 }
 
-describe('as every scheduler', () => {
-  testScheduler(() => {
-    const scheduler = openAt(server.settings, freshTag())
-    return Promise.resolve({
-      scheduler,
-      beatMs: 400,
-      clock: systemClock,
-      // Time passes by itself.
-      advance: (ms) => sleep(ms),
-      until: (isSo) => until('the scheduler there', isSo),
-      [Symbol.asyncDispose]: () => scheduler.stop(),
-    })
+const underTest = (): Promise<SchedulerUnderTest> => {
+  const scheduler = openAt(server.settings, freshTag())
+  return Promise.resolve({
+    scheduler,
+    beatMs: 400,
+    clock: systemClock,
+    // Time passes by itself.
+    advance: (ms) => sleep(ms),
+    until: (isSo) => until('the scheduler there', isSo),
+    [Symbol.asyncDispose]: () => scheduler.stop(),
   })
+}
+
+describe('as every scheduler', () => {
+  testScheduler(underTest)
+  testJobs(underTest)
 })
 
 const nothing = () => Promise.resolve({})

@@ -93,57 +93,12 @@ function open({ expiries = {}, replicas }: Given = {}) {
   return { scheduler, timers, items, commands, appends }
 }
 
-test('the jobs are those that the documentation names', () => {
-  expect(open().scheduler.names()).toEqual([
-    'restrict',
-    'checkpoint',
-    'auditRecall',
-    'expire',
-    'rebuildIndex',
-    'dropUser',
-    'trimLog',
-    'compact',
-    'export',
-  ])
-})
-
 test('restrict is a command to the trainer, for one table or all', async () => {
   const { scheduler, commands } = open()
   const run = await scheduler.run('restrict', { table: 'items' })
   await scheduler.run('restrict', {})
   expect(run.result).toEqual({ dryRun: false, removed: 3, rows: 7, tables: [] })
   expect(commands).toEqual([{ table: 'items' }, {}])
-})
-
-test('restrict hands on all that it may be told', async () => {
-  const { scheduler, commands } = open()
-  const all = { table: 'users', numReserved: 5, trigger: 9, policy: 'combined', dryRun: true }
-  await scheduler.run('restrict', all)
-  expect(commands).toEqual([all])
-})
-
-test.each([
-  [{ table: 7 }, 'payload.table', /name of a table/],
-  [{ table: 'nowhere' }, 'payload.table', /there are items, users/],
-  [{ numReserved: -1 }, 'payload.numReserved', /whole number/],
-  [{ numReserved: 2.5 }, 'payload.numReserved', /whole number/],
-  [{ trigger: '9' }, 'payload.trigger', /whole number/],
-  [{ policy: 'random' }, 'payload.policy', /frequency, timestamp, combined/],
-  [{ dryRun: 1 }, 'payload.dryRun', /true or false/],
-  [{ rows: 1 }, 'payload.rows', /no such field/],
-] as const)('restrict refuses %o before it becomes a run', async (payload, path, reason) => {
-  const { scheduler } = open()
-  const refused = scheduler.run('restrict', payload)
-  await expect(refused).rejects.toMatchObject({
-    code: 'REQUEST_INVALID',
-    details: { path, reason: expect.stringMatching(reason) },
-  })
-  expect(await scheduler.history()).toEqual([])
-})
-
-test('compact gives back what tables and log no longer need', async () => {
-  const run = await open().scheduler.run('compact', {})
-  expect(run.result).toEqual({ steps: 2, rows: 7, bytes: 4_096, removedBytes: 512 })
 })
 
 test('rebuildIndex rebuilds all replicas in turn, or the one that is named', async () => {
@@ -179,14 +134,6 @@ test('rebuildIndex says how far it is, over all replicas', async () => {
   expect((await run).result).toEqual({ items: 7, replicas: 2 })
 })
 
-test('export writes one table or all, as NDJSON unless it is told', async () => {
-  const { scheduler, commands } = open()
-  const run = await scheduler.run('export', { table: 'items', format: 'npy' })
-  expect(run.result).toEqual({ directory: run.id })
-  await scheduler.run('export', {})
-  expect(commands).toEqual([{ table: 'items', format: 'npy' }, { format: 'ndjson' }])
-})
-
 test('dropUser has the user deleted, and tells where that shows', async () => {
   const asked: unknown[] = []
   const replicas = [
@@ -198,24 +145,6 @@ test('dropUser has the user deleted, and tells where that shows', async () => {
   const { result } = await scheduler.run('dropUser', { userId: 'u/1' })
   expect(result).toEqual({ dropped: true, replicas: 1 })
   expect(commands).toEqual(['u/1'])
-})
-
-test.each([
-  ['dropUser', {}, 'payload.userId'],
-  ['dropUser', { userId: '' }, 'payload.userId'],
-  ['dropUser', { userId: 'u', why: 'x' }, 'payload.why'],
-  ['export', { table: 'nowhere' }, 'payload.table'],
-  ['export', { format: 'csv' }, 'payload.format'],
-  ['compact', { table: 'items' }, 'payload.table'],
-  ['rebuildIndex', { now: true }, 'payload.now'],
-] as const)('%s refuses %o', async (name, payload, path) => {
-  const refused = open().scheduler.run(name, payload)
-  await expect(refused).rejects.toMatchObject({ code: 'REQUEST_INVALID', details: { path } })
-})
-
-test('checkpoint tells which checkpoint it made', async () => {
-  const run = await open().scheduler.run('checkpoint', {})
-  expect(run.result).toEqual({ name: '000042', modelVersion: 42, bytes: 1_000 })
 })
 
 test('auditRecall tells the lowest recall of all replicas that answer', async () => {

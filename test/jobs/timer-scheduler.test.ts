@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
 import type { JobRun } from '../../src/jobs/scheduler.ts'
 import { systemTimers, TimerScheduler } from '../../src/jobs/timer-scheduler.ts'
-import { testScheduler } from '../contract/scheduler.ts'
+import { testJobs } from '../contract/jobs.ts'
+import { type SchedulerUnderTest, testScheduler } from '../contract/scheduler.ts'
 import { ManualTimers } from '../support/manual-timers.ts'
 
 const nothing = (): Promise<Record<string, never>> => Promise.resolve({})
@@ -20,23 +21,26 @@ function open(historyRuns = 10): {
   return { scheduler: new TimerScheduler(options), timers, finished }
 }
 
-describe('as every scheduler', () => {
-  testScheduler(() => {
-    const { scheduler, timers } = open()
-    return Promise.resolve({
-      scheduler,
-      beatMs: 100,
-      clock: timers,
-      advance: (ms) => timers.advance(ms),
-      async until(isSo) {
-        for (let i = 0; !(await isSo()); i += 1) {
-          if (i === 1_000) throw new Error('it does not become so')
-          await timers.advance(i === 0 ? 0 : 10)
-        }
-      },
-      [Symbol.asyncDispose]: () => scheduler.stop(),
-    })
+const underTest = (): Promise<SchedulerUnderTest> => {
+  const { scheduler, timers } = open()
+  return Promise.resolve({
+    scheduler,
+    beatMs: 100,
+    clock: timers,
+    advance: (ms) => timers.advance(ms),
+    async until(isSo) {
+      for (let i = 0; !(await isSo()); i += 1) {
+        if (i === 1_000) throw new Error('it does not become so')
+        await timers.advance(i === 0 ? 0 : 10)
+      }
+    },
+    [Symbol.asyncDispose]: () => scheduler.stop(),
   })
+}
+
+describe('as every scheduler', () => {
+  testScheduler(underTest)
+  testJobs(underTest)
 })
 
 test('the history forgets the oldest runs', async () => {
