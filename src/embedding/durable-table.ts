@@ -6,11 +6,19 @@
 import type { Awaitable, Keys } from '../base/keys.ts'
 import type { EmbeddingTable, RestrictRequest } from './embedding-table.ts'
 import type { RestrictPreview } from './restrict/restrict-preview.ts'
+import type { TableSnapshot } from './snapshot/table-snapshot.ts'
 
 /** Some rows of a table: n keys and n x dim floats. */
 export interface TableRows {
   readonly keys: Keys
   readonly vectors: Float32Array
+}
+
+export interface SnapshotRequest {
+  /** The version of the snapshot to which this may be a delta. */
+  readonly since?: number | undefined
+  /** Rows that may wait in copies to be read; default: as many as there are. */
+  readonly waitingRows?: number
 }
 
 export interface DurableTable extends EmbeddingTable {
@@ -46,10 +54,13 @@ export interface DurableTable extends EmbeddingTable {
    */
   digest(): Awaitable<bigint>
 
-  /** What a checkpoint holds of it, piece by piece. It must not change before the last piece. */
-  snapshot(): Iterable<Uint8Array>
+  /** What a checkpoint holds of it, piece by piece; see `MemoryTable.snapshot`. */
+  snapshot(request?: SnapshotRequest): TableSnapshot
 
-  /** Replaces everything by a snapshot. Throws `SNAPSHOT_DAMAGED` or `SNAPSHOT_INCOMPATIBLE`. */
+  /**
+   * Replaces everything by a snapshot and deltas that follow it. Throws `SNAPSHOT_DAMAGED` or
+   * `SNAPSHOT_INCOMPATIBLE`.
+   */
   load(pieces: Iterable<Uint8Array>): void
 
   /** Copies of all rows, some at a time; see `MemoryTable.export`. */

@@ -21,7 +21,8 @@ import type { Event } from '../stream/event.ts'
 import type { Example, Item } from '../stream/example.ts'
 import { type Eviction, Facts, type Outcome } from '../stream/facts/facts.ts'
 import { CatalogueMirror } from './catalogue-mirror.ts'
-import type { CheckpointPart } from './checkpoint/checkpoint.ts'
+import { type CheckpointPart, tablePart } from './checkpoint/checkpoint.ts'
+import { type SavedState, saveTables, type TableVersions } from './checkpoint/saved-tables.ts'
 import { type EvaluationReport, Evaluator } from './evaluation/evaluator.ts'
 import { type Breathe, Ranker } from './evaluation/ranker.ts'
 import { directoryPart, type FarRows } from './far-rows.ts'
@@ -288,11 +289,11 @@ export class Learner {
   }
 
   /**
-   * The whole state between two batches, as parts of a checkpoint. Rows are given out as they are
-   * read, while batches go on, but as they are now: the parts can be read once, and until the next
-   * call.
+   * The whole state between two batches, as parts of a checkpoint; `since`: of tables in memory
+   * what has changed since another one, where that is known. Rows are given out as they are read,
+   * while batches go on, but as they are now: the parts can be read once, and until the next call.
    */
-  serialize(): readonly CheckpointPart[] {
+  serialize(since?: TableVersions): SavedState {
     assert(this.pending === 0, 'a checkpoint stands between two batches')
     const writer = new ByteWriter(1 << 20)
     writer.float64(this.#step).float64(this.#trained).float64(this.#acceptedAt)
@@ -303,20 +304,20 @@ export class Learner {
     this.#parts.mirror?.serialize(writer)
     const weights = this.model.weights({ optimizerState: true })
     const { farRows } = this.#parts
-    return [
+    const near = [...this.tables].filter(([name]) => farRows?.table(name) === undefined)
+    const saved = saveTables(near, since)
+    const parts: readonly CheckpointPart[] = [
       { name: 'learner', chunks: [writer.finish()] },
       { name: 'facts', chunks: [this.#facts.serialize()] },
       { name: 'weights', chunks: [new Uint8Array(weights.buffer)] },
-      ...[...this.tables].flatMap(([name, table]): readonly CheckpointPart[] =>
-        farRows?.table(name) === undefined
-          ? [{ name: tablePart(name), chunks: table.snapshot() }]
-          : farRows.parts(name),
-      ),
+      ...saved.parts,
+      ...[...(farRows?.names ?? [])].flatMap((name) => farRows?.parts(name) ?? []),
       ...this.#admitted().map(([name, table]) => ({
         name: admissionPart(name),
         chunks: [table.serializeAdmission()],
       })),
     ]
+    return { ...saved, parts }
   }
 
   /**
@@ -485,5 +486,4 @@ function protectRows(table: DurableTable, model: TwoTower, ids: readonly string[
   }
 }
 
-const tablePart = (name: string): string => `table-${name}`
 const admissionPart = (name: string): string => `admission-${name}`

@@ -31,8 +31,10 @@ export interface CheckpointOptions {
   readonly directory: string
   /** Between two checkpoints, in milliseconds; 0: only when asked and at the end. */
   readonly intervalMs: number
-  /** Older ones are removed. */
+  /** Older ones are removed, but for those that these are deltas to. */
   readonly keep: number
+  /** Of so many one is full, the others hold of tables what has changed since; default 1. */
+  readonly fullEvery?: number
   /** Where they are written before they are put in place; absent: `directory`. */
   readonly workshop?: string
 }

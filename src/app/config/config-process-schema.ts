@@ -99,6 +99,10 @@ const checkpoints = z
   .strictObject({
     intervalMs: milliseconds.default(60_000).describe('between two; one more when it stops'),
     keep: count.max(1000).default(3).describe('older ones are removed'),
+    fullEvery: count
+      .max(1000)
+      .default(8)
+      .describe('of so many one is full; the others hold of tables what has changed since'),
     store: z
       .enum(['folder', 's3'])
       .default('folder')

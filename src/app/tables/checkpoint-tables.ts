@@ -2,12 +2,9 @@
 import { ServiceError } from '../../base/errors.ts'
 import { MemoryTable } from '../../embedding/memory/memory-table.ts'
 import type { TableSpec } from '../../embedding/table-spec.ts'
-import type { Checkpoint } from '../../trainer/checkpoint/checkpoint.ts'
+import { type Checkpoint, tablePart } from '../../trainer/checkpoint/checkpoint.ts'
 import { suggestion } from '../nearest.ts'
 import type { NewestCheckpoint } from '../newest-checkpoint.ts'
-
-/** A checkpoint's file of a table in memory. */
-export const tablePart = (table: string): string => `table-${table}`
 
 interface Chosen {
   readonly here: readonly TableSpec[]

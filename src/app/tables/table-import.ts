@@ -28,6 +28,7 @@ import {
   type Checkpoint,
   type CheckpointPart,
   CheckpointStore,
+  tablePart,
 } from '../../trainer/checkpoint/checkpoint.ts'
 import { openCopies } from '../../trainer/checkpoint/open-copies.ts'
 import type { FarRows } from '../../trainer/far-rows.ts'
@@ -38,7 +39,7 @@ import { rowServer } from '../config/far-rows-options.ts'
 import { copiesOptions } from '../config/servers-options.ts'
 import { checkpointStore, newestCheckpoint, type NewestCheckpoint } from '../newest-checkpoint.ts'
 import { dataPaths } from '../options.ts'
-import { chosenTables, loadTable, tablePart } from './checkpoint-tables.ts'
+import { chosenTables, loadTable } from './checkpoint-tables.ts'
 import { FarImport } from './far-import.ts'
 import { withFarRows } from './far-tables.ts'
 import { type Held, whileStopped } from './stopped-service.ts'
@@ -120,7 +121,7 @@ async function importInto(work: Work, { here, far, farRows }: Targets): Promise<
   const { checkpoint } = newest
   const directory = dataPaths(options.config.process.dataDirectory).checkpoints
   using opened = new DisposableStack()
-  const parts = new Map<string, Iterable<Uint8Array>>()
+  const parts = new Map<string, CheckpointPart['chunks']>()
   const tables: JsonObject[] = []
   for (const spec of here) {
     const table = options.replace ? new MemoryTable(spec) : loadTable(checkpoint, spec)
@@ -160,7 +161,7 @@ async function withMirror<Result>(
 
 async function replaceCheckpoint(
   { options, newest: { checkpoint }, held, mirror }: Work,
-  imported: ReadonlyMap<string, Iterable<Uint8Array>>,
+  imported: ReadonlyMap<string, CheckpointPart['chunks']>,
 ): Promise<void> {
   const { sequence, position, config } = checkpoint
   const parts = checkpoint.parts.map((name): CheckpointPart => ({

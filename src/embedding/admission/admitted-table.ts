@@ -8,7 +8,7 @@ import { digestBytes } from '../../base/digest.ts'
 import type { Awaitable, Keys } from '../../base/keys.ts'
 import { keyCount } from '../../base/keys.ts'
 import type { KernelOptions } from '../../kernels/kernels.ts'
-import type { DurableTable } from '../durable-table.ts'
+import type { DurableTable, SnapshotRequest } from '../durable-table.ts'
 import type {
   Accumulation,
   RestrictRequest,
@@ -18,6 +18,7 @@ import type {
 } from '../embedding-table.ts'
 import { copyKey } from '../memory/key-list.ts'
 import type { RestrictPreview } from '../restrict/restrict-preview.ts'
+import type { TableSnapshot } from '../snapshot/table-snapshot.ts'
 import type { TableSpec } from '../table-spec.ts'
 import { admissionOf } from './admission-policies.ts'
 import type { Admission } from './admission.ts'
@@ -187,8 +188,8 @@ export class AdmittedTable implements DurableTable {
   }
 
   /** Of the rows alone; see `serializeAdmission`. */
-  snapshot(): Iterable<Uint8Array> {
-    return this.#table.snapshot()
+  snapshot(request?: SnapshotRequest): TableSnapshot {
+    return this.#table.snapshot(request)
   }
 
   load(pieces: Iterable<Uint8Array>): void {

@@ -12,7 +12,7 @@ import type { KernelOptions } from '../../kernels/kernels.ts'
 import { changedBits, tableField } from '../../kernels/table-kernels.ts'
 import { sharesRow } from '../admission/admission.ts'
 import { outOfVocabularyKey } from '../admission/shared-row.ts'
-import type { DurableTable, TableRows } from '../durable-table.ts'
+import type { DurableTable, SnapshotRequest, TableRows } from '../durable-table.ts'
 import type {
   Accumulation,
   RestrictRequest,
@@ -25,7 +25,7 @@ import { noProgress } from '../restrict/restrict-progress.ts'
 import { defaultSteps, type StepSizes } from '../restrict/restriction.ts'
 import { TableRestrict } from '../restrict/table-restrict.ts'
 import type { SnapshotParts } from '../snapshot/snapshot-format.ts'
-import { readSnapshot } from '../snapshot/snapshot-loader.ts'
+import { readSnapshots } from '../snapshot/snapshot-loader.ts'
 import { TableSnapshot } from '../snapshot/table-snapshot.ts'
 import type { TableSpec } from '../table-spec.ts'
 import { ErasedKeys } from './erased-keys.ts'
@@ -51,11 +51,6 @@ export interface MemoryTableOptions extends KernelOptions {
   readonly now?: (() => number) | undefined
   /** Of a restrict between batches: which rows leave depends on it; default: some milliseconds. */
   readonly restrictSteps?: StepSizes
-}
-
-export interface SnapshotRequest {
-  readonly since?: number
-  readonly waitingRows?: number
 }
 
 /** Marks free rows, so no stamp may have it. */
@@ -338,15 +333,14 @@ export class MemoryTable implements DurableTable {
   }
 
   /**
-   * Replaces all rows by a full snapshot's and those of the deltas that follow it, each given in
-   * pieces of any size. Throws `SNAPSHOT_DAMAGED` or `SNAPSHOT_INCOMPATIBLE`; the table is then
-   * empty.
+   * Replaces all rows by a full snapshot's and those of the deltas that follow it in the same
+   * bytes, given in pieces of any size. Throws `SNAPSHOT_DAMAGED` or `SNAPSHOT_INCOMPATIBLE`; the
+   * table is then empty.
    */
-  load(pieces: Iterable<Uint8Array>, deltas: Iterable<Iterable<Uint8Array>> = []): void {
+  load(pieces: Iterable<Uint8Array>): void {
     this.clear()
     try {
-      let progress = readSnapshot(this.#parts, pieces)
-      for (const delta of deltas) progress = readSnapshot(this.#parts, delta, progress)
+      const progress = readSnapshots(this.#parts, pieces)
       this.#version = progress.version
       this.#restrict.restore(progress.restrict)
       this.#erased.begin(this.#version)

@@ -10,35 +10,40 @@ import type { SnapshotEnd, SnapshotParts, TableProgress } from './snapshot-forma
 import { describe, frameKinds, readEnd, snapshotMagic, snapshotVersion } from './snapshot-format.ts'
 
 /**
- * Fills an empty table, or takes a delta into one that stands at `at`. Throws `SNAPSHOT_DAMAGED` or
- * `SNAPSHOT_INCOMPATIBLE`, and then the table holds whatever came before the fault: the caller
- * clears it.
+ * Fills an empty table from a full snapshot, and takes in the deltas to it that follow in the same
+ * bytes. Throws `SNAPSHOT_DAMAGED` or `SNAPSHOT_INCOMPATIBLE`, and then the table holds whatever
+ * came before the fault: the caller clears it.
  */
-export function readSnapshot(
-  parts: SnapshotParts,
-  pieces: Iterable<Uint8Array>,
-  at?: TableProgress,
-): TableProgress {
+export function readSnapshots(parts: SnapshotParts, pieces: Iterable<Uint8Array>): TableProgress {
   try {
     const frames = readFrames(pieces)
-    const first = frames.next()
-    if (first.done === true) throw new FrameDamage('it is empty')
-    checkHeader(parts, new ByteReader(first.value), at)
-    if (at !== undefined) forgetChanges(parts)
-    let end: SnapshotEnd | undefined
-    let count = 1
-    for (const payload of frames) {
-      if (end !== undefined) throw new FrameDamage('it goes on after its end')
-      end = readPart(parts, payload)
-      if (end === undefined) count += 1
+    let progress: TableProgress | undefined
+    for (let next = frames.next(); next.done !== true; next = frames.next()) {
+      checkHeader(parts, new ByteReader(next.value), progress)
+      if (progress !== undefined) forgetChanges(parts)
+      progress = readOne(parts, frames)
     }
-    checkEnd(parts, end, count)
-    return end
+    if (progress === undefined) throw new FrameDamage('it is empty')
+    return progress
   } catch (cause) {
     if (!(cause instanceof FrameDamage || cause instanceof RangeError)) throw cause
     const details = { table: parts.spec.name, reason: cause.message }
     throw new ServiceError('SNAPSHOT_DAMAGED', details, { cause })
   }
+}
+
+/** What follows a header, up to the end of the snapshot. */
+function readOne(parts: SnapshotParts, frames: Iterator<Uint8Array, void>): TableProgress {
+  let end: SnapshotEnd | undefined
+  let count = 1
+  while (end === undefined) {
+    const next = frames.next()
+    if (next.done === true) throw new FrameDamage('its end is missing')
+    end = readPart(parts, next.value)
+    if (end === undefined) count += 1
+  }
+  checkEnd(parts, end, count)
+  return end
 }
 
 /** A delta says of every row whether another delta has yet to carry it. */
@@ -52,7 +57,9 @@ function checkHeader(
   reader: ByteReader,
   at: TableProgress | undefined,
 ): void {
-  if (reader.uint32() !== snapshotMagic) throw new FrameDamage('it is not a table snapshot')
+  if (reader.uint32() !== snapshotMagic) {
+    throw new FrameDamage(at ? 'it goes on after its end' : 'it is not a table snapshot')
+  }
   const found = reader.uint32()
   if (found !== snapshotVersion) {
     throw incompatible(spec, { field: 'format version', found, expected: snapshotVersion })
@@ -67,6 +74,7 @@ function checkHeader(
   }
   const isDelta = reader.uint8() === 1
   const since = reader.uint32()
+  if (at !== undefined && !isDelta) throw new FrameDamage('it goes on after its end')
   if (isDelta && (at === undefined || since > at.version)) {
     const expected = at === undefined ? 'a full snapshot' : `at most version ${at.version}`
     throw incompatible(spec, { field: 'start', found: `version ${since}`, expected })
@@ -76,12 +84,7 @@ function checkHeader(
 const incompatible = ({ name }: TableSpec, details: ErrorDetails): ServiceError =>
   new ServiceError('SNAPSHOT_INCOMPATIBLE', { table: name, ...details })
 
-function checkEnd(
-  { shards, removed }: SnapshotParts,
-  end: SnapshotEnd | undefined,
-  frames: number,
-): asserts end {
-  if (end === undefined) throw new FrameDamage('its end is missing')
+function checkEnd({ shards, removed }: SnapshotParts, end: SnapshotEnd, frames: number): void {
   if (end.frames !== frames) throw new FrameDamage(`${frames} frames instead of ${end.frames}`)
   if (end.size !== shards.size) {
     throw new FrameDamage(`${shards.size} rows instead of ${end.size}`)

@@ -78,6 +78,11 @@ export class TableSnapshot implements IterableIterator<Piece, undefined> {
     return this.#start.delta === undefined
   }
 
+  /** Of the table when it began: where a delta to it starts. */
+  get version(): number {
+    return this.#start.progress.version
+  }
+
   /** Whether rows must be handed over before they change. */
   get open(): boolean {
     return this.#state === 'open'

@@ -33,6 +33,7 @@ import type {
 import { distinctSorted, KeyList } from '../memory/key-list.ts'
 import { MemoryTable } from '../memory/memory-table.ts'
 import type { RestrictPreview } from '../restrict/restrict-preview.ts'
+import type { TableSnapshot } from '../snapshot/table-snapshot.ts'
 import type { TableSpec } from '../table-spec.ts'
 import { writeRedo, type Cut } from './redo.ts'
 import type { RowKeeper } from './row-keeper.ts'
@@ -266,7 +267,7 @@ export class TieredTable implements DurableTable {
   }
 
   /** The directory: the rows are in the store and in what `cut` gives. */
-  snapshot(): Iterable<Uint8Array> {
+  snapshot(): TableSnapshot {
     return this.#directory.snapshot()
   }
 

@@ -18,6 +18,7 @@ import {
 } from 'node:fs'
 import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 
 import { ServiceError } from '../../base/errors.ts'
@@ -26,8 +27,8 @@ import type { Json } from '../../stream/event.ts'
 export interface CheckpointPart {
   /** Also the file's name: letters, digits, "-", "." and "_". */
   readonly name: string
-  /** Read once, while the part is written. */
-  readonly chunks: Iterable<Uint8Array>
+  /** Read once, while the part is written; undefined: others may want a turn. */
+  readonly chunks: Iterable<Uint8Array | undefined>
 }
 
 /** What the manifest says beside the list of files. */
@@ -40,6 +41,8 @@ export interface CheckpointHeader {
   readonly createdAt: number
   /** The configuration that it was made with; compared when it is restored. */
   readonly config: Json
+  /** The full checkpoint that this one is a delta to; absent: it is full itself. */
+  readonly base?: number
 }
 
 interface FileEntry {
@@ -53,8 +56,6 @@ export interface ManifestBody extends CheckpointHeader {
   readonly format: typeof formatName
   readonly version: typeof formatVersion
   readonly files: readonly FileEntry[]
-  /** The full checkpoint that this one is a delta to; absent: it is full itself. */
-  readonly base?: number
 }
 
 /** A checkpoint whose checksums are right. */
@@ -87,6 +88,9 @@ const prefix = 'checkpoint-'
 export const temporaryPrefix = 'writing-'
 /** Of a checkpoint that another one is about to take the place of. */
 const asidePrefix = 'replaced-'
+/** Of a part that is a table's snapshot, and of one that is a delta to that of the base. */
+const tablePrefix = 'table-'
+const deltaPrefix = 'delta-'
 const readBytes = 1 << 20
 /** Two buffers each, and a call of the system takes 1,024. */
 const chunksPerWrite = 512
@@ -139,7 +143,7 @@ export class CheckpointStore {
     for (const sequence of this.sequences().toReversed()) {
       const directory = join(this.#options.directory, checkpointName(sequence))
       try {
-        const found = readCheckpoint(directory)
+        const found = this.#read(sequence)
         const reason = refuse(found)
         if (reason === undefined) return found
         passedOver({ directory, reason })
@@ -177,6 +181,15 @@ export class CheckpointStore {
   /** The full checkpoint that one is a delta to; throws where its manifest cannot be read. */
   baseOf(sequence: number): number | undefined {
     return readManifest(join(this.#options.directory, checkpointName(sequence))).base
+  }
+
+  /** Damaged ones are deltas to nobody. */
+  #baseOrSelf(sequence: number): number {
+    try {
+      return this.baseOf(sequence) ?? sequence
+    } catch {
+      return sequence
+    }
   }
 
   /** The oldest whose manifest can be read: what a restart may need of the log and the journal. */
@@ -222,18 +235,53 @@ export class CheckpointStore {
     await rm(aside, { recursive: true, force: true })
   }
 
+  /** With the one that it is a delta to. Throws where either is damaged. */
+  #read(sequence: number): Checkpoint {
+    const found = readCheckpoint(join(this.#options.directory, checkpointName(sequence)))
+    if (found.base === undefined) return found
+    const base = readCheckpoint(join(this.#options.directory, checkpointName(found.base)))
+    if (base.base !== undefined) throw new Error(`${found.base} is no full checkpoint`)
+    return joined(base, found)
+  }
+
+  /** All but the newest, and those that these are deltas to. */
   async #prune(): Promise<void> {
     const { directory, keep } = this.#options
     const sequences = this.sequences()
-    for (const sequence of sequences.slice(0, Math.max(0, sequences.length - keep))) {
+    const newest = sequences.slice(Math.max(0, sequences.length - keep))
+    const kept = new Set([...newest, ...newest.map((sequence) => this.#baseOrSelf(sequence))])
+    for (const sequence of sequences.filter((one) => !kept.has(one))) {
       await rm(join(directory, checkpointName(sequence)), { recursive: true, force: true })
     }
+  }
+}
+
+/** Of a delta: its tables are those of its base and what has changed since. */
+function joined(base: Checkpoint, delta: Checkpoint): Checkpoint {
+  const ofDelta = new Map(
+    delta.parts
+      .filter((name) => name.startsWith(deltaPrefix))
+      .map((name) => [tablePrefix + name.slice(deltaPrefix.length), name]),
+  )
+  const fullNames = new Map([...ofDelta].map(([full, name]) => [name, full]))
+  return {
+    ...delta,
+    parts: delta.parts.map((name) => fullNames.get(name) ?? name),
+    *chunks(name) {
+      const part = ofDelta.get(name)
+      if (part !== undefined) yield* base.chunks(name)
+      yield* delta.chunks(part ?? name)
+    },
   }
 }
 
 /** Of its directory. */
 export const checkpointName = (sequence: number): string =>
   prefix + String(sequence).padStart(12, '0')
+
+/** Names of the parts of a table. */
+export const tablePart = (table: string): string => tablePrefix + table
+export const deltaPart = (table: string): string => deltaPrefix + table
 
 /** Undefined: it is no such name. */
 export function sequenceOf(name: string): number | undefined {
@@ -270,8 +318,9 @@ async function writePart(directory: string, part: CheckpointPart): Promise<FileE
     let bytes = 0
     let crc = 0
     for (const pieces of writesOf(part.chunks)) {
+      if (pieces.length === 0) await setImmediate()
       for (const piece of pieces) crc = crc32(piece, crc)
-      bytes += await writeAll(file, pieces)
+      if (pieces.length > 0) bytes += await writeAll(file, pieces)
     }
     await file.sync()
     return { name: part.name, bytes, crc }
@@ -280,11 +329,18 @@ async function writePart(directory: string, part: CheckpointPart): Promise<FileE
   }
 }
 
-/** What goes to the file in one call: chunks with their lengths, bounded in number and bytes. */
-function* writesOf(chunks: Iterable<Uint8Array>): Generator<readonly Uint8Array[]> {
+/**
+ * What goes to the file in one call: chunks with their lengths, bounded in number and bytes; or
+ * nothing, for a pause.
+ */
+function* writesOf(chunks: CheckpointPart['chunks']): Generator<readonly Uint8Array[]> {
   let pieces: Uint8Array[] = []
   let bytes = 0
   for (const chunk of chunks) {
+    if (chunk === undefined) {
+      yield []
+      continue
+    }
     pieces.push(...withLength(chunk))
     bytes += chunk.length
     if (pieces.length < 2 * chunksPerWrite && bytes < bytesPerWrite) continue
@@ -350,7 +406,7 @@ export function parseManifest(text: string): ManifestBody {
 }
 
 function readCheckpoint(directory: string): Checkpoint {
-  const { files, sequence, position, createdAt, config } = readManifest(directory)
+  const { files, sequence, position, createdAt, config, base } = readManifest(directory)
   for (const file of files) verify(join(directory, file.name), file)
   const names = new Set(files.map((file) => file.name))
   return {
@@ -358,6 +414,7 @@ function readCheckpoint(directory: string): Checkpoint {
     position,
     createdAt,
     config,
+    ...(base !== undefined && { base }),
     bytes: files.reduce((sum, file) => sum + file.bytes, 0),
     parts: files.map((file) => file.name),
     *chunks(name) {

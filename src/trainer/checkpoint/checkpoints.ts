@@ -13,6 +13,7 @@ import type { CheckpointCopies } from './checkpoint-copies.ts'
 import { CheckpointMirror, type Refuse } from './checkpoint-mirror.ts'
 import { type CheckpointHeader, CheckpointStore } from './checkpoint.ts'
 import { differingFields } from './config-difference.ts'
+import type { TableVersions } from './saved-tables.ts'
 
 export interface CheckpointsOptions extends CheckpointOptions {
   readonly model: TrainerModel
@@ -28,6 +29,10 @@ export interface Place {
   readonly position: Position
 }
 
+interface FullCheckpoint extends Place {
+  readonly versions: TableVersions
+}
+
 export class Checkpoints {
   readonly #options: CheckpointsOptions
   readonly #store: CheckpointStore
@@ -37,6 +42,9 @@ export class Checkpoints {
   #writing: Promise<CheckpointStatus> | undefined
   #last: CheckpointStatus | undefined
   #retainFrom: Position | undefined
+  /** The newest full one since the start, and how many deltas to it there are. */
+  #full: FullCheckpoint | undefined
+  #deltas = 0
   /** As of the newest write. */
   #oldest: CheckpointHeader | undefined
 
@@ -121,10 +129,19 @@ export class Checkpoints {
     this.#startedAt = clock.monotonic()
     // Nothing has happened since.
     if (this.#last?.sequence === place.sequence) return this.#last
-    const parts = learner.serialize()
-    const header = { ...place, createdAt: clock.now(), config: this.#config }
-    const writing = this.#write(learner, header, parts).then(async (status) => {
+    const base = this.#base
+    const saved = learner.serialize(base?.versions)
+    const isDelta = saved.isDelta && base !== undefined
+    const header = {
+      ...place,
+      createdAt: clock.now(),
+      config: this.#config,
+      ...(isDelta && { base: base.sequence }),
+    }
+    const writing = this.#write(learner, header, saved.parts).then(async (status) => {
       this.#last = status
+      if (isDelta) this.#deltas += 1
+      else [this.#full, this.#deltas] = [{ ...place, versions: saved.versions }, 0]
       const oldest = this.#oldest
       this.#retainFrom = oldest?.position ?? this.#retainFrom
       if (oldest !== undefined) this.#tell(written, oldest)
@@ -137,6 +154,11 @@ export class Checkpoints {
     } finally {
       if (this.#writing === writing) this.#writing = undefined
     }
+  }
+
+  /** What the next one may be a delta to. */
+  get #base(): FullCheckpoint | undefined {
+    return this.#deltas + 1 < (this.#options.fullEvery ?? 1) ? this.#full : undefined
   }
 
   /** Resolves when nothing is being written, whatever came of it. */

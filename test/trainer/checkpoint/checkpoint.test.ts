@@ -72,6 +72,52 @@ test('the newest few are kept', async () => {
   expect(newest(subject.store).found?.sequence).toBe(30)
 })
 
+const writeDelta = (store: CheckpointStore, sequence: number, base: number): Promise<number> =>
+  store.write({ ...header(sequence), base }, [
+    { name: 'facts', chunks: [text(`facts ${sequence}`)] },
+    { name: 'table-words', chunks: [undefined, text('words'), undefined] },
+    { name: 'delta-items', chunks: [text(`d${sequence}`)] },
+  ])
+
+test('a delta gives the tables of its base, and then what has changed since', async () => {
+  using subject = open()
+  await write(subject.store, 1)
+  await writeDelta(subject.store, 2, 1)
+  await writeDelta(subject.store, 3, 1)
+  const { found } = newest(subject.store)
+  expect(found?.parts).toEqual(['facts', 'table-words', 'table-items'])
+  expect([...(found?.chunks('table-items') ?? [])]).toEqual([text('a'), text('bc'), text('d3')])
+  expect([...(found?.chunks('table-words') ?? [])]).toEqual([text('words')])
+  expect([...(found?.chunks('facts') ?? [])]).toEqual([text('facts 3')])
+})
+
+test('what a kept delta needs is kept', async () => {
+  using subject = open(2)
+  await write(subject.store, 1)
+  for (const sequence of [2, 3, 4]) await writeDelta(subject.store, sequence, 1)
+  expect(subject.store.sequences()).toEqual([1, 3, 4])
+  await write(subject.store, 5)
+  expect(subject.store.sequences()).toEqual([1, 4, 5])
+  await writeDelta(subject.store, 6, 5)
+  expect(subject.store.sequences()).toEqual([5, 6])
+})
+
+test('a damaged base takes its deltas with it, a damaged delta only itself', async () => {
+  using subject = open(9)
+  for (const base of [1, 5]) {
+    await write(subject.store, base)
+    for (const more of [1, 2]) await writeDelta(subject.store, base + more, base)
+  }
+  const damage = (sequence: number): void =>
+    writeFileSync(join(subject.directory, `checkpoint-00000000000${sequence}`, 'facts'), 'f')
+  damage(7)
+  expect(newest(subject.store).found?.sequence).toBe(6)
+  damage(5)
+  const { found, damaged } = newest(subject.store)
+  expect(found?.sequence).toBe(3)
+  expect(damaged).toHaveLength(3)
+})
+
 test('the same state written again replaces itself', async () => {
   using subject = open()
   await write(subject.store, 5)
