@@ -1,12 +1,12 @@
 /** Tiered tables over a row store in memory, for tests. */
 import { systemClock } from '../../src/base/clock.ts'
 import { MemoryTable } from '../../src/embedding/memory/memory-table.ts'
-import { MemoryRowStore, type MemoryRows } from './memory-row-store.ts'
-import type { RowStore } from '../../src/embedding/tiered/row-store.ts'
 import type { TableSpec } from '../../src/embedding/table-spec.ts'
 import type { SavedCut } from '../../src/embedding/tiered/redo.ts'
 import { RowKeeper, type RowStoreEvent } from '../../src/embedding/tiered/row-keeper.ts'
+import type { RowStore } from '../../src/embedding/tiered/row-store.ts'
 import { TieredTable } from '../../src/embedding/tiered/tiered-table.ts'
+import { MemoryRowStore, type MemoryRows } from './memory-row-store.ts'
 
 export interface TieredOptions {
   readonly memoryRows: number
