@@ -20,7 +20,7 @@ import { QueryRing } from './query-ring.ts'
 import type { TreeImage } from './tree-image.ts'
 import { tooFew, type TreeEffort, type TreeFilter, type TreeSearch } from './tree-search.ts'
 import { TreeUpkeep } from './tree-upkeep.ts'
-import { type Tree, treeChunk } from './tree.ts'
+import type { Tree } from './tree.ts'
 
 export interface PartitionedIndexOptions {
   /** Floats per vector. */
@@ -214,21 +214,12 @@ export class PartitionedIndex implements AnnIndex {
    * `INDEX_DAMAGED` for a leaf that is not in the tree.
    */
   restore(ids: Int32Array, vectors: Float32Array, leaves: Int32Array): void {
-    const { tree } = this.#upkeep
-    const limit = tree?.leafLimit ?? 0
-    if (tree !== undefined && leaves.some((leaf) => leaf >= limit)) {
+    const limit = this.#upkeep.leafLimit
+    if (limit > 0 && leaves.some((leaf) => leaf >= limit)) {
       throw new ServiceError('INDEX_DAMAGED', { reason: `a leaf beyond the ${limit} of its tree` })
     }
     this.#flat.upsert(ids, vectors)
-    if (tree === undefined) return
-    for (let from = 0; from < ids.length; from += treeChunk) {
-      const [some, into] = [ids, leaves].map((all) => all.subarray(from, from + treeChunk))
-      tree.putInto(
-        some.filter((_, i) => into[i] >= 0),
-        into.filter((leaf) => leaf >= 0),
-      )
-      tree.place(some.filter((_, i) => into[i] < 0))
-    }
+    this.#upkeep.restoreItems(ids, leaves)
   }
 
   #note(ids: Int32Array): void {

@@ -151,6 +151,23 @@ export class TreeUpkeep {
     this.#grownWeight = image.tailWeight
   }
 
+  /** Of that tree, also while there are few items; 0: there is none. */
+  get leafLimit(): number {
+    return this.#tree?.leafLimit ?? 0
+  }
+
+  /** Ids and the leaves that they were in; -1: whichever is nearest. */
+  restoreItems(ids: Int32Array, leaves: Int32Array): void {
+    for (let from = 0; from < ids.length; from += treeChunk) {
+      const [some, into] = [ids, leaves].map((all) => all.subarray(from, from + treeChunk))
+      this.#tree?.putInto(
+        some.filter((_, i) => into[i] >= 0),
+        into.filter((leaf) => leaf >= 0),
+      )
+      this.#tree?.place(some.filter((_, i) => into[i] < 0))
+    }
+  }
+
   /** Ids whose vectors are new or others. */
   changed(ids: Int32Array): void {
     this.#changes += ids.length
