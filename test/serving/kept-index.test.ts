@@ -50,53 +50,65 @@ class KeptShop implements AsyncDisposable {
 const handleOf = (service: ServingService, id: string): number =>
   service.replica.facts.catalogue.byId(id)?.handle ?? -1
 
-test('a restart finds the index as it was, less what has left since', async () => {
-  await using kept = await KeptShop.open()
-  const { shop } = kept
-  const start = await kept.before()
-  await shop.append([erased('i3'), item('fresh')])
-  const service = await shop.serve(start)
-  const early = service.liveIndex.indexStats()
-  expect(early).toMatchObject({ kind: 'tree', items: 90 })
-  expect(service.liveIndex.isCaughtUp).toBe(true)
-  await shop.train()
-  await shop.settled(service)
-  expect(service.liveIndex.has(handleOf(service, 'fresh'))).toBe(true)
-  const answer = await service.retriever.recommend({ userId: 'u1', n: 100, excludeSeen: false })
-  expect(answer.items).toHaveLength(90)
-  expect(answer.items.map(({ id }) => id)).not.toContain('i3')
-  expect(shop.failures).toEqual([])
-})
+test(
+  'a restart finds the index as it was, less what has left since',
+  { timeout: 60_000 },
+  async () => {
+    await using kept = await KeptShop.open()
+    const { shop } = kept
+    const start = await kept.before()
+    await shop.append([erased('i3'), item('fresh')])
+    const service = await shop.serve(start)
+    const early = service.liveIndex.indexStats()
+    expect(early).toMatchObject({ kind: 'tree', items: 90 })
+    expect(service.liveIndex.isCaughtUp).toBe(true)
+    await shop.train()
+    await shop.settled(service)
+    expect(service.liveIndex.has(handleOf(service, 'fresh'))).toBe(true)
+    const answer = await service.retriever.recommend({ userId: 'u1', n: 100, excludeSeen: false })
+    expect(answer.items).toHaveLength(90)
+    expect(answer.items.map(({ id }) => id)).not.toContain('i3')
+    expect(shop.failures).toEqual([])
+  },
+)
 
-test('an item of another name under an old handle gets a vector of its own', async () => {
-  await using kept = await KeptShop.open()
-  const { shop } = kept
-  await kept.before()
-  // Without the facts of then handles are given anew, in another order.
-  await shop.append([erased('i0'), item('other')])
-  const service = await shop.serve()
-  await shop.train()
-  await shop.settled(service)
-  const { replica, liveIndex } = service
-  for (const one of replica.facts.catalogue.items()) {
-    const now = replica.embedItems([one])
-    expect(liveIndex.vector(one.handle)?.subarray(0, -1)).toEqual(now.subarray(0, -1))
-  }
-  expect(liveIndex.indexStats().items).toBe(90)
-})
+test(
+  'an item of another name under an old handle gets a vector of its own',
+  { timeout: 60_000 },
+  async () => {
+    await using kept = await KeptShop.open()
+    const { shop } = kept
+    await kept.before()
+    // Without the facts of then handles are given anew, in another order.
+    await shop.append([erased('i0'), item('other')])
+    const service = await shop.serve()
+    await shop.train()
+    await shop.settled(service)
+    const { replica, liveIndex } = service
+    for (const one of replica.facts.catalogue.items()) {
+      const now = replica.embedItems([one])
+      expect(liveIndex.vector(one.handle)?.subarray(0, -1)).toEqual(now.subarray(0, -1))
+    }
+    expect(liveIndex.indexStats().items).toBe(90)
+  },
+)
 
-test('a damaged file is reported and removed, and the index made anew', async () => {
-  await using kept = await KeptShop.open()
-  const { shop, file } = kept
-  const start = await kept.before()
-  const bytes = readFileSync(file)
-  bytes[bytes.length >> 1] ^= 4
-  writeFileSync(file, bytes)
-  const service = await shop.serve(start)
-  expect(shop.failures).toEqual([expect.objectContaining({ code: 'INDEX_DAMAGED' })])
-  expect(existsSync(file)).toBe(false)
-  expect(service.liveIndex.indexStats().items).toBe(0)
-  await shop.train()
-  await shop.settled(service)
-  expect(service.liveIndex.indexStats().items).toBe(90)
-})
+test(
+  'a damaged file is reported and removed, and the index made anew',
+  { timeout: 60_000 },
+  async () => {
+    await using kept = await KeptShop.open()
+    const { shop, file } = kept
+    const start = await kept.before()
+    const bytes = readFileSync(file)
+    bytes[bytes.length >> 1] ^= 4
+    writeFileSync(file, bytes)
+    const service = await shop.serve(start)
+    expect(shop.failures).toEqual([expect.objectContaining({ code: 'INDEX_DAMAGED' })])
+    expect(existsSync(file)).toBe(false)
+    expect(service.liveIndex.indexStats().items).toBe(0)
+    await shop.train()
+    await shop.settled(service)
+    expect(service.liveIndex.indexStats().items).toBe(90)
+  },
+)
