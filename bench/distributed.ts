@@ -53,7 +53,7 @@ const appendsUnderWay = 4
 const lookMs = 100
 /** The trainer tells twice a second how far it is. */
 const looksPerTelling = 6
-const settleLimitMs = 300_000
+const settleLimitMs = 900_000
 const stages = ['fact', 'parameter', 'index'] as const
 const freshness = 'freshet_freshness_duration_seconds'
 

@@ -77,7 +77,10 @@ export interface OpenedTopic {
   readonly log: KafkaLog
 }
 
-/** Throws `USAGE_INVALID`, `INPUT_UNREADABLE` and what opening a Kafka log throws. */
+/**
+ * Throws `USAGE_INVALID`, `INPUT_UNREADABLE`, `LOG_OFFSET_EXPIRED`, `LOG_OFFSET_UNKNOWN` and what
+ * opening a Kafka log throws.
+ */
 export async function openTopic(
   url: string,
   options: Pick<KafkaLogOptions, 'deadLetters' | 'maxFutureMs' | 'report'>,
@@ -101,25 +104,45 @@ interface Bounds {
 }
 
 async function beginning(log: KafkaLog, url: string, bounds: Bounds): Promise<Position> {
-  const { from, start, until } = bounds
+  const { from, start } = bounds
   if (from === undefined) return start
   const time = /^\d{4}-/.test(from) ? Date.parse(from) : Number.NaN
   if (Number.isFinite(time)) return log.at(time)
-  const given = new Map(from.split(',').map((text) => [text.split(':')[0], text]))
   const isOffset = /^\d+$/.test(from)
   if (!isOffset && !/^\d+:\d+(\.\d+)?(,\d+:\d+(\.\d+)?)*$/.test(from)) {
     throw invalid(url, 'from is an offset, a position such as 0:17,1:20, or a time (RFC 3339)')
   }
+  return isOffset ? nearest(log, Number(from), bounds) : exactly(log, url, { ...bounds, from })
+}
+
+/** An offset for all partitions need not be there in each. */
+function nearest(log: KafkaLog, offset: number, { start, until }: Bounds): Position {
   return Object.fromEntries(
     Object.entries(start).map(([partition, first]) => {
-      const wanted = isOffset ? `${partition}:${from}` : (given.get(partition) ?? first)
+      const wanted = `${partition}:${offset}`
       const last = until[Number(partition)] ?? first
-      // An offset for all need not be there in each.
-      if (!isOffset) return [partition, wanted]
       if (log.compare(wanted, first) < 0) return [partition, first]
       return [partition, log.compare(wanted, last) > 0 ? last : wanted]
     }),
   )
+}
+
+/** What a position names must be there; partitions that it does not name are read whole. */
+function exactly(log: KafkaLog, url: string, bounds: Bounds & { readonly from: string }): Position {
+  const position: Record<number, string> = { ...bounds.start }
+  for (const offset of bounds.from.split(',')) {
+    const partition = Number(offset.split(':')[0])
+    const [start, end] = [bounds.start[partition], bounds.until[partition]]
+    if (start === undefined || end === undefined) {
+      throw invalid(url, `the topic has no partition ${partition}`)
+    }
+    if (log.compare(offset, start) < 0) {
+      throw new ServiceError('LOG_OFFSET_EXPIRED', { offset, start })
+    }
+    if (log.compare(offset, end) > 0) throw new ServiceError('LOG_OFFSET_UNKNOWN', { offset, end })
+    position[partition] = offset
+  }
+  return position
 }
 
 /** As `from` takes it. */

@@ -251,9 +251,15 @@ export class KafkaConnection {
       allowAutoTopicCreation: false,
       isolationLevel: readCommitted,
     })
-    await cluster.connect()
-    await cluster.addTargetTopic(this.#settings.topic)
-    return cluster
+    try {
+      await cluster.connect()
+      await cluster.addTargetTopic(this.#settings.topic)
+      return cluster
+    } catch (error) {
+      // Its timers would keep the process from ending.
+      await cluster.disconnect().catch(() => undefined)
+      throw error
+    }
   }
 
   #discard(): void {

@@ -1,5 +1,8 @@
 /** The command line on a topic: replay and import. */
+import { execFile } from 'node:child_process'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import * as z from 'zod'
@@ -15,6 +18,8 @@ import { anyBroker, makeTopic } from '../../support/kafka-server.ts'
 import { temporaryDirectory } from '../../support/temporary-directory.ts'
 
 const limitMs = 120_000
+const entry = fileURLToPath(new URL('../../../src/app/cli.ts', import.meta.url))
+const startedAt = Date.now()
 const begin = 1_500_000_000_000
 let broker: Awaited<ReturnType<typeof anyBroker>>
 let topic: string
@@ -79,6 +84,45 @@ test(
     const reader = await openFileLogReader({ directory: join(directory.path, 'log') })
     expect((await readAll(reader, await reader.start(), 1_000)).events).toEqual(written)
     await reader.close()
+  },
+  limitMs,
+)
+
+test(
+  'a command that finds no topic says so and ends',
+  async () => {
+    const url = `kafka://${broker.address}/nowhere`
+    const child = promisify(execFile)(process.execPath, [entry, 'replay', url])
+    await expect(child).rejects.toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining('LOG_TOPIC_UNKNOWN: there is no topic nowhere'),
+    })
+  },
+  limitMs,
+)
+
+test(
+  'a topic is read from an offset, a position, a time, and not from where it has nothing',
+  async () => {
+    const url = `kafka://${broker.address}/${topic}`
+    const eventsFrom = async (from: string) =>
+      replayed.parse((await run('replay', `${url}?from=${from}`, '--json')).json).events
+    const log = await openKafkaLog({ brokers: [broker.address], topic })
+    const end = await log.end()
+    await log.close()
+    const counts = Object.values(end).map((text) => Number(text.split(':')[1]))
+    expect(await eventsFrom('100')).toBe(
+      counts.reduce((sum, count) => sum + Math.max(0, count - 100), 0),
+    )
+    expect(await eventsFrom('2:100')).toBe(900 - 100)
+    // Messages have the time at which they were written.
+    expect(await eventsFrom(new Date(startedAt).toISOString())).toBe(900)
+    expect(await eventsFrom('2100-01-01T00:00:00Z')).toBe(0)
+    const beyond = await run('replay', `${url}?from=0:99999`, '--json')
+    expect(beyond.code).not.toBe(0)
+    expect(beyond.err.join()).toContain('LOG_OFFSET_UNKNOWN')
+    const other = await run('replay', `${url}?from=7:0`)
+    expect(other.err.join()).toContain('the topic has no partition 7')
   },
   limitMs,
 )
