@@ -87,6 +87,30 @@ test('without the journal the order is another one, and so are the bits', async 
   expect(digests[0]).not.toBe(digests[1])
 })
 
+test('a journal that another trainer has cut is cut anew, and each event is learned once', async () => {
+  using root = temporaryDirectory()
+  const [own, others, image] = ['own', 'others', 'image'].map((name) => join(root.path, name))
+  await life(own, image, 600)
+  await life(others, join(root.path, 'unused'), 1_100)
+  cpSync(join(others, 'journal'), join(own, 'journal'), { recursive: true })
+  const codes: string[] = []
+  const trainer = await Trainer.create({
+    model,
+    process: settings(own),
+    reader: new PartitionedLog(events, partitions, seededRandom(3)),
+    clock: systemClock,
+    report: ({ code }) => void codes.push(code),
+  })
+  expect(trainer.status().events).toBe(600)
+  await trainer.run({ signal: new AbortController().signal, untilEnd: true })
+  expect(trainer.status().events).toBe(1_200)
+  expect(trainer.status().position).toEqual(
+    await new PartitionedLog(events, partitions, seededRandom(1)).end(),
+  )
+  expect(codes).toContain('journalGap')
+  await trainer.close()
+}, 60_000)
+
 test('a log of one partition journals no turns', async () => {
   using directory = temporaryDirectory()
   const parts = { model, process: settings(directory.path), clock: systemClock }

@@ -4,7 +4,11 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 
 import { loadConfig, parseOverride } from '../../../src/app/config/config.ts'
-import { kafkaSettings, redisSettings } from '../../../src/app/config/servers-options.ts'
+import {
+  copiesOptions,
+  kafkaSettings,
+  redisSettings,
+} from '../../../src/app/config/servers-options.ts'
 import { temporaryDirectory } from '../../support/temporary-directory.ts'
 
 const processOf = (texts: readonly string[], environment = {}) =>
@@ -15,6 +19,8 @@ const processOf = (texts: readonly string[], environment = {}) =>
 
 const brokers = 'kafka.brokers=[a:9092, b:9092]'
 const distributed = ['shape=distributed', brokers, 'redis.url=redis://db']
+
+const inBucket = [...distributed, 'checkpoints.store=s3', 'checkpoints.s3.bucket=our-models']
 
 describe('what a shape needs', () => {
   test('of the embedded one is nothing', () => {
@@ -39,6 +45,12 @@ describe('what a shape needs', () => {
     [['kafka.sasl.username=ann'], /kafka\.sasl: expected mechanism, username, and password/],
     [['kafka.sasl={mechanism: plain, username: a, password: b, passwordFile: c}'], /kafka\.sasl/],
     [['kafka.topic=a b'], /kafka\.topic/],
+    [['checkpoints.store=s3', 'checkpoints.s3.bucket=abc'], /"s3" needs shape: distributed/],
+    [[...distributed, 'checkpoints.store=s3'], /s3\.bucket: is needed/],
+    [[...inBucket, 'checkpoints.s3.accessKeyId=a'], /s3: expected accessKeyId and secretAccessKey/],
+    [[...inBucket, 'checkpoints.s3.secretAccessKey=a'], /s3: expected accessKeyId/],
+    [[...inBucket, 'checkpoints.s3.prefix=a'], /s3\.prefix: expected a path that ends/],
+    [[...inBucket, 'checkpoints.s3.endpoint=here'], /s3\.endpoint/],
   ])('%s is refused', (texts, message) => {
     expect(() => processOf(texts)).toThrow(message)
   })
@@ -88,5 +100,45 @@ test('Redis is reached as it is for rows', () => {
     addresses: [{ host: 'db', port: 6380 }],
     database: 2,
     password: 'secret',
+  })
+})
+
+const copiesOf = (texts: readonly string[], environment = {}) => {
+  const overrides = texts.map((text) => parseOverride(`process.${text}`))
+  return copiesOptions(loadConfig({ environment, overrides }).config)
+}
+
+describe('checkpoints in a bucket', () => {
+  test('are none by default', () => {
+    expect(copiesOf([])).toBeUndefined()
+  })
+
+  test("are Amazon's with credentials from where its kind finds them", () => {
+    expect(copiesOf(inBucket)).toEqual({
+      prefix: 'freshet/shop/',
+      s3: { bucket: 'our-models', region: 'us-east-1', pathStyle: false, requestTimeoutMs: 20_000 },
+    })
+  })
+
+  test('have a prefix for each tag, and a path where there is an endpoint', () => {
+    const more = ['redis.tag=shop-2', 'checkpoints.s3.endpoint=http://s3:9000']
+    expect(copiesOf([...inBucket, ...more])).toMatchObject({
+      prefix: 'freshet/shop-2/',
+      s3: { endpoint: 'http://s3:9000', pathStyle: true },
+    })
+  })
+
+  test('with a key from variables or a file', () => {
+    using directory = temporaryDirectory()
+    const file = join(directory.path, 'secret')
+    writeFileSync(file, 'from a file\n')
+    const key = [...inBucket, 'checkpoints.s3.accessKeyId=ann']
+    expect(
+      copiesOf(key, { FRESHET_CHECKPOINTS_S3_SECRET_ACCESS_KEY: 'from a variable' })?.s3
+        .credentials,
+    ).toEqual({ accessKeyId: 'ann', secretAccessKey: 'from a variable' })
+    expect(
+      copiesOf([...key, `checkpoints.s3.secretAccessKeyFile=${file}`])?.s3.credentials,
+    ).toMatchObject({ secretAccessKey: 'from a file' })
   })
 })
