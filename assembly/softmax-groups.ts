@@ -9,6 +9,14 @@
  */
 import { exp1, log1 } from './exp-log'
 import { multiply, multiplyPanels } from './matmul'
+import {
+  countNegatives,
+  keepHardest,
+  logisticRow,
+  sigmoid1,
+  softplus1,
+  sumRow,
+} from './row-losses'
 import { scratch, thread } from './scratch'
 import { dot, sumLanes } from './vector'
 
@@ -122,6 +130,11 @@ function softmaxRow(job: usize, row: i32, line: usize): void {
   const own = load<f32>(line + column) + load<f32>(address(job, 12) + at)
   mask(job, row, line)
   store<f32>(line + column, -Infinity)
+  if (word(job, 24)) keepHardest(line, corrections, columns, word(job, 24))
+  if (word(job, 25)) {
+    pairwiseRow(job, row, line, own)
+    return
+  }
   const most = max(own, largestLogit(line, columns, corrections))
   const ownExponential = exp1(own - most)
   const total = exponentials(line, columns, corrections, most) + ownExponential
@@ -131,6 +144,27 @@ function softmaxRow(job: usize, row: i32, line: usize): void {
   const share = weight / total
   store<f32>(address(job, 18) + at, share * load<f32>(job + 20))
   if (popularity) store<f32>(address(job, 20) + at, share * dot(line, popularity, columns))
+}
+
+/**
+ * The other losses, 1: sigmoid, 2: BPR. The line's scores become gradients by the logits but for the
+ * row's share; the target's is no logit yet and becomes what its own logit gets.
+ */
+function pairwiseRow(job: usize, row: i32, line: usize, own: f32): void {
+  const at = usize(row) << 2
+  const columns = word(job, 1)
+  const column = usize(load<i32>(address(job, 9) + at)) << 2
+  const weight = load<f32>(address(job, 10) + at)
+  const corrections = address(job, 11)
+  const share = f32(1) / f32(max(1, countNegatives(line, corrections, columns)))
+  const isSigmoid = word(job, 25) == 1
+  const sum = logisticRow(line, corrections, columns, isSigmoid ? 0 : own, share)
+  const ownLoss: f32 = isSigmoid ? softplus1(-own) : 0
+  store<f32>(address(job, 17) + at, weight * (sum * share + ownLoss))
+  store<f32>(line + column, isSigmoid ? -sigmoid1(-own) : -sumRow(line, columns))
+  store<f32>(address(job, 18) + at, weight * load<f32>(job + 20))
+  const popularity = address(job, 13)
+  if (popularity) store<f32>(address(job, 20) + at, weight * dot(line, popularity, columns))
 }
 
 /** -Infinity where the row's bits are set. */

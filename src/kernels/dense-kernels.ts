@@ -77,8 +77,8 @@ export interface CrossKernels {
 
 export interface LayerNormKernels {
   /**
-   * A row less its mean, divided by the root of its variance + epsilon, in `unit`; out = gain unit +
-   * bias. The divisors' inverses are kept, a float per row. Range: rows.
+   * A row less its mean, divided by the root of its variance + epsilon, in `unit`;
+   * out = gain unit + bias. The divisors' inverses are kept, a float per row. Range: rows.
    */
   layerNorm: Split<
     [

@@ -87,8 +87,14 @@ export const softmaxWord = {
   /** Working space, `tileBytes` for each thread: tileRows x (C + 16 + d + 1) floats. */
   tiles: 22,
   tileBytes: 23,
+  /** Most negatives of a row, the hardest; 0: all. */
+  hardNegatives: 24,
+  loss: 25,
 } as const
 export const softmaxWords = 32
+
+/** Word `loss`. */
+export const lossCode = { softmax: 0, sigmoid: 1, bpr: 2 } as const
 
 export interface TowerKernels {
   /** `count` programs, their rows numbered through: [from, to) of all of them. */
@@ -110,10 +116,15 @@ export interface TowerKernels {
    *
    *     logit[j] = q . c[j] + (j == t ? targetCorrections[b] : corrections[j])
    *              + popularityWeights[b] popularity[j],         -Infinity where masked
-   *     losses[b] = w (log(sum exp logit) - logit[t])
+   *     losses[b] = w (log(sum exp logit) - logit[t])                                    softmax
+   *               = w (softplus(-logit[t]) + mean softplus(logit[j]))                    sigmoid
+   *               = w mean softplus(logit[j] - logit[t])                                 bpr
    *
-   * and gradients of the sum of losses. A row without target (-1) or weight gives zeros. A row's
-   * own target must not be masked. Range: rows; a share does the groups whose first row is in it.
+   * with means over the j that are neither t nor masked and softplus x = log(1 + e^x); and
+   * gradients of the sum of losses. With `hardNegatives` all but so many of the largest logits
+   * beside the target's are masked; of equal ones the first stay. A row without target (-1) or
+   * weight gives zeros. A row's own target must not be masked. Range: rows; a share does the groups
+   * whose first row is in it.
    */
   softmaxGroups: Split<[job: Address]>
 }

@@ -7,10 +7,11 @@
 import { assert } from '../base/assert.ts'
 import type { Block } from '../kernels/arena.ts'
 import type { ThreadPool } from '../kernels/thread-pool.ts'
-import { softmaxWord, softmaxWords } from '../kernels/tower-kernels.ts'
+import { lossCode, softmaxWord, softmaxWords } from '../kernels/tower-kernels.ts'
 import type { StepInput } from './dense-engine.ts'
 import type { Allocator } from './dense-parameters.ts'
 import type { Instruction, ProgramSet } from './program.ts'
+import type { LossSpec } from './spec.ts'
 import type { Tower } from './tower.ts'
 
 /**
@@ -39,6 +40,7 @@ export interface SoftmaxShape {
   /** A multiple of `columnGranularity`. */
   readonly maxColumns: number
   readonly popularity: boolean
+  readonly loss: Pick<LossSpec, 'kind' | 'hardNegatives'>
   readonly query: Tower
   readonly candidate: Tower
 }
@@ -131,6 +133,8 @@ export class SoftmaxLoss {
     this.#set('tiles', tiles.address)
     this.#set('tileBytes', tile * bytesPerFloat)
     this.#set('popularity', popular * this.#popularity.address)
+    this.#set('loss', lossCode[shape.loss.kind ?? 'softmax'])
+    this.#set('hardNegatives', shape.loss.hardNegatives ?? 0)
   }
 
   /** Takes what the batch needs beside tower outputs. */

@@ -107,6 +107,14 @@ interface ScoreSpec {
 
 export interface LossSpec {
   /**
+   * Of a positive among its negatives: cross-entropy of the softmax over all (absent); logistic
+   * regression of the positive, and of the negatives in the mean (`sigmoid`; with corrections their
+   * logits mean nothing, so `none` suits it); or of their differences (`bpr`: Rendle et al. 2009).
+   */
+  readonly kind?: 'softmax' | 'sigmoid' | 'bpr'
+  /** Only so many negatives of a positive count, those with the largest logits; absent: all. */
+  readonly hardNegatives?: number
+  /**
    * Sampling correction of every column: `logq` subtracts the log of the streaming estimate of its
    * sampling probability; `inclusion` the log of the probability that it is among the negatives
    * (1 for the batch's targets); `none` nothing.

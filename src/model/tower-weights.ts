@@ -1,4 +1,4 @@
-/** The matrices of a tower's layers: how many, how large, and what they hold before any learning. */
+/** The matrices of a tower's layers: how many, how large, and what is in them at the start. */
 import { unreachable } from '../base/assert.ts'
 import type { Random } from '../base/random.ts'
 import { layerOutput } from './plan.ts'

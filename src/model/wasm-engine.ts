@@ -74,6 +74,7 @@ export function layOutEngine(
     maxQueries: limits.maxQueries,
     maxColumns: candidateShape.maxRows,
     popularity: plan.popularity !== undefined,
+    loss: plan.spec.loss,
     query,
     candidate,
   })

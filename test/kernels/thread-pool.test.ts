@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 
 import { ServiceError } from '../../src/base/errors.ts'
 import { Arena } from '../../src/kernels/arena.ts'
@@ -8,6 +8,9 @@ import { absent } from '../../src/kernels/operands.ts'
 import { PoolControl } from '../../src/kernels/pool-control.ts'
 import { ThreadPool, type ThreadPoolOptions } from '../../src/kernels/thread-pool.ts'
 import { normals } from '../support/kernel-desk.ts'
+
+// Threads on a machine that has other work.
+vi.setConfig({ testTimeout: 30_000 })
 
 /** A pool on an arena of its own, closed at the end of the scope. */
 async function openPool(

@@ -111,18 +111,23 @@ interface SoftmaxShape {
   readonly tileRows: number
   readonly popular: boolean
   readonly spread: number
+  readonly hardNegatives: number
+  readonly loss: number
 }
 
 const outputs = ['losses', 'queryGradients', 'popularityWeightGradients', 'parts'] as const
 
 function softmaxJob(side: Side, shape: SoftmaxShape) {
-  const { batch, columns, dim, groupRows, tileRows, popular, spread } = shape
+  const { batch, columns, dim, groupRows, tileRows, popular, spread, hardNegatives, loss } = shape
   const { arena } = side
   const groups = Math.ceil(batch / groupRows)
   const candidates = randomFloats(side, columns * dim, 1)
+  // Two columns alike, so that some of the hardest are equally hard.
+  candidates.view.copyWithin(dim, 0, dim)
   const depth = popular ? dim + 1 : dim
   const panels = side.arena.floats(depth * columns)
   const popularity = randomFloats(side, columns, 2)
+  popularity.view[1] = popularity.view[0]
   side.kernels.packRows(panels.address, depth, candidates.address, dim, 0, columns)
   for (const [j, value] of popularity.view.entries()) {
     if (popular) panels.view[((j >> 3) * depth + dim) * 8 + (j & 7)] = value
@@ -133,6 +138,7 @@ function softmaxJob(side: Side, shape: SoftmaxShape) {
   const weights = randomFloats(side, batch, 4)
   weights.view[batch - 1] = 0
   const corrections = randomFloats(side, columns, 5, spread)
+  corrections.view[1] = corrections.view[0]
   corrections.view.fill(-Infinity, columns - 3)
   const maskWords = Math.ceil(columns / 32)
   const masks = arena.words(batch * maskWords)
@@ -152,10 +158,11 @@ function softmaxJob(side: Side, shape: SoftmaxShape) {
     tiles: arena.floats(tileRows * (columns + 16 + dim + 1)),
   }
   const job = arena.ints(32)
+  const plain = { batch, columns, dim, groupRows, tileRows, hardNegatives, loss }
   const set = (word: keyof typeof softmaxWord, value: number): void => {
     job.view[softmaxWord[word]] = value
   }
-  for (const [word, value] of Object.entries({ batch, columns, dim, groupRows, tileRows })) {
+  for (const [word, value] of Object.entries(plain)) {
     set(word as keyof typeof softmaxWord, value)
   }
   const others = { candidates, panels, targets, weights, corrections, masks }
@@ -176,6 +183,8 @@ const softmaxShape = record({
   tileRows: integer({ min: 1, max: 2 }).map((quads) => 4 * quads),
   popular: integer({ min: 0, max: 1 }).map((bit) => bit === 1),
   spread: double({ min: 0.1, max: 30, noNaN: true }),
+  hardNegatives: integer({ min: 0, max: 5 }).map((n) => (n < 5 ? n : 40)),
+  loss: integer({ min: 0, max: 2 }),
 })
 
 test('the softmax gives the bits of its twin, whatever the tile and the split', () => {
@@ -209,6 +218,8 @@ test('a score that is no number makes the loss and the gradients none', () => {
     tileRows: 4,
     popular: false,
     spread: 1,
+    hardNegatives: 0,
+    loss: 0,
   }
   const { job, result } = softmaxJob(side, shape)
   const queries = new Int32Array(side.arena.memory.buffer, job)[softmaxWord.queries]

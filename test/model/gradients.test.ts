@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 
 import type { ModelSpec } from '../../src/model/spec.ts'
 import type { Lookup } from '../../src/model/table-lookup.ts'
@@ -15,6 +15,9 @@ import {
   streamSpec,
 } from './fixtures.ts'
 import { keyText, learnedFrom, Twin, type Learned } from './twin.ts'
+
+// Hundreds of slopes, each of the whole objective twice.
+vi.setConfig({ testTimeout: 30_000 })
 
 const queries = 9
 const columns = 11
@@ -58,11 +61,19 @@ const divisorOf = ({ weights, targets, pulls }: StepBatch, spec: ModelSpec): num
   weights.reduce((sum, weight, b) => sum + (targets[b] < 0 ? 0 : weight), 0) +
   (spec.loss.newItemPull > 0 ? pulls.length / 2 : 0)
 
+const withLoss = (spec: ModelSpec, loss: Partial<ModelSpec['loss']>): ModelSpec => ({
+  ...spec,
+  loss: { ...spec.loss, ...loss },
+})
 const variants: [string, ModelSpec][] = [
   ['the stream recipe', streamSpec()],
   ['every kind of feature and layer', mixedSpec()],
   ['cross layers, layer norm, tanh', crossSpec()],
   ['ids alone with a penalty', plainSpec(5, { l2: 0.1 })],
+  ['ids alone, three hard negatives', plainSpec(5, { hardNegatives: 3 })],
+  ['ids alone, sigmoid', plainSpec(5, { kind: 'sigmoid' })],
+  ['ids alone, BPR of two hard negatives', plainSpec(5, { kind: 'bpr', hardNegatives: 2 })],
+  ['the stream recipe by BPR', withLoss(streamSpec(), { kind: 'bpr' })],
 ]
 
 test.each(variants)('gradients of rows are the slopes of the objective: %s', async (_, spec) => {

@@ -161,3 +161,32 @@ test('what is no number shows in every figure that a guard looks at', async () =
   expect(result.loss).toBeNaN()
   expect(result.rowGradientNorm).toBeNaN()
 })
+
+test('of hard negatives the hardest count: scores [[2, 3, 5], [3, 7, 5]], one each', async () => {
+  const { loss, weight } = await lossOf({
+    queries: [
+      [1, 0],
+      [0, 1],
+    ],
+    candidates: [
+      [2, 3],
+      [3, 7],
+      [5, 5],
+    ],
+    spec: plainSpec(2, { hardNegatives: 1 }),
+  })
+  expect(loss * weight).toBeCloseTo(-log(sigmoid(2 - 5)) - log(sigmoid(7 - 5)), 5)
+})
+
+test('BPR is the mean over the negatives of how much they come near', async () => {
+  const spec = plainSpec(3, { kind: 'bpr' })
+  const { loss, weight } = await lossOf({ queries, candidates, spec })
+  expect(loss * weight).toBeCloseTo(-log(sigmoid(6 - 3)) - log(sigmoid(5 - 9)), 5)
+})
+
+test('sigmoid asks of each score on its own whether it is the positive', async () => {
+  const spec = plainSpec(3, { kind: 'sigmoid' })
+  const { loss, weight } = await lossOf({ queries, candidates, spec })
+  const [first, second] = [log(sigmoid(6)) + log(sigmoid(-3)), log(sigmoid(5)) + log(sigmoid(-9))]
+  expect(loss * weight).toBeCloseTo(-first - second, 5)
+})

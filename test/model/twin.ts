@@ -63,6 +63,8 @@ const times = (row: Vector, matrix: Float64Array, columns: number): Vector =>
     row.reduce((sum, value, i) => sum + value * matrix[i * columns + j], 0),
   )
 
+const softplus = (x: number): number => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)))
+
 export class Twin {
   readonly #spec: ModelSpec
   readonly #queries: readonly QueryInput[]
@@ -136,9 +138,22 @@ export class Twin {
         if (j === t) return score + batch.targetCorrections[b]
         return masked.has(`${b}:${j}`) ? -Infinity : score + batch.corrections[j]
       })
-      const most = Math.max(...logits)
-      return most + Math.log(logits.reduce((s, x) => s + Math.exp(x - most), 0)) - logits[t]
+      return this.#rowLoss(logits, t)
     })
+  }
+
+  #rowLoss(logits: readonly number[], target: number): number {
+    const { kind, hardNegatives } = this.#spec.loss
+    const own = logits[target]
+    const others = logits.filter((logit, j) => j !== target && logit > -Infinity)
+    const negatives = others.toSorted((a, b) => b - a).slice(0, hardNegatives)
+    const sumAbove = (shift: number): number =>
+      negatives.reduce((total, x) => total + softplus(x - shift), 0)
+    if (kind === 'bpr') return sumAbove(own) / negatives.length
+    if (kind === 'sigmoid') return softplus(-own) + sumAbove(0) / negatives.length
+    const most = Math.max(own, ...negatives)
+    const sum = [own, ...negatives].reduce((s, x) => s + Math.exp(x - most), 0)
+    return most + Math.log(sum) - own
   }
 
   #take(n: number): Float64Array {

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 
 import type { ItemInput, QueryInput } from '../../src/model/inputs.ts'
 import type { ModelSpec } from '../../src/model/spec.ts'
@@ -15,6 +15,9 @@ import {
   streamSpec,
 } from './fixtures.ts'
 import { keyText, learnedFrom, Twin } from './twin.ts'
+
+// Threads on a machine that has other work.
+vi.setConfig({ testTimeout: 30_000 })
 
 const specs: [string, ModelSpec][] = [
   ['the stream recipe', streamSpec()],

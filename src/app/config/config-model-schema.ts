@@ -152,6 +152,16 @@ const score = z
 
 const loss = z
   .strictObject({
+    kind: z
+      .enum(['softmax', 'sigmoid', 'bpr'])
+      .exactOptional()
+      .describe('absent: softmax over all negatives at once'),
+    hardNegatives: z
+      .int()
+      .min(1)
+      .max(65_536)
+      .exactOptional()
+      .describe('only so many negatives of a positive count, the hardest; absent: all'),
     correction: z
       .enum(['logq', 'inclusion', 'none'])
       .default('inclusion')

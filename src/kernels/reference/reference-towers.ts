@@ -4,6 +4,7 @@ import { activationCode, type ActivationCode, type DenseKernels } from '../dense
 import type { Flag } from '../operands.ts'
 import {
   instructionWords,
+  lossCode,
   operationNames,
   programWords,
   softmaxWord,
@@ -11,6 +12,7 @@ import {
   type TowerKernels,
 } from '../tower-kernels.ts'
 import { dot32, exp32, log32, polynomial, sumLanes } from './reference-exp-log.ts'
+import { keepHardest, pairwiseRow } from './reference-row-losses.ts'
 
 const { fround } = Math
 
@@ -204,9 +206,25 @@ function softmaxRow(
     if (((words[masks + (j >>> 5)] >>> (j & 31)) & 1) === 1) floats[line + j] = -Infinity
   }
   floats[line + target] = -Infinity
+  const hardest = words[job + softmaxWord.hardNegatives]
+  const corrections = index('corrections')
+  if (hardest > 0) keepHardest(floats, { line, corrections, columns }, hardest)
+  const loss = words[job + softmaxWord.loss]
+  if (loss !== lossCode.softmax) {
+    const kind = loss === lossCode.sigmoid ? 'sigmoid' : 'bpr'
+    const given = { line, corrections, columns }
+    const found = pairwiseRow(floats, given, { kind, own, target })
+    floats[index('losses') + row] = fround(weight * found)
+    floats[index('shares') + row] = fround(weight * floats[job + softmaxWord.perTemperature])
+    if (popularity > 0) {
+      const expected = dot32(floats, line, popularity, columns)
+      floats[index('popularityWeightGradients') + row] = fround(weight * expected)
+    }
+    return
+  }
   let most = own
   for (let j = 0; j < columns; j += 1) {
-    floats[line + j] = fround(floats[line + j] + floats[index('corrections') + j])
+    floats[line + j] = fround(floats[line + j] + floats[corrections + j])
     if (most < floats[line + j]) most = floats[line + j]
   }
   for (let j = 0; j < columns; j += 1) {
@@ -214,8 +232,8 @@ function softmaxRow(
   }
   const ownExponential = exp32(fround(own - most))
   const total = fround(sumInBlocks(floats.subarray(line, line + columns)) + ownExponential)
-  const loss = fround(log32(total) + fround(most - own))
-  floats[index('losses') + row] = fround(weight * loss)
+  const crossEntropy = fround(log32(total) + fround(most - own))
+  floats[index('losses') + row] = fround(weight * crossEntropy)
   floats[line + target] = fround(ownExponential - total)
   const share = fround(weight / total)
   floats[index('shares') + row] = fround(share * floats[job + softmaxWord.perTemperature])
