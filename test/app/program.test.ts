@@ -100,6 +100,10 @@ describe('config', () => {
     const hidden = await run('config', 'show', ...secrets, '--set', sasl)
     expect(hidden.out).toContain('redis://***@db')
     expect(hidden.out).not.toContain('secret')
+    const s3 = 'process.checkpoints.s3={accessKeyId: ann, secretAccessKey: hush}'
+    const bucket = await run('config', 'show', '--set', s3)
+    expect(bucket.out).toContain('accessKeyId: ann')
+    expect(bucket.out).not.toContain('hush')
   })
 
   test('options lists variables with units', async () => {
