@@ -5,8 +5,8 @@ import { present } from '../base/assert.ts'
  * answers at once and knows neither clock nor sockets; whoever owns it feeds it and decides when.
  *
  * Between two pieces of a delta the rows are a mix of two versions, for a fraction of a second, and
- * so they are between the pieces of a resync; a query still meets one state, because nothing changes
- * while it is answered.
+ * so they are between the pieces of a resync; a query still meets one state, because nothing
+ * changes while it is answered.
  */
 import { keyCount, type Keys } from '../base/keys.ts'
 import { tablesThatShare } from '../embedding/admission/admission.ts'

@@ -161,6 +161,7 @@ export class ServingService implements Service {
     const failed = running ? '' : ` (stopped: ${String(this.#failure)})`
     const { failure } = this.#options.parameters
     const cut = failure === undefined ? '' : ` (cut off: ${failure})`
+    const { sequence, version } = replica.state
     return [
       {
         name: 'facts',
@@ -170,7 +171,7 @@ export class ServingService implements Service {
       {
         name: 'parameters',
         ready: running && replica.isComplete,
-        detail: `sequence ${replica.state.sequence}, version ${replica.state.version}${failed}${cut}`,
+        detail: `sequence ${sequence}, version ${version}${failed}${cut}`,
       },
       {
         name: 'index',

@@ -1,7 +1,7 @@
 /**
- * What a write is told of where it stands, as one text: the offset of its last event, or in a log of
- * several partitions the last of each partition that it touched, `0:17,2:5.1`. Whoever reads after
- * it waits for all of them.
+ * What a write is told of where it stands, as one text: the offset of its last event, or in a log
+ * of several partitions the last of each partition that it touched, `0:17,2:5.1`. Whoever reads
+ * after it waits for all of them.
  */
 
 /** Of a file log, which has one; else an offset begins with its partition and a colon. */

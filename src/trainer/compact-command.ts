@@ -9,7 +9,8 @@ import type { CompactResult } from './trainer-status.ts'
 const mostSteps = 1_000_000
 
 /**
- * Yields after each step how far it is, by tables; what follows must come between two batches again.
+ * Yields after each step how far it is, by tables; what follows must come between two batches
+ * again.
  */
 export async function* compactTables(learner: Learner): AsyncGenerator<number, CompactResult> {
   let steps = 0

@@ -19,7 +19,7 @@ const effort = z.number().min(0).max(1)
 const offset = z.int().min(0).max(requestLimits.offset)
 const crowding = z.int().min(1).max(requestLimits.items)
 
-/** What a write answered as `offset`; of a log of several partitions one for each that it touched. */
+/** What a write answered as `offset`: of each partition of the log that it touched, one. */
 const offsetText = z
   .string()
   .max(8_192)
