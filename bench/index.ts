@@ -21,7 +21,7 @@ export interface IndexBenchOptions {
 
 const queryCount = 1_000
 const upsertBatch = 256
-const efforts = [0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+const efforts = [0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 const selectivities = [1, 0.1, 0.01, 0.001, 0.0001]
 const driftBy = 0.3
 const itemStream = 2
