@@ -145,11 +145,9 @@ export class CheckpointCopies {
     const whole = keys.filter(({ file }) => file === manifestFile).map(({ copy }) => copy)
     const newest = whole.toSorted(inOrder).slice(-keep)
     const sequences = new Set(newest.map(({ sequence }) => sequence))
-    let oldest: ManifestBody | undefined
     for (const copy of newest) {
       const manifest = await this.manifest(copy).catch(unlessAway)
       if (manifest?.base !== undefined) sequences.add(manifest.base)
-      oldest ??= manifest
     }
     const isWhole = new Set(whole.map((copy) => this.#key(copy, '')))
     const isKept = (copy: CheckpointCopy): boolean =>
@@ -160,11 +158,24 @@ export class CheckpointCopies {
       await objects.remove(key)
       this.#manifests.delete(key)
     }
-    return oldest
+    return await this.#first(whole.filter(isKept))
+  }
+
+  /** What the oldest whose manifest can be read says. */
+  async oldest(): Promise<CheckpointHeader | undefined> {
+    return await this.#first(await this.list())
   }
 
   close(): void {
     this.#options.objects.close()
+  }
+
+  async #first(copies: readonly CheckpointCopy[]): Promise<CheckpointHeader | undefined> {
+    for (const copy of copies.toSorted(inOrder)) {
+      const manifest = await this.manifest(copy).catch(unlessAway)
+      if (manifest !== undefined) return manifest
+    }
+    return undefined
   }
 
   async #send(copy: CheckpointCopy, name: string, path: string): Promise<void> {

@@ -68,15 +68,7 @@ export class CheckpointMirror {
 
   /** What the oldest copy says. */
   async oldest(): Promise<CheckpointHeader | undefined> {
-    const { copies } = this.#options
-    for (const copy of await copies.list()) {
-      try {
-        return await copies.manifest(copy)
-      } catch (error) {
-        reasonOf(error)
-      }
-    }
-    return undefined
+    return await this.#options.copies.oldest()
   }
 
   /** Why it cannot be had; undefined: it is there. */

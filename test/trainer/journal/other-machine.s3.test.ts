@@ -1,4 +1,5 @@
 /** A trainer that goes on where one on another machine was killed, without a folder in common. */
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -63,8 +64,9 @@ test('it learns the same bits, from the copies and the journal alone', async () 
   const name = newModel()
   const first = await machine(name, join(root.path, 'a'), 1)
   await first.trainer.run({ signal: never, untilEnd: true, limitEvents: 500 })
-  // What follows is after its last checkpoint: as if it had been killed before the next.
+  await first.trainer.run({ signal: never, untilEnd: true, limitEvents: 800 })
   const kept = await first.copies.list()
+  // What follows is after its last checkpoint: as if it had been killed before the next.
   await first.trainer.run({ signal: never, untilEnd: true, limitEvents: 1_200 })
   const digest = await first.trainer.learner.digest()
   const written = await first.copies.list()
@@ -79,7 +81,9 @@ test('it learns the same bits, from the copies and the journal alone', async () 
   await expire(name)
 
   const second = await machine(name, join(root.path, 'b'), 2)
-  expect(second.trainer.status().events).toBe(500)
+  // From a full checkpoint and a delta to it.
+  expect(second.trainer.status().events).toBe(800)
+  expect(readdirSync(join(root.path, 'b', 'checkpoints')).length).toBeGreaterThan(1)
   await second.trainer.run({ signal: never, untilEnd: true })
   expect(await second.trainer.learner.digest()).toBe(digest)
   const told = second.reports.map(({ code }) => code).filter((code) => code !== 'rowsEvicted')
