@@ -247,8 +247,11 @@ const withCommands = (trainer: LeasedTrainer, commands: readonly Service[]): Tra
     for (const service of commands) await service.start(signal)
   },
   async drain() {
-    for (const service of commands) await service.drain()
-    await trainer.drain()
+    // At once: a command under way ends with the trainer, if it must.
+    const all = [...commands, trainer].map((service) => service.drain())
+    for (const result of await Promise.allSettled(all)) {
+      if (result.status === 'rejected') throw result.reason
+    }
   },
   async stop() {
     for (const service of commands) await service.stop()

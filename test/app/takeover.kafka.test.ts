@@ -117,21 +117,27 @@ test('a standby learns within ten seconds of the death of the active one', async
 }, 120_000)
 
 test('one that was paused past its lease writes nothing that anybody reads', async () => {
-  await using fleet = await open('process.checkpoints.intervalMs=300')
+  await using fleet = await open(
+    'process.checkpoints.intervalMs=300',
+    'process.jobs.restrictMs=100',
+    'model.tables.user.restrict={policy: timestamp, numReserved: 30, trigger: 40}',
+  )
   const clicks = new Clicks(await fleet.start('ingest', 'ingest'))
   let active = await fleet.start('trainer 1', 'trainer')
   for (let round = 1; round <= 3; round += 1) {
     const stopping = new AbortController()
     const sending = clicks.keepOn(stopping.signal)
+    const jobs = await fleet.start(`jobs ${round}`, 'jobs')
     const before = await eventsOf(active)
     await eventually(fleet, 'learning', async () => (await eventsOf(active)) > before + 100)
     const standby = await fleet.start(`trainer ${round + 1}`, 'trainer')
     await standby.client.waitUntilReady(limitMs)
-    // In the middle of a batch, a delta or a checkpoint: whatever it does, it does it all the time.
+    // In the middle of a batch, a command, a delta or a checkpoint: it does all of them all the time.
     active.pause()
     await eventually(fleet, 'taken over', async () => (await eventsOf(standby)) > 0)
     stopping.abort()
     await sending
+    await jobs.end('SIGKILL')
     await eventually(fleet, 'learned', async () => (await eventsOf(standby)) === clicks.sent)
     await atRest(fleet)
     const [files, ids] = [filesOf(fleet), await deltaIds()]

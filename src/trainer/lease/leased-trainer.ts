@@ -88,7 +88,8 @@ export class LeasedTrainer implements Service {
   /** Resolves at once: the wait for the lease may be long. Failures go to `onFailure`. */
   start(): Promise<void> {
     this.#running = this.#run().catch((error: unknown) => {
-      if (!this.#stopping.signal.aborted) this.#options.onFailure?.(error)
+      const isOver = this.#stopping.signal.aborted || this.#lease?.lost.aborted === true
+      if (!isOver) this.#options.onFailure?.(error)
     })
     return Promise.resolve()
   }
@@ -150,6 +151,8 @@ export class LeasedTrainer implements Service {
   #lost(reason: unknown): void {
     this.#isActive = false
     this.#detail = 'has lost its lease'
+    // It may write no more, so who waits for it, for a command say, would wait for ever.
+    void this.#trainer?.stop()
     if (!this.#stopping.signal.aborted) this.#options.onFailure?.(reason)
   }
 }

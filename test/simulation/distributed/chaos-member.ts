@@ -34,6 +34,8 @@ export interface MemberOptions extends Omit<ChaosServiceOptions, 'onLog'> {
 /** Longer where it did not come to listen: its servers are not there. */
 const restartPauseMs = { killed: 200, failed: 2_000 }
 const readyPauseMs = 50
+/** From SIGTERM to the end, on a machine that is busy with other things, too. */
+const endLimitMs = 60_000
 
 export class ChaosMember {
   readonly name: string
@@ -66,11 +68,14 @@ export class ChaosMember {
     await this.#life.service.end('SIGKILL')
   }
 
-  /** It is not started again. The exit code. */
+  /** It is not started again. The exit code; null: it was killed, for it took too long. */
   async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<number | null> {
     this.#isOver = true
     this.#life.isEnded = true
-    const code = await this.#life.service.end(signal)
+    const { service } = this.#life
+    const killing = setTimeout(() => void service.end('SIGKILL'), endLimitMs)
+    const code = await service.end(signal)
+    clearTimeout(killing)
     await this.#living
     return code
   }
