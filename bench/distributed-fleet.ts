@@ -72,6 +72,9 @@ export class BenchFleet implements AsyncDisposable {
     }
     const fleet = new BenchFleet({ broker, topic }, { redis, services })
     await fleet.trainer.client.waitUntilReady(readyLimitMs)
+    // Of before the first batch, so that the journal is kept whole.
+    const { state, error } = await fleet.replicas[0].client.runJob('checkpoint')
+    if (state !== 'done') throw new Error(`no first checkpoint: ${state}, ${String(error)}`)
     started.move()
     return fleet
   }
@@ -124,7 +127,7 @@ function flagsOf({ config, set }: FleetOptions, { broker, redis, topic }: Server
     `process.kafka.topic=${topic}`,
     `process.redis.url=redis://127.0.0.1:${redis.port}`,
     'process.logging.level=warn',
-    // The journal is to be replayed from its first batch on: no checkpoint lets go of any.
+    // The journal is to be replayed from its first batch on: none of its checkpoints goes.
     'process.checkpoints.keep=1000',
     ...set,
   ]

@@ -82,15 +82,19 @@ function waysWith(directory: string): Readonly<Record<string, Way>> {
   }
 }
 
-test.each(['SASL, a password from a file', 'SASL, one from a variable', 'TLS'])(
-  'a process reads and writes its topic: %s',
-  async (name) => {
+test.each([
+  ['SASL, a password from a file', 'lz4'],
+  ['SASL, one from a variable', 'snappy'],
+  ['TLS', 'zstd'],
+])(
+  'a process reads and writes its topic: %s, %s',
+  async (name, packing) => {
     using directory = temporaryDirectory()
     const { at, set } = waysWith(directory.path)[name]
     if (name.includes('variable')) env['FRESHET_KAFKA_SASL_PASSWORD'] = brokerUser.password
     const topic = await makeTopic(broker.address, 2)
     const servers = { broker: at, topic, redis: `redis://127.0.0.1:${redis.port}` }
-    const more = [...set, 'process.kafka.compression=zstd', `process.redis.tag=${topic}`]
+    const more = [...set, `process.kafka.compression=${packing}`, `process.redis.tag=${topic}`]
     try {
       await using fleet = new Fleet(servers, more)
       const member = await fleet.start('all', 'ingest,trainer,serving,jobs')

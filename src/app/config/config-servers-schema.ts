@@ -114,7 +114,10 @@ export const kafka = z
       .default('freshet-events')
       .describe('the event log; it must exist'),
     clientId: z.string().min(1).max(100).default('freshet').describe('what brokers call it'),
-    compression: z.enum(['none', 'gzip', 'zstd']).default('none').describe('of what is appended'),
+    compression: z
+      .enum(['none', 'gzip', 'snappy', 'lz4', 'zstd'])
+      .default('none')
+      .describe('of what is appended'),
     deadLettersTopic: z
       .string()
       .regex(/^[\w.-]{1,249}$/)

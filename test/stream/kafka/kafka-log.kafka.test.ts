@@ -278,6 +278,22 @@ describe('poison', () => {
     rmSync(directory, { recursive: true })
   })
 
+  test('what can be delivered nowhere is counted and told, and the stream goes on', async () => {
+    const topic = await makeTopic(broker.address)
+    await send(topic, poisoned)
+    const file = join(tmpdir(), 'no such folder', 'dead.ndjson')
+    const told: string[] = []
+    const report = ({ code, message }: { code: string; message: string }) =>
+      told.push(`${code}: ${message}`)
+    const options = optionsOf(topic, { deadLetters: { file }, report })
+    await using subject = await KafkaUnderTest.open(options)
+    const { events } = await readAll(subject.log, await subject.log.start())
+    expect(itemIds(events)).toEqual(['a', 'b', 'c', 'd'])
+    expect(subject.log.reading).toMatchObject({ deadLetters: 5, lostLetters: 5 })
+    expect(told).toHaveLength(1)
+    expect(told[0]).toMatch(/^deadLettersLost: 5 dead letters \(0:1, 0:2, 0:3.*, 0:6\) were lost/)
+  })
+
   test('a long run of it is gone through', async () => {
     const topic = await makeTopic(broker.address)
     await send(
