@@ -19,8 +19,14 @@ const PAYLOADS: usize = 32
 
 /** The search for a path looks at no more buckets: 8 bytes each, half of the scratch space. */
 const QUEUE: u32 = 4096
+/** Keys that are looked for together. */
+const GROUP: usize = 128
 
-/** payloads[i] = the payload of keys[i], or NONE. Returns how many were found. */
+/**
+ * payloads[i] = the payload of keys[i], or NONE. Returns how many were found. First buckets first:
+ * half of the keys lie there, and their second lines are never read. No loop has a branch that
+ * could be guessed wrongly, so that many lines are on their way at a time.
+ */
 export function cuckooFind(
   buckets: usize,
   count: u32,
@@ -29,10 +35,25 @@ export function cuckooFind(
   payloads: usize,
 ): i32 {
   let found = 0
-  for (let i: usize = 0; i < usize(n); i += 1) {
-    const payload = payloadOf(buckets, count, load<u64>(keys + (i << 3)))
-    store<u32>(payloads + (i << 2), payload)
-    found += i32(payload != NONE)
+  for (let from: usize = 0; from < usize(n); from += GROUP) {
+    const to = min<usize>(from + GROUP, usize(n))
+    let elsewhere: usize = 0
+    for (let i = from; i < to; i += 1) {
+      const key = load<u64>(keys + (i << 3))
+      const payload = payloadIn(buckets + usize(firstBucket(key, count)) * BUCKET, key)
+      store<u32>(payloads + (i << 2), payload)
+      store<u32>(scratch + (elsewhere << 2), u32(i))
+      elsewhere += usize(payload == NONE)
+    }
+    found += i32(to - from - elsewhere)
+    for (let j: usize = 0; j < elsewhere; j += 1) {
+      const i = usize(load<u32>(scratch + (j << 2)))
+      const key = load<u64>(keys + (i << 3))
+      const second = secondBucket(key, count, firstBucket(key, count))
+      const payload = payloadIn(buckets + usize(second) * BUCKET, key)
+      store<u32>(payloads + (i << 2), payload)
+      found += i32(payload != NONE)
+    }
   }
   return found
 }
@@ -131,6 +152,15 @@ function matches(bucket: usize, key: u64): u32 {
   const low = i64x2.bitmask(i64x2.eq(v128.load(bucket), wanted))
   const high = i64x2.bitmask(i64x2.eq(v128.load(bucket, 16), wanted))
   return u32(low | (high << 2))
+}
+
+// @ts-ignore: decorator
+@inline
+function payloadIn(bucket: usize, key: u64): u32 {
+  const mask = matches(bucket, key)
+  const slot = ctz(mask | 0x10) & 3
+  const payload = load<u32>(bucket + (usize(slot) << 2), PAYLOADS) - 1
+  return select<u32>(payload, NONE, mask != 0)
 }
 
 /** Reads both buckets in any case: a wrong guess would cost more than a line that is not needed. */
