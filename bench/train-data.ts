@@ -67,7 +67,7 @@ const itemOf = (handle: number): ItemInput => {
   return { handle, id: `item-${handle}`, revision: 1, features: {} }
 }
 
-/** Valid until the next is made. */
+/** `columns` and `batch` are valid until the next is made. */
 interface MadeBatch {
   readonly queries: readonly QueryInput[]
   readonly columns: readonly ItemInput[]
@@ -78,18 +78,21 @@ interface MadeBatch {
 export class BatchMaker {
   readonly #size: number
   readonly #data: Interactions
-  readonly #people = Array.from({ length: users }, (_, user) => queryOf(user))
+  /** An object for each example, as they come from a log, and not one for each user. */
+  readonly #queries: readonly (readonly QueryInput[])[]
   readonly #catalogue = Array.from({ length: items }, (_, handle) => itemOf(handle))
   readonly #logQ: Float32Array
   readonly #columnOf = new Int32Array(items).fill(-1)
   readonly #multiplicity = new Int32Array(items)
-  readonly #queries: QueryInput[] = []
   readonly #columns: ItemInput[] = []
   readonly #batch: StepBatch
 
   constructor({ batches, batch, seed }: Readonly<Record<'batches' | 'batch' | 'seed', number>>) {
     this.#size = batch
     this.#data = interactions(batches * batch, seed)
+    this.#queries = Array.from({ length: batches }, (_, i) =>
+      Array.from(this.#data.users.subarray(i * batch, (i + 1) * batch), queryOf),
+    )
     const counts = new Float64Array(items)
     for (const item of this.#data.items) counts[item] += 1
     this.#logQ = Float32Array.from(counts, (n) => Math.log(Math.max(n, 0.1) / (batches * batch)))
@@ -108,7 +111,6 @@ export class BatchMaker {
     const first = index * this.#size
     this.#columns.length = 0
     for (let b = 0; b < this.#size; b += 1) {
-      this.#queries[b] = this.#people[this.#data.users[first + b]]
       const item = this.#data.items[first + b]
       this.#batch.targets[b] = this.#column(item)
       this.#batch.targetCorrections[b] = -this.#logQ[item]
@@ -117,7 +119,7 @@ export class BatchMaker {
       this.#batch.corrections[column] = Math.log(this.#multiplicity[column]) - this.#logQ[handle]
       this.#columnOf[handle] = -1
     }
-    return { queries: this.#queries, columns: this.#columns, batch: this.#batch }
+    return { queries: this.#queries[index], columns: this.#columns, batch: this.#batch }
   }
 
   #column(item: number): number {

@@ -27,8 +27,8 @@ export interface TrainBenchOptions {
   readonly curve?: boolean
 }
 
-/** Distinct batches, used round and round. */
-const batches = 64
+/** Distinct batches, used round and round: so many examples, but neither few batches nor very many. */
+const batchesOf = (batch: number): number => Math.min(64, Math.max(4, Math.floor(32_768 / batch)))
 /** Trained on before the digest, and before anything is measured. */
 const digestedBatches = 16
 const warmUpSeconds = 1
@@ -105,6 +105,7 @@ class Trainer {
   readonly clock = new StageClock()
   readonly #model: TwoTower
   readonly #tables: ReadonlyMap<string, MemoryTable>
+  readonly #batches: number
   readonly #maker: BatchMaker
   #version = 0
   columns = 0
@@ -113,7 +114,8 @@ class Trainer {
     const { dim, batch, seed } = options
     this.#model = model
     this.clock = clock
-    this.#maker = new BatchMaker({ batches, batch, seed })
+    this.#batches = batchesOf(batch)
+    this.#maker = new BatchMaker({ batches: this.#batches, batch, seed })
     const table = (name: string, capacityRows: number): [string, MemoryTable] => [
       name,
       new MemoryTable({
@@ -153,7 +155,7 @@ class Trainer {
     const version = this.#version + 1
     this.#version = version
     const stamp = { time: version, version }
-    const { queries, columns, batch } = this.#maker.make(version % batches)
+    const { queries, columns, batch } = this.#maker.make(version % this.#batches)
     this.columns = columns.length
     const lookups = this.#model.prepareStep(queries, columns)
     clock.enter('gather')

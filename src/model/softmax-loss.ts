@@ -16,11 +16,19 @@ import type { Tower } from './tower.ts'
 
 /**
  * Rows per group, by the batch alone: part of the model's arithmetic, since other numbers give
- * other last bits. Small batches are cut finer, so that a second thread has something to do.
+ * other last bits. Small batches are cut finer, so that a second thread has something to do; large
+ * ones coarser, since each group has gradients of all candidates of its own.
  */
 const smallBatch = 256
-const groupRowsFor = (batch: number): number => (batch <= smallBatch ? 32 : 128)
+const largeBatch = 2048
+const groupRowsFor = (batch: number): number => {
+  if (batch <= smallBatch) return 32
+  return batch <= largeBatch ? 128 : 256
+}
 const groupsOf = (batch: number): number => Math.ceil(batch / groupRowsFor(batch))
+/** A smaller batch may have more groups than the largest. */
+const mostGroups = (maxQueries: number): number =>
+  Math.max(...[smallBatch, largeBatch, maxQueries].map((n) => groupsOf(Math.min(n, maxQueries))))
 /** Floats of scores that a thread works on at a time, half a MiB: they stay in its cache. */
 const tileFloats = 131_072
 const smallestTile = 8
@@ -86,7 +94,7 @@ export class SoftmaxLoss {
 
   constructor(allocator: Allocator, shape: SoftmaxShape) {
     const { dim, maxQueries, maxColumns } = shape
-    const groups = Math.max(groupsOf(maxQueries), groupsOf(Math.min(maxQueries, smallBatch)))
+    const groups = mostGroups(maxQueries)
     const popular = shape.popularity ? 1 : 0
     this.#shape = shape
     this.#job = allocator.ints(softmaxWords)
