@@ -84,6 +84,8 @@ const runsOf = async ({ client }: Member, name: string): Promise<readonly RanJob
 const doneOf = async (member: Member, name: string): Promise<number> =>
   (await runsOf(member, name)).filter(({ state }) => state === 'done').length
 
+const ticks = '{freshet:shop}:jobs:ticks'
+
 /** How often the trainer has executed `restrict`, by its own record. */
 function restrictsIn(directory: string): number {
   const journal = new BatchJournal({ path: join(directory, 'journal', 'batches') })
@@ -153,9 +155,15 @@ test('jobs by the clock go on under load, once each, whoever of their processes 
   for (const worker of workers) expect(await worker.end('SIGTERM')).toBe(0)
   // Another one ends the intervals, and takes over what was under way.
   const last = await fleet.start('the last', 'jobs', never)
+  // With no interval and no tick left, no run can begin that has not.
   await eventually(fleet, 'an end of all intervals', async () => {
-    const key = '{freshet:shop}:jobs:ticks:repeat'
-    return (await redis.command('ZCARD', key)) === 0
+    const counts = await Promise.all([
+      redis.command('ZCARD', `${ticks}:repeat`),
+      redis.command('ZCARD', `${ticks}:delayed`),
+      redis.command('LLEN', `${ticks}:wait`),
+      redis.command('LLEN', `${ticks}:active`),
+    ])
+    return counts.every((count) => count === 0)
   })
   await eventually(fleet, 'an end of all runs', async () => {
     const { runs } = await last.client.jobs(1_000)
