@@ -16,7 +16,7 @@ import { ratingsIn, readMovieLens, split } from './movielens.ts'
 import { ranks, Recipe, type TableKind, tableKinds } from './recipe.ts'
 
 const usage = `usage: node examples/movielens-dynamic/main.ts DIRECTORY [--seeds 1,2,3] [--passes 3]
-       [--threads 2] [--chart FILE.svg] [--limit RATINGS]
+       [--threads 2] [--chart FILE.svg] [--limit RATINGS] [--restrict-every STEPS]
 DIRECTORY holds movies.dat and ratings.dat of MovieLens 1M, which is here:
 https://grouplens.org/datasets/movielens/1m/`
 
@@ -40,9 +40,14 @@ const { values: flags, positionals } = parseArgs({
     passes: { type: 'string', default: '3' },
     threads: { type: 'string', default: '2' },
     limit: { type: 'string', default: 'Infinity' },
+    'restrict-every': { type: 'string' },
     chart: { type: 'string', default: join(import.meta.dirname, 'sizes.svg') },
   },
 })
+
+/** Default: at the end of every pass. */
+const steps = flags['restrict-every']
+const restrictEvery = steps === undefined ? {} : { restrictEvery: Number(steps) }
 
 async function main(directory: string): Promise<void> {
   const all = readMovieLens(directory, Number(flags.limit))
@@ -53,7 +58,8 @@ async function main(directory: string): Promise<void> {
     const { train, held } = split(all, seed)
     const runs = new Map<TableKind, Recipe>()
     for (const kind of tableKinds) {
-      const recipe = await Recipe.create(all, train, { kind, seed, threads: Number(flags.threads) })
+      const threads = Number(flags.threads)
+      const recipe = await Recipe.create(all, train, { kind, seed, threads, ...restrictEvery })
       for (let pass = 0; pass < Number(flags.passes); pass += 1) recipe.pass()
       const topK = recipe.topK(held)
       print(`seed ${seed}  ${kind.padEnd(11)}  ${shares(topK)}`)
