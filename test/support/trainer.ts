@@ -260,7 +260,12 @@ export const settings = (directory?: string): TrainerProcess => ({
   deltaIntervalMs: 0,
   readMaxEvents: 50,
   ...(directory !== undefined && {
-    checkpoints: { directory: join(directory, 'checkpoints'), intervalMs: 0, keep: 2, fullEvery: 4 },
+    checkpoints: {
+      directory: join(directory, 'checkpoints'),
+      intervalMs: 0,
+      keep: 2,
+      fullEvery: 4,
+    },
     journalDirectory: join(directory, 'journal'),
     quarantineDirectory: join(directory, 'quarantine'),
   }),

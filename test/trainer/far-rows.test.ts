@@ -5,7 +5,6 @@ import { expect, test } from 'vitest'
 
 import { systemClock } from '../../src/base/clock.ts'
 import { seededRandom } from '../../src/base/random.ts'
-import { MemoryRowStore, type MemoryRows } from '../support/memory-row-store.ts'
 import type { TrainerModel, TrainerProcess } from '../../src/trainer/trainer-config.ts'
 import {
   digestInMemory,
@@ -15,6 +14,7 @@ import {
   wideRows,
   withCheckpoints,
 } from '../support/far-trainer.ts'
+import { MemoryRowStore, type MemoryRows } from '../support/memory-row-store.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 import { MemoryLog, settings, shopEvents, textModel, trainerModel } from '../support/trainer.ts'
 
