@@ -40,6 +40,11 @@ interface ReaderCounts {
  * Longest wait on a broker that has nothing: so long may a stop or a new partition have to wait.
  */
 const longestPollMs = 250
+/**
+ * Between two fetches of one who has read everything. Without it every append wakes every reader,
+ * and a fetch of one event costs broker and reader as much as one of a hundred.
+ */
+const lingerMs = 5
 const firstPauseMs = 50
 const longestPauseMs = 1_000
 /** Places that are kept for a reader to come back to, by partition. */
@@ -59,6 +64,8 @@ export class KafkaReader {
   readonly #free: KafkaConnection[] = []
   readonly #closed = new AbortController()
   readonly #reading = new Set<Promise<unknown>>()
+  /** When the last fetch was answered. */
+  #answeredAt = -Infinity
   #turn = 0
   #pauseMs = firstPauseMs
   #failure: KafkaFailure | undefined
@@ -184,9 +191,11 @@ export class KafkaReader {
     try {
       if (leader === undefined) throw new KafkaFailure('moved', 'a partition has no leader')
       const places = feeds.map(({ partition, fetchFrom }) => ({ partition, offset: fetchFrom }))
+      if (waitMs > 0) await this.#linger()
       const { fetchBytes: maxBytes } = this.#options
       const fetched = await connection.fetch(leader, places, { waitMs, maxBytes })
       this.counts.fetches += 1
+      this.#answeredAt = performance.now()
       for (const part of fetched) {
         feeds.find(({ partition }) => partition === part.partition)?.accept(part)
       }
@@ -199,6 +208,11 @@ export class KafkaReader {
       this.#free.push(connection)
       for (const feed of feeds) feed.filling = undefined
     }
+  }
+
+  async #linger(): Promise<void> {
+    const leftMs = this.#answeredAt + lingerMs - performance.now()
+    if (leftMs > 0) await sleep(leftMs, undefined, { signal: this.#closed.signal })
   }
 
   async #afterFailure(cause: unknown, feeds: readonly PartitionFeed[]): Promise<void> {
