@@ -79,6 +79,7 @@ const greeting = (address: string, { rate, data }: DemoFlags): readonly string[]
   '',
   `freshet runs at ${address} (Ctrl-C stops it); its data lies in ${data ?? ''}`,
   `A simulated shop sends ${rate} events per second. Look for yourself:`,
+  `  ${address}/dashboard shows it as it happens`,
   `  curl '${address}/v1/recommendations/user-1?n=5'`,
   `  curl '${address}/v1/items/item-1/similar?n=5'`,
   `  curl ${address}/v1/users/user-1`,
