@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 import { Shop } from '../../src/app/demo/shop.ts'
-import { Fleet, type Member } from '../support/fleet.ts'
+import { eventuallyWithin, Fleet, type Member } from '../support/fleet.ts'
 import { anyBroker, makeTopic } from '../support/kafka-server.ts'
 import { RedisServer } from '../support/redis-server.ts'
 
@@ -26,14 +26,7 @@ afterAll(async () => {
 })
 
 const limitMs = 60_000
-
-async function eventually(fleet: Fleet, what: string, isSo: () => Promise<boolean>): Promise<void> {
-  const limit = performance.now() + limitMs
-  while (!(await isSo().catch(() => false))) {
-    if (performance.now() > limit) throw new Error(`${what}: not in time\n${fleet.said}`)
-    await sleep(50)
-  }
-}
+const eventually = eventuallyWithin(limitMs)
 
 /** Events of a small shop, as wire. */
 const toWire = (shop: Shop, n: number) =>

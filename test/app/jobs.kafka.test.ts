@@ -10,7 +10,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Shop } from '../../src/app/demo/shop.ts'
 import type { RanJob } from '../../src/app/service-client.ts'
 import { BatchJournal } from '../../src/stream/files/journal.ts'
-import { Fleet, type Member, type Servers } from '../support/fleet.ts'
+import { eventuallyWithin, Fleet, type Member, type Servers } from '../support/fleet.ts'
 import { anyBroker, makeTopic } from '../support/kafka-server.ts'
 import { RedisServer } from '../support/redis-server.ts'
 
@@ -26,14 +26,7 @@ afterAll(async () => {
 })
 
 const limitMs = 120_000
-
-async function eventually(fleet: Fleet, what: string, isSo: () => Promise<boolean>): Promise<void> {
-  const limit = performance.now() + limitMs
-  while (!(await isSo().catch(() => false))) {
-    if (performance.now() > limit) throw new Error(`${what}: not in time\n${fleet.said}`)
-    await sleep(20)
-  }
-}
+const eventually = eventuallyWithin(limitMs)
 
 async function servers(): Promise<Servers> {
   const topic = await makeTopic(broker.address, 2)

@@ -21,6 +21,7 @@ import {
   startCluster,
   startSentinel,
   until,
+  tlsConfig,
 } from '../support/redis-server.ts'
 import { smallShop } from './small-service.ts'
 
@@ -121,13 +122,7 @@ test('TLS, and a user that has no more than the documented rights, by a password
   try {
     const { key, cert } = makeCertificate(directory)
     const ca = readFileSync(cert, 'utf8')
-    const config = [
-      'tls-port PORT',
-      `tls-cert-file ${cert}`,
-      `tls-key-file ${key}`,
-      `tls-ca-cert-file ${cert}`,
-      'tls-auth-clients no',
-    ]
+    const config = tlsConfig({ key, cert })
     await using secure = await RedisServer.start({ config, client: { tls: { ca } } })
     const passwordFile = join(directory, 'password')
     writeFileSync(passwordFile, 'not-to-be-logged\n')

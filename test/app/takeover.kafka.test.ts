@@ -9,7 +9,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Shop } from '../../src/app/demo/shop.ts'
 import { dataPaths } from '../../src/app/options.ts'
 import { syncNames } from '../../src/sync/redis/redis-names.ts'
-import { Fleet, type Member } from '../support/fleet.ts'
+import { eventuallyWithin, Fleet, type Member } from '../support/fleet.ts'
 import { anyBroker, makeTopic } from '../support/kafka-server.ts'
 import { RedisServer } from '../support/redis-server.ts'
 
@@ -29,6 +29,7 @@ afterAll(async () => {
 })
 
 const limitMs = 60_000
+const eventually = eventuallyWithin(limitMs)
 /** What the operator is promised, with the lease as it is by default. */
 const takeOverLimitMs = 10_000
 const deltas = syncNames('shop').deltas
@@ -38,14 +39,6 @@ async function open(...more: readonly string[]): Promise<Fleet> {
   const topic = await makeTopic(broker.address, 3)
   const url = `redis://127.0.0.1:${redis.port}`
   return new Fleet({ broker: broker.address, topic, redis: url }, more)
-}
-
-async function eventually(fleet: Fleet, what: string, isSo: () => Promise<boolean>): Promise<void> {
-  const limit = performance.now() + limitMs
-  while (!(await isSo().catch(() => false))) {
-    if (performance.now() > limit) throw new Error(`${what}: not in time\n${fleet.said}`)
-    await sleep(20)
-  }
 }
 
 /** Events that it has folded; none while it is a standby. */

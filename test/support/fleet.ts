@@ -2,10 +2,13 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import { ServiceClient } from '../../src/app/service-client.ts'
 import { smallShop } from '../app/small-service.ts'
 import { ChaosService } from '../simulation/chaos-service.ts'
+
+const pollMs = 20
 
 export interface Servers {
   /** `host:port` of a broker. */
@@ -94,3 +97,14 @@ export class Fleet implements AsyncDisposable {
     rmSync(this.trainerDirectory, { recursive: true, force: true })
   }
 }
+
+/** Waits until something is so, and fails with what all of the fleet said after `limitMs`. */
+export const eventuallyWithin =
+  (limitMs: number) =>
+  async (fleet: Fleet, what: string, isSo: () => Promise<boolean>): Promise<void> => {
+    const limit = performance.now() + limitMs
+    while (!(await isSo().catch(() => false))) {
+      if (performance.now() > limit) throw new Error(`${what}: not in time\n${fleet.said}`)
+      await sleep(pollMs)
+    }
+  }

@@ -290,6 +290,15 @@ export async function startSentinel(options: ServerOptions = {}): Promise<Sentin
   }
 }
 
+/** Lines of configuration of a server that speaks TLS alone, to clients without certificates. */
+export const tlsConfig = ({ key, cert }: { key: string; cert: string }): readonly string[] => [
+  'tls-port PORT',
+  `tls-cert-file ${cert}`,
+  `tls-key-file ${key}`,
+  `tls-ca-cert-file ${cert}`,
+  'tls-auth-clients no',
+]
+
 /** A certificate of its own authority for 127.0.0.1, made by openssl: paths of PEM files. */
 export function makeCertificate(directory: string): { key: string; cert: string } {
   const [key, cert] = [join(directory, 'key.pem'), join(directory, 'cert.pem')]

@@ -14,6 +14,7 @@ import {
   RedisServer,
   startCluster,
   startSentinel,
+  tlsConfig,
 } from '../../support/redis-server.ts'
 import { temporaryDirectory } from '../../support/temporary-directory.ts'
 import { smallShop, startSmall } from '../small-service.ts'
@@ -46,11 +47,7 @@ const byTls: Start = async (directory) => {
   const passwordFile = join(directory, 'password')
   writeFileSync(passwordFile, `${password}\n`)
   const config = [
-    'tls-port PORT',
-    `tls-cert-file ${cert}`,
-    `tls-key-file ${key}`,
-    `tls-ca-cert-file ${cert}`,
-    'tls-auth-clients no',
+    ...tlsConfig({ key, cert }),
     `user trainer on >${password} ${rights}`,
     'user default on nopass +ping',
   ]

@@ -12,7 +12,12 @@ import { RedisTags } from '../../../src/embedding/redis/redis-tags.ts'
 import type { TableSpec } from '../../../src/embedding/table-spec.ts'
 import type { RedisSettings } from '../../../src/redis/redis-connection.ts'
 import { closing, readAll, recordsOf, testRecordBytes } from '../../contract/row-store.ts'
-import { makeCertificate, RedisServer, startCluster } from '../../support/redis-server.ts'
+import {
+  makeCertificate,
+  RedisServer,
+  startCluster,
+  tlsConfig,
+} from '../../support/redis-server.ts'
 import { keysOf, randomKeys, range, tableSpec } from '../../support/tables.ts'
 
 const password = 'not-to-be-logged'
@@ -192,13 +197,7 @@ test('over TLS with a certificate of our own authority, and with no other', asyn
   try {
     const { key, cert } = makeCertificate(directory)
     const ca = readFileSync(cert, 'utf8')
-    const config = [
-      'tls-port PORT',
-      `tls-cert-file ${cert}`,
-      `tls-key-file ${key}`,
-      `tls-ca-cert-file ${cert}`,
-      'tls-auth-clients no',
-    ]
+    const config = tlsConfig({ key, cert })
     await using secure = await RedisServer.start({ config, client: { tls: { ca } } })
     await using store = await open({ ...secure.settings, tls: { ca } })
     const keys = randomKeys(1, 10)
