@@ -4,7 +4,6 @@
  * service that starts meanwhile is refused, or stands by.
  */
 import { existsSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { pid } from 'node:process'
 
@@ -15,6 +14,7 @@ import { claimFolder } from '../../trainer/lease/own-folder.ts'
 import { RedisLeaseStore } from '../../trainer/lease/redis-lease.ts'
 import type { Config } from '../config/config-schema.ts'
 import { redisSettings } from '../config/servers-options.ts'
+import { makeDirectory } from '../make-directory.ts'
 import { dataPaths } from '../options.ts'
 
 /** What there is under a lease. */
@@ -55,7 +55,7 @@ async function underLease<Result>(
     const lease = await leaseOf(store, process.trainer.leaseMs)
     try {
       const { checkpoints } = dataPaths(process.dataDirectory)
-      await mkdir(checkpoints, { recursive: true })
+      makeDirectory(checkpoints)
       const { epoch } = lease
       return await work({ epoch, workshop: await claimFolder(checkpoints, epoch) })
     } finally {

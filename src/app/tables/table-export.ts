@@ -1,5 +1,4 @@
 /** `freshet export tables`: the rows of a data directory's newest checkpoint to files. */
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { present } from '../../base/assert.ts'
@@ -9,6 +8,7 @@ import { type ExportableTable, ndjsonOf, npyPairOf } from '../../embedding/excha
 import type { TableSpec } from '../../embedding/table-spec.ts'
 import type { JsonObject } from '../command.ts'
 import type { Config } from '../config/config-schema.ts'
+import { makeDirectory } from '../make-directory.ts'
 import { newestCheckpoint, type NewestCheckpoint } from '../newest-checkpoint.ts'
 import { chosenTables, loadTable } from './checkpoint-tables.ts'
 import { farOptions, withFarRows } from './far-tables.ts'
@@ -39,7 +39,7 @@ export async function exportTables(options: ExportOptions): Promise<JsonObject> 
   const newest = newestCheckpoint(config.process.dataDirectory)
   const { checkpoint, saved } = newest
   const { here, far } = chosenTables(newest, options.tables)
-  await mkdir(directory, { recursive: true })
+  makeDirectory(directory)
   const tables: Exported['tables'] = []
   const write = async (table: ExportableTable & { readonly size: number }): Promise<void> => {
     const { name, dim, optimizer } = table.spec

@@ -159,3 +159,9 @@ test('an export that fails leaves what was there, and no half of a file', limit,
   expect([code, err.join()]).toEqual([3, expect.stringContaining('OUTPUT_FAILED: cannot write')])
   expect(readdirSync(subject.files)).toEqual(['article.ndjson'])
 })
+
+test('a place that cannot be made is an error, not a wait', limit, async () => {
+  using subject = await learned()
+  const { code, err } = await subject.export('--to', '/proc/freshet/files')
+  expect([code, err.join()]).toEqual([3, expect.stringContaining('DATA_UNUSABLE')])
+})
