@@ -2,36 +2,28 @@
  * Finds a Chromium, or has one installed by Debian's package manager as root. By hand:
  * `node test/support/fetch-chromium.ts` prints its path. `FRESHET_TEST_CHROMIUM` names another.
  */
-import { execFileSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
-import { getuid } from 'node:process'
+import { env } from 'node:process'
 
-const installLimitMs = 300_000
+import { installFromDebian } from './debian.ts'
+import { programOnPath } from './programs.ts'
+
 const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'] as const
 
-const onPath = (): string | undefined =>
-  (process.env['PATH'] ?? '')
-    .split(delimiter)
-    .flatMap((folder) => names.map((name) => join(folder, name)))
-    .find((path) => existsSync(path))
-
-function install(): void {
-  const options = { stdio: 'pipe', timeout: installLimitMs } as const
-  execFileSync('apt-get', ['update'], options)
-  execFileSync('apt-get', ['install', '-y', '--no-install-recommends', 'chromium'], options)
+function fromDebian(): string | undefined {
+  try {
+    installFromDebian('chromium')
+    return programOnPath(...names)
+  } catch (error) {
+    const how = 'install chromium on the path, or name one in FRESHET_TEST_CHROMIUM'
+    throw new Error(`no Chromium: ${how}`, { cause: error })
+  }
 }
 
 /** The path of the program; throws where none can be had. */
 export function chromiumProgram(): string {
-  const found = process.env['FRESHET_TEST_CHROMIUM'] ?? onPath()
-  if (found !== undefined) return found
-  const how = 'install chromium on the path, or name one in FRESHET_TEST_CHROMIUM'
-  if (getuid?.() !== 0) throw new Error(`no Chromium: ${how} (apt-get needs root)`)
-  install()
-  const installed = onPath()
-  if (installed === undefined) throw new Error(`no Chromium: ${how}`)
-  return installed
+  const path = env['FRESHET_TEST_CHROMIUM'] ?? programOnPath(...names) ?? fromDebian()
+  if (path === undefined) throw new Error('no Chromium: its package puts none on the path')
+  return path
 }
 
 if (import.meta.main) process.stdout.write(`${chromiumProgram()}\n`)

@@ -4,12 +4,14 @@
  * installed if this is root. By hand: `node test/support/fetch-kafka.ts` prints the folder.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
-import { delimiter, join, resolve } from 'node:path'
-import { env, getuid } from 'node:process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { cached } from './cache.ts'
+import { installFromDebian } from './debian.ts'
+import { programOnPath } from './programs.ts'
 
 const pom = join(import.meta.dirname, 'kafka-broker.pom.xml')
-const cache = resolve(import.meta.dirname, '../../node_modules/.cache/kafka')
 const fetchLimitMs = 300_000
 const oldestJava = 17
 
@@ -26,16 +28,15 @@ const run = (command: string, ...args: readonly string[]): string => {
   }
 }
 
-const isOnPath = (program: string): boolean =>
-  (env['PATH'] ?? '').split(delimiter).some((folder) => existsSync(join(folder, program)))
-
 function requireProgram(program: keyof typeof packages): void {
-  if (isOnPath(program)) return
+  if (programOnPath(program) !== undefined) return
   const missing = `no Kafka broker: ${program} is not on the path; install ${packages[program]}`
-  if (getuid?.() !== 0 || !isOnPath('apt-get')) throw new Error(missing)
-  run('apt-get', 'update')
-  run('apt-get', 'install', '-y', '--no-install-recommends', packages[program])
-  if (!isOnPath(program)) throw new Error(missing)
+  try {
+    installFromDebian(packages[program])
+  } catch (error) {
+    throw new Error(missing, { cause: error })
+  }
+  if (programOnPath(program) === undefined) throw new Error(missing)
 }
 
 function requireJava(): void {
@@ -50,19 +51,11 @@ export function kafkaJars(): string {
   requireJava()
   const [, version = ''] =
     /kafka_2\.13<\/artifactId>\s*<version>(.*?)</.exec(readFileSync(pom, 'utf8')) ?? []
-  const folder = join(cache, version)
-  if (existsSync(folder)) return folder
-  requireProgram('mvn')
-  const partial = join(cache, `.${process.pid}`)
-  mkdirSync(partial, { recursive: true })
-  try {
-    const flags = ['-DincludeScope=runtime', `-DoutputDirectory=${partial}`]
+  return cached(`kafka/${version}`, (folder) => {
+    requireProgram('mvn')
+    const flags = ['-DincludeScope=runtime', `-DoutputDirectory=${folder}`]
     run('mvn', '-B', '-ntp', '-q', '-f', pom, 'dependency:copy-dependencies', ...flags)
-    if (!existsSync(folder)) renameSync(partial, folder)
-  } finally {
-    rmSync(partial, { recursive: true, force: true })
-  }
-  return folder
+  })
 }
 
 if (import.meta.main) process.stdout.write(`${kafkaJars()}\n`)
