@@ -12,6 +12,7 @@ import type { Event, Json } from './event.ts'
 export const eventLimits = {
   idBytes: 256,
   typeBytes: 64,
+  weight: 1e6,
   fields: 256,
   nameBytes: 128,
   textLength: 8_192,
@@ -98,7 +99,7 @@ function takeField(draft: Draft, name: string, field: unknown): boolean {
       draft.eventId = field
       return true
     case 'weight':
-      if (!isNumber(field) || field < 0 || field > 1e6) return false
+      if (!isNumber(field) || field < 0 || field > eventLimits.weight) return false
       draft.weight = field
       return true
     case 'context': {
@@ -188,7 +189,7 @@ export const eventSchema = z.discriminatedUnion(
       weight: z
         .number({ error: 'expected a number' })
         .min(0, { error: 'expected a number from 0 to 1000000' })
-        .max(1e6, { error: 'expected a number from 0 to 1000000' })
+        .max(eventLimits.weight, { error: 'expected a number from 0 to 1000000' })
         .exactOptional(),
       context: features.exactOptional(),
     }),
@@ -229,11 +230,12 @@ export const eventSchema = z.discriminatedUnion(
   },
 )
 
-type FeaturesResult =
+export type FeaturesResult =
   | { readonly features: Features }
   | { readonly path: string[]; readonly problem: string }
 
-function parseFeatures(value: unknown): FeaturesResult {
+/** What may be features of an item, a user or a context. */
+export function parseFeatures(value: unknown): FeaturesResult {
   if (!isFields(value)) return { path: [], problem: 'expected an object of features' }
   const parsed: Record<string, FeatureValue> = {}
   const names = Object.keys(value)

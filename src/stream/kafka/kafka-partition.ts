@@ -9,6 +9,7 @@ import type { Event } from '../event.ts'
 import type { FetchedPartition, KafkaMessage } from './kafka-connection.ts'
 import { type KafkaPlace, placeText } from './kafka-offset.ts'
 import { acceptanceOf, decodeMessage } from './kafka-wire.ts'
+import type { PlainInteractions } from './plain-interactions.ts'
 
 /** A value that is no event, or a message of which no value can be told. */
 export interface PoisonedValue {
@@ -26,6 +27,12 @@ export interface TakenEvents {
   readonly poison: readonly PoisonedValue[]
 }
 
+export interface FeedOptions {
+  readonly maxFutureMs: number
+  /** What is known of values, for all feeds of a reader. */
+  readonly plain: PlainInteractions
+}
+
 /** Below this many messages more are fetched. */
 const lowMessages = 1_024
 
@@ -41,7 +48,7 @@ export class PartitionFeed {
   isOutOfRange = false
   /** How many fetches have been answered. */
   fills = 0
-  readonly #maxFutureMs: number
+  readonly #options: FeedOptions
   #messages: readonly KafkaMessage[] = []
   #ahead: readonly KafkaMessage[] = []
   #at = 0
@@ -50,12 +57,12 @@ export class PartitionFeed {
   #taken: KafkaPlace
   #fetchFrom: number
 
-  constructor(partition: number, place: KafkaPlace, maxFutureMs: number) {
+  constructor(partition: number, place: KafkaPlace, options: FeedOptions) {
     this.partition = partition
     this.#place = place
     this.#taken = place
     this.#fetchFrom = place.offset
-    this.#maxFutureMs = maxFutureMs
+    this.#options = options
   }
 
   /** Where the reader has been told that it stands. */
@@ -123,8 +130,16 @@ export class PartitionFeed {
     const message = this.#messages[this.#at]
     const offset = Number(message.offset)
     this.#moveTo(offset)
-    const now = acceptanceOf(message)
-    const decoded = decodeMessage(message.value, { now, maxFutureMs: this.#maxFutureMs })
+    const { maxFutureMs, plain } = this.#options
+    const options = { now: acceptanceOf(message), maxFutureMs }
+    const { value: bytes } = message
+    const event = bytes === null ? undefined : plain.read(bytes, options)
+    if (event !== undefined) {
+      batch.add(event, offset, 0)
+      this.#passMessage(offset)
+      return 1
+    }
+    const decoded = decodeMessage(bytes, options)
     if ('problem' in decoded) {
       const rejection = {
         code: 'EVENT_INVALID',

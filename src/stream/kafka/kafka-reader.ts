@@ -15,6 +15,7 @@ import type { DeadLetters } from './kafka-dead-letters.ts'
 import { type KafkaPlace, parsePlace, placeText } from './kafka-offset.ts'
 import { PartitionFeed, type PoisonedValue } from './kafka-partition.ts'
 import type { KafkaTopic } from './kafka-topic.ts'
+import { PlainInteractions } from './plain-interactions.ts'
 
 export interface KafkaReaderOptions {
   readonly topic: KafkaTopic
@@ -54,6 +55,7 @@ const maxConnections = 16
 export class KafkaReader {
   readonly counts: ReaderCounts = { events: 0, poison: 0, fetches: 0, failures: 0 }
   readonly #options: KafkaReaderOptions
+  readonly #plain = new PlainInteractions()
   /** By partition; longest idle first. */
   readonly #idle = new Map<number, PartitionFeed[]>()
   /** When the newest event that was read of a partition was accepted, epoch ms. */
@@ -297,7 +299,8 @@ export class KafkaReader {
     const idle = this.#idle.get(partition) ?? []
     const at = idle.findIndex(({ place }) => place.offset === offset && place.index === index)
     if (at >= 0) return idle.splice(at, 1)[0]
-    return new PartitionFeed(partition, { offset, index }, this.#options.maxFutureMs)
+    const { maxFutureMs } = this.#options
+    return new PartitionFeed(partition, { offset, index }, { maxFutureMs, plain: this.#plain })
   }
 
   #release(feed: PartitionFeed): void {
