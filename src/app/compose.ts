@@ -15,6 +15,7 @@ import { factsReaders } from '../serving/http/facts-readers.ts'
 import { Metrics } from '../serving/http/metrics.ts'
 import { HttpServer } from '../serving/http/server.ts'
 import { ServingService } from '../serving/serving-service.ts'
+import { administrationOf } from './administration.ts'
 import { checkpointFacts } from './checkpoint-facts.ts'
 import type { JsonObject } from './command.ts'
 import { composeJobs } from './compose-jobs.ts'
@@ -183,7 +184,7 @@ interface Roles {
 }
 
 function composeHttp(
-  { config, shape, clock, metrics, logger }: Context,
+  { config, shape, view, clock, metrics, logger }: Context,
   { trainer, serving, scheduler }: Roles,
 ): HttpServer {
   const { model, process } = config
@@ -206,6 +207,7 @@ function composeHttp(
       ],
     },
     jobs: scheduler,
+    administration: administrationOf({ config, view, serving }),
   })
 }
 

@@ -4,7 +4,6 @@
  */
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
-import { join } from 'node:path'
 import { pid } from 'node:process'
 
 import type { Service } from '../base/service.ts'
@@ -33,7 +32,7 @@ import type { TrainerStatus } from '../trainer/trainer-status.ts'
 import type { Config } from './config/config-schema.ts'
 import { kafkaSettings, redisSettings } from './config/servers-options.ts'
 import { askExports, exportJob, serveExports } from './export-job.ts'
-import { dataPaths } from './options.ts'
+import { deadLettersFile } from './options.ts'
 import { localReplica, RemoteReplicas, serveReplicaCommands } from './replica-commands.ts'
 import type {
   JobShape,
@@ -107,7 +106,7 @@ export class DistributedShape implements Shape {
     const { dataDirectory, trainer, kafka } = this.#config.process
     const redis = this.#redis()
     const { deadLettersTopic: topic } = kafka
-    const file = join(dataPaths(dataDirectory).rejects, 'dead-letters.ndjson')
+    const file = deadLettersFile(dataDirectory)
     const deadLetters = topic === undefined ? { file } : { topic }
     const leased = new LeasedTrainer({
       ...options,

@@ -51,6 +51,10 @@ export const dataPaths = (directory: string) =>
     index: join(directory, 'index'),
   }) as const
 
+/** Values of the topic that are no events, where no topic is told for them. */
+export const deadLettersFile = (directory: string): string =>
+  join(dataPaths(directory).rejects, 'dead-letters.ndjson')
+
 export function trainerProcess(config: Config): TrainerProcess {
   const { process: options } = config
   const farRows = farRowsOptions(config, true)

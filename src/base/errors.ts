@@ -47,6 +47,7 @@ const table = {
     retryable: false,
     text: 'the data directory {directory} cannot be used: {reason}',
   },
+  DEAD_LETTER_UNKNOWN: { status: 404, retryable: false, text: 'there is no batch {name}' },
   EVENT_INVALID: { status: 400, retryable: false, text: 'event is invalid at {path}: {reason}' },
   EVENT_IN_FUTURE: {
     status: 400,
@@ -128,6 +129,7 @@ const table = {
     text: 'the jobs at {servers} cannot be asked: {reason}; a run with a key may be asked again',
   },
   JOB_BUSY: { status: 409, retryable: true, text: 'job {name} is running: wait for run {run}' },
+  JOB_CANCELLED: { status: 409, retryable: false, text: 'run {run} was called off' },
   JOB_FAILED: { status: 500, retryable: false, text: 'run {run} of job {name}: {reason}' },
   JOB_RUN_UNKNOWN: {
     status: 404,
@@ -406,6 +408,9 @@ const table = {
 } as const satisfies Record<string, { status: number; retryable: boolean; text: string }>
 
 export type ErrorCode = keyof typeof table
+
+/** For the documentation, which has every row. */
+export const errorTable: Readonly<Record<ErrorCode, (typeof table)[ErrorCode]>> = table
 
 /** Of a text that came from another process. */
 export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(table, text)

@@ -159,6 +159,8 @@ export interface RecommendRequest extends Selection, Asker {
   readonly among?: readonly string[]
   /** Default true. */
   readonly excludeSeen?: boolean
+  /** For somebody of whom nothing is known. Default: popularity. */
+  readonly fallback?: 'popularity' | 'latest'
 }
 
 export interface SessionRequest extends Selection, Asker, After {
@@ -181,7 +183,7 @@ export interface RecommendedItem {
     readonly towers: number
     readonly popularity: number
     readonly vectorVersion: number
-    readonly source: 'index' | 'exact'
+    readonly source: 'index' | 'exact' | 'latest'
     readonly nearestHistory: readonly { readonly id: string; readonly similarity: number }[]
   }
 }

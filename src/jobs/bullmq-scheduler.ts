@@ -22,6 +22,7 @@ import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import { ServiceError } from '../base/errors.ts'
 import { connectPatiently, type RedisSettings } from '../redis/redis-connection.ts'
+import { Cancellations } from './cancellations.ts'
 import { backoffMs, failureFrom, failureText, keyedRunId, mayPass } from './job-outcome.ts'
 import { ProgressWriter } from './progress-writer.ts'
 import type {
@@ -106,6 +107,7 @@ export class BullMqScheduler implements Scheduler {
   readonly #intervals = new Map<string, { intervalMs: number; payload: JobPayload }>()
   readonly #queues = new Map<string, Queue<JobPayload, JobResult>>()
   readonly #ticks: Queue<Tick>
+  readonly #cancellations: Cancellations
   readonly #workers: Worker[] = []
   readonly #underWay = new Map<string, { abort: AbortController; ended: Promise<unknown> }>()
   readonly #waiting = new Set<Promise<unknown>>()
@@ -122,6 +124,7 @@ export class BullMqScheduler implements Scheduler {
     this.#client = connectPatiently(options.redis)
     this.#client.on('error', this.#onError)
     this.#ticks = this.#openQueue<Tick>(ticksQueue)
+    this.#cancellations = new Cancellations(this.#client, this.#connection().prefix)
   }
 
   define(name: string, handler: JobHandler, rules: JobRules = {}): void {
@@ -178,6 +181,16 @@ export class BullMqScheduler implements Scheduler {
   async find(id: string): Promise<JobRun | undefined> {
     const name = this.names().find((known) => id.startsWith(`${known}-`))
     return name === undefined ? undefined : this.#answered(this.#look(id, name))
+  }
+
+  async cancel(id: string): Promise<JobRun | undefined> {
+    const found = await this.find(id)
+    if (found?.state !== 'running') return found
+    await this.#answered(this.#cancellations.mark(id))
+    const job = await this.#answered(this.#queue(found.name).getJob(id))
+    // One that waits for another try is taken up at once, and given up.
+    await this.#answered(job?.promote() ?? Promise.resolve()).catch(() => undefined)
+    return this.find(id)
   }
 
   queues(): readonly JobQueue[] {
@@ -286,11 +299,13 @@ export class BullMqScheduler implements Scheduler {
     if (this.#state === 'stopped') abort.abort(new ServiceError('SHUTTING_DOWN', {}))
     const writer = new ProgressWriter((done) => job.updateProgress(done))
     const context = { run: id, signal, progress: (done: number) => writer.report(done) }
-    const work = Promise.resolve().then(() => {
+    const work = Promise.resolve().then(async () => {
+      await this.#cancellations.look(id, abort)
       signal.throwIfAborted()
       return handler(job.data, context)
     })
     const ended = work.catch(() => undefined)
+    const unwatch = this.#cancellations.watch(id, abort)
     this.#underWay.set(id, { abort, ended })
     try {
       return await work
@@ -300,6 +315,7 @@ export class BullMqScheduler implements Scheduler {
       if (job.attemptsMade < retries && mayPass(error)) throw plainError(text, error)
       throw new UnrecoverableError(text)
     } finally {
+      unwatch()
       writer.close()
       this.#underWay.delete(id)
     }

@@ -107,6 +107,14 @@ export interface Scheduler {
   /** A run that is remembered. Throws `JOBS_UNAVAILABLE`. */
   find(id: string): Promise<JobRun | undefined>
 
+  /**
+   * Calls a run off, in whatever process it is: its signal is aborted, and it fails with
+   * `JOB_CANCELLED` as soon as its handler heeds that; what a handler has finished stays done. The
+   * run as it is then, one that had ended untouched; undefined: it is not remembered. Throws
+   * `JOBS_UNAVAILABLE`.
+   */
+  cancel(id: string): Promise<JobRun | undefined>
+
   /** For metrics: as of a moment ago. */
   queues(): readonly JobQueue[]
 

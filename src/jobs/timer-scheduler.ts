@@ -117,6 +117,12 @@ export class TimerScheduler implements Scheduler {
     return Promise.resolve(this.#history().find((run) => run.id === id))
   }
 
+  async cancel(id: string): Promise<JobRun | undefined> {
+    const running = [...this.#running.values()].find(({ run }) => run.id === id)
+    running?.abort.abort(new ServiceError('JOB_CANCELLED', { run: id }))
+    return this.find(id)
+  }
+
   queues(): readonly JobQueue[] {
     return this.names().map((name) => {
       const delayed = Number(this.#running.get(name)?.isDelayed ?? false)

@@ -18,13 +18,14 @@ export interface Explained {
 export function explain(liveIndex: LiveIndex, explained: Explained): Explanation {
   const { query, handle, score, source, history } = explained
   const vector = liveIndex.vector(handle) ?? new Float32Array(query.length)
-  const popularity = (query.at(-1) ?? 0) * (vector.at(-1) ?? 0)
+  const isRanked = source !== 'latest'
+  const popularity = isRanked ? (query.at(-1) ?? 0) * (vector.at(-1) ?? 0) : 0
   const similarities = history.flatMap(({ handle: had, id }) => {
     const other = liveIndex.vector(had)
     return other === undefined ? [] : [{ id, similarity: cosine(vector, other) }]
   })
   return {
-    towers: score - popularity,
+    towers: isRanked ? score - popularity : 0,
     popularity,
     vectorVersion: liveIndex.versionOf(handle),
     source,

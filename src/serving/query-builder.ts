@@ -26,8 +26,8 @@ export function buildQuery(facts: Facts, request: RecommendRequest, now: number)
   const history = joined(given, known)
   const input = { userId, userFeatures, history, context, timestamp: now }
   return {
-    input: fallback === 'popularity' ? undefined : input,
-    fallback,
+    input: fallback === 'nothing' ? undefined : input,
+    fallback: fallback === 'nothing' ? (request.fallback ?? 'popularity') : fallback,
     seen: [...knownSeen, ...given.map(({ item }) => item.handle)],
   }
 }
@@ -67,8 +67,8 @@ interface Given {
   readonly context: Features
 }
 
-function fallbackOf({ given, userFeatures, context }: Given): Fallback {
+function fallbackOf({ given, userFeatures, context }: Given): Fallback | 'nothing' {
   if (given.length > 0) return 'history'
   if (Object.keys(userFeatures).length > 0) return 'features'
-  return Object.keys(context).length > 0 ? 'context' : 'popularity'
+  return Object.keys(context).length > 0 ? 'context' : 'nothing'
 }

@@ -82,14 +82,20 @@ export interface RecommendRequest extends ItemSelection {
   readonly context?: Features | undefined
   /** Leaves out items that the user has had, given history included. Default true. */
   readonly excludeSeen?: boolean | undefined
+  /** What is recommended to somebody of whom nothing at all is known. Default: what is popular. */
+  readonly fallback?: LastFallback | undefined
 }
+
+export const lastFallbacks = ['popularity', 'latest'] as const
+/** What is taken most now, or what has come last. */
+type LastFallback = (typeof lastFallbacks)[number]
 
 export interface SimilarRequest extends ItemSelection {
   readonly itemId: string
 }
 
 /** What stood in for a user that the service does not know, the strongest first. */
-export type Fallback = 'history' | 'features' | 'context' | 'popularity'
+export type Fallback = 'history' | 'features' | 'context' | LastFallback
 
 export interface RecommendedItem {
   readonly id: string
@@ -107,8 +113,8 @@ export interface Explanation {
   readonly popularity: number
   /** Model version that the item's vector was embedded with. */
   readonly vectorVersion: number
-  /** Whether the index was searched or every item ranked. */
-  readonly source: 'index' | 'exact'
+  /** Whether the index was searched, every item ranked, or what is newest taken. */
+  readonly source: 'index' | 'exact' | 'latest'
   /** Items of the user's history, the nearest first: cosine of the towers' vectors, -1..1. */
   readonly nearestHistory: readonly { readonly id: string; readonly similarity: number }[]
 }

@@ -13,6 +13,7 @@ import type { Item } from '../stream/example.ts'
 import { uncrowded } from './crowding.ts'
 import { explain } from './explanation.ts'
 import type { LiveIndex } from './live-index.ts'
+import { newestItems } from './newest-items.ts'
 import { buildQuery } from './query-builder.ts'
 import type { QuerySample } from './query-sample.ts'
 import type {
@@ -55,6 +56,17 @@ interface Task {
   readonly input: QueryInput | undefined
   /** Handles that must not come back. */
   readonly shutOut: readonly number[]
+}
+
+interface Found {
+  readonly ids: Int32Array
+  readonly scores: Float32Array | Float64Array
+}
+
+/** What a task may be answered with, to be narrowed, and the best k of it. */
+interface Searching {
+  readonly allow: Bitmap
+  readonly search: (k: number) => SearchResult
 }
 
 export class Retriever {
@@ -146,7 +158,11 @@ export class Retriever {
     const tasks = group.flatMap((pending) => this.#attempt(pending, () => this.#task(pending, now)))
     try {
       this.#embed(tasks)
-      for (const alike of Map.groupBy(tasks, passOf).values()) this.#search(alike)
+      const { latest = [], ranked = [] } = Object.groupBy(tasks, ({ fallback }) =>
+        fallback === 'latest' ? 'latest' : 'ranked',
+      )
+      for (const alike of Map.groupBy(ranked, passOf).values()) this.#search(alike)
+      this.#findLatest(latest)
     } catch (error) {
       for (const { pending } of tasks) pending.reject(error)
     }
@@ -222,14 +238,36 @@ export class Retriever {
     for (const [i, task] of tasks.entries()) {
       const ids = found.ids.subarray(i * k, i * k + reach(task.selection))
       const scores = found.scores.subarray(i * k, i * k + reach(task.selection))
-      const best = this.#uncrowded(task, { ids, scores }, allow[i])
+      const best = this.#uncrowded(
+        task,
+        { ids, scores },
+        {
+          allow: allow[i],
+          search: (n) =>
+            liveIndex.search(task.vector, n, { ...searchOptions(task.selection), allow: allow[i] }),
+        },
+      )
       task.pending.resolve(this.#answerOf(task, best))
     }
   }
 
+  #findLatest(tasks: readonly Task[]): void {
+    const { catalogue } = this.#options.replica.facts
+    const allow = this.#filters(tasks)
+    for (const [i, task] of tasks.entries()) {
+      const search = (k: number): SearchResult => newestItems(catalogue, k, allow[i])
+      const best = this.#uncrowded(task, search(reach(task.selection)), {
+        allow: allow[i],
+        search,
+      })
+      const scores = Float64Array.from(best.ids, (id) => catalogue.byHandle(id)?.firstSeenAt ?? 0)
+      task.pending.resolve(this.#answerOf(task, { ids: best.ids, scores }))
+    }
+  }
+
   /** `allow`: what the task may be answered with, to be narrowed. */
-  #uncrowded(task: Task, found: SearchResult, allow: Bitmap): SearchResult {
-    const { selection, vector } = task
+  #uncrowded(task: Task, found: SearchResult, { allow, search }: Searching): SearchResult {
+    const { selection } = task
     if (selection.crowding === undefined) return found
     const { replica, liveIndex } = this.#options
     return uncrowded(found, {
@@ -238,7 +276,7 @@ export class Retriever {
       tagOf: (handle) => replica.facts.catalogue.byHandle(handle)?.crowdingTag,
       hide: (handle) => setBit(allow, handle, false),
       hideTag: (tag) => liveIndex.hideCrowd(tag, allow),
-      search: (k) => liveIndex.search(vector, k, { ...searchOptions(selection), allow }),
+      search,
     })
   }
 
@@ -267,7 +305,7 @@ export class Retriever {
     })
   }
 
-  #answerOf(task: Task, { ids, scores }: SearchResult): Recommendations {
+  #answerOf(task: Task, { ids, scores }: Found): Recommendations {
     const { replica } = this.#options
     const items: RecommendedItem[] = []
     for (let i = task.selection.offset ?? 0; i < ids.length && ids[i] >= 0; i += 1) {
@@ -279,14 +317,16 @@ export class Retriever {
       : { items, model, fallback: task.fallback }
   }
 
-  #itemOf({ vector, selection, input }: Task, handle: number, score: number): RecommendedItem {
+  #itemOf(task: Task, handle: number, score: number): RecommendedItem {
+    const { vector, selection, input, fallback } = task
     const { replica, liveIndex } = this.#options
     const item = replica.facts.catalogue.byHandle(handle)
     if (item === undefined) throw new Error(`handle ${handle} was found but has no item`)
     const { id, attributes } = item
     if (selection.explain !== true) return { id, score, attributes }
     const history = input?.history.map((entry) => entry.item) ?? []
-    const source = selection.exact === true ? 'exact' : 'index'
+    const ranked = selection.exact === true ? 'exact' : 'index'
+    const source = fallback === 'latest' ? 'latest' : ranked
     const explanation = explain(liveIndex, { query: vector, handle, score, source, history })
     return { id, score, attributes, explanation }
   }

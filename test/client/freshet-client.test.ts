@@ -112,18 +112,17 @@ test('every route that a shop needs has been asked', async () => {
     Object.keys(methods).map((method) => `${method} ${path}`),
   )
   // The rest is for operators and orchestrators, for other programs' habits, or the same as a POST.
-  const notAsked = routes.filter((route) => !asked.has(route)).toSorted()
+  const notAsked = routes
+    .filter((route) => !asked.has(route) && !route.includes(' /v1/admin/'))
+    .toSorted()
   expect(notAsked).toEqual([
     'get /health/live',
     'get /health/ready',
     'get /metrics',
     'get /openapi.json',
     'get /recommend/{id}',
-    'get /v1/admin/jobs',
-    'get /v1/admin/jobs/{run}',
     'get /v1/recommendations',
     'get /v1/recommendations/{id}',
-    'post /v1/admin/jobs',
     'post /v1/models/user_model:predict',
   ])
 })

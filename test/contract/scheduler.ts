@@ -213,6 +213,40 @@ export function testScheduler(open: () => Promise<SchedulerUnderTest>): void {
     await expect(scheduler.run('slow', {})).rejects.toMatchObject({ code: 'SHUTTING_DOWN' })
   })
 
+  test('a run that is called off has failed, and its name is free again', async () => {
+    await using subject = await open()
+    const { scheduler } = subject
+    const job = gatedJob()
+    scheduler.define('gated', job.handler, { retries: 3 })
+    scheduler.start()
+    const { id, finished } = await scheduler.begin('gated', {})
+    await subject.until(() => job.started() === 1)
+    expect((await scheduler.cancel(id))?.id).toBe(id)
+    expect(await finished).toMatchObject({ state: 'failed', code: 'JOB_CANCELLED' })
+    expect(job.started()).toBe(1)
+    expect(await scheduler.cancel(id)).toMatchObject({ id, code: 'JOB_CANCELLED' })
+    expect(await scheduler.cancel('gated-never')).toBeUndefined()
+    job.open()
+    expect((await scheduler.run('gated', {})).state).toBe('done')
+  })
+
+  test('a run that waits for another try can be called off', async () => {
+    await using subject = await open()
+    const { scheduler } = subject
+    let tries = 0
+    const handler: JobHandler = () => {
+      tries += 1
+      return notYet({}, { run: '', signal: new AbortController().signal, progress: () => {} })
+    }
+    scheduler.define('again', handler, { retries: 3, backoffMs: 3_600_000 })
+    scheduler.start()
+    const { id, finished } = await scheduler.begin('again', {})
+    await subject.until(async () => scheduler.queues()[0]?.delayed === 1 || tries === 1)
+    await scheduler.cancel(id)
+    expect(await finished).toMatchObject({ state: 'failed', code: 'JOB_CANCELLED' })
+    expect(tries).toBe(1)
+  })
+
   test('an error of the table keeps its code', async () => {
     await using subject = await open()
     const { scheduler } = subject

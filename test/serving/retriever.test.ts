@@ -159,6 +159,31 @@ test.each([undefined, plainModel])(
   },
 )
 
+test('a stranger may be shown what came last instead of what is taken most', async () => {
+  await using shop = await OpenShop.open()
+  const latest = { fallback: 'latest' } as const
+  expect(await shop.ids({ ...latest, n: 3 })).toEqual(['i59', 'i58', 'i57'])
+  expect(await shop.fallback(latest)).toBe('latest')
+  const oldest = await shop.ids(latest)
+  expect(oldest).toEqual(Array.from({ length: 60 }, (_, i) => `i${59 - i}`))
+  await shop.happens(item('i60', { hidden: true }), item('i61'))
+  expect(await shop.ids({ ...latest, n: 2, offset: 1, exclude: ['i59'] })).toEqual(['i58', 'i57'])
+  expect((await shop.ids({ ...latest, n: 1 }))[0]).toBe('i61')
+  const { items } = await shop.service.retriever.recommend({ ...latest, n: 1, explain: true })
+  expect(items[0].explanation?.source).toBe('latest')
+  expect(items[0].score).toBe(shop.service.replica.facts.catalogue.byId('i61')?.firstSeenAt)
+  // Who is known is ranked for.
+  expect(await shop.fallback({ ...latest, userId: 'u1' })).toBeUndefined()
+})
+
+test('what came last is spread by tags, too', async () => {
+  await using shop = await OpenShop.open()
+  await shop.happens(...[0, 1, 2, 3].map((i) => item(`i${i}`, { crowdingTag: crowd(i) })))
+  const among = ['i0', 'i1', 'i2', 'i3']
+  const spread = await shop.ids({ fallback: 'latest', among, crowding: 1 })
+  expect(spread).toEqual(['i3', 'i2'])
+})
+
 test('hidden and expired items are not shown, from the moment on', async () => {
   let time = Date.now()
   const clock = { now: () => time, monotonic: () => performance.now() }

@@ -4,7 +4,8 @@ import { stringify } from 'yaml'
 
 import { type ConfigFlags, configOf, type Terminal, withConfig } from '../command.ts'
 import { options } from '../config/config-paths.ts'
-import { type Config, jsonSchema } from '../config/config-schema.ts'
+import { jsonSchema } from '../config/config-schema.ts'
+import { withoutSecrets } from '../config/without-secrets.ts'
 
 export function addConfig(program: Command, terminal: Terminal): void {
   const config = program.command('config').description('the configuration: schema, options, values')
@@ -41,30 +42,3 @@ export function addConfig(program: Command, terminal: Terminal): void {
       )
     })
 }
-
-/** What is shown ends up in tickets and logs. */
-function withoutSecrets({ model, process }: Config): Config {
-  const { tables, redis, kafka, checkpoints } = process
-  const { s3 } = checkpoints
-  const { sasl } = kafka
-  return {
-    model,
-    process: {
-      ...process,
-      kafka: { ...kafka, sasl: { ...sasl, ...(sasl.password && { password: '***' }) } },
-      redis: hidden(redis),
-      checkpoints: {
-        ...checkpoints,
-        s3: { ...s3, ...(s3.secretAccessKey && { secretAccessKey: '***' }) },
-      },
-      tables: { ...tables, redis: hidden(tables.redis) },
-    },
-  }
-}
-
-const hidden = <Redis extends Config['process']['redis']>(redis: Redis): Redis => ({
-  ...redis,
-  ...(redis.url !== undefined && { url: redis.url.replace(/\/\/[^/@]*@/, '//***@') }),
-  ...(redis.password !== undefined && { password: '***' }),
-  ...(redis.sentinelPassword !== undefined && { sentinelPassword: '***' }),
-})

@@ -17,6 +17,7 @@ import { announcedBytes } from './gate.ts'
 import { Ingest } from './ingest.ts'
 import type { AppParts, ReadParts, WriteParts } from './route-parts.ts'
 import { addSharedSchemas } from './route.ts'
+import { addAdminRoutes } from './routes/admin.ts'
 import { addDashboard } from './routes/dashboard.ts'
 import { addEmbeddingRoutes } from './routes/embeddings.ts'
 import { addEventRoutes } from './routes/events.ts'
@@ -87,7 +88,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
 
 function addRoutes(app: FastifyInstance, parts: AppParts): void {
   const { settings, dependencies } = parts
-  const { log, readers, jobs } = dependencies
+  const { log, readers, jobs, administration } = dependencies
   const visibility = readers?.visibility
   const ingest = log && new Ingest({ ...dependencies, log, visibility }, settings)
   // In a plugin of its own, so that the document's hook sees every route.
@@ -95,6 +96,7 @@ function addRoutes(app: FastifyInstance, parts: AppParts): void {
     if (ingest !== undefined) addWriteRoutes(scope, { ...parts, ingest })
     if (readers !== undefined) addReadRoutes(scope, { ...parts, readers, ingest })
     if (jobs !== undefined) addJobRoutes(scope, { ...parts, jobs })
+    if (administration !== undefined) addAdminRoutes(scope, administration)
     addOperationRoutes(scope, parts)
     done()
   })

@@ -14,6 +14,7 @@ import type {
   Recommendations,
   SimilarRequest,
 } from '../recommendation.ts'
+import type { Administration } from './administration.ts'
 import type { Metrics } from './metrics.ts'
 
 type Attributes = Readonly<Record<string, Json>>
@@ -134,5 +135,6 @@ export interface ServerDependencies {
   /** With the role `serving`. */
   readonly readers?: Readers | undefined
   /** With the role `jobs`. */
-  readonly jobs?: Pick<Scheduler, 'names' | 'begin' | 'history' | 'find'> | undefined
+  readonly jobs?: Pick<Scheduler, 'names' | 'begin' | 'history' | 'find' | 'cancel'> | undefined
+  readonly administration?: Administration | undefined
 }

@@ -18,13 +18,13 @@ export const modelState = z.object({
 export const fallback = z
   .string()
   .optional()
-  .describe('what stood in for an unknown user: history, features, context or popularity')
+  .describe('what stood in for an unknown user: history, features, context, popularity or latest')
 
 const explanation = z.object({
   towers: z.number().describe("the towers' share of the score"),
   popularity: z.number().describe("popularity's share"),
   vectorVersion: z.number().describe("model version of the item's vector"),
-  source: z.enum(['index', 'exact']),
+  source: z.enum(['index', 'exact', 'latest']),
   nearestHistory: z
     .array(z.object({ id: z.string(), similarity: z.number() }))
     .describe('items that the user had, the nearest to this one first, by cosine'),

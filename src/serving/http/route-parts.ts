@@ -24,5 +24,5 @@ export interface ReadParts extends AppParts {
 }
 
 export interface JobParts extends AppParts {
-  readonly jobs: Pick<Scheduler, 'names' | 'begin' | 'history' | 'find'>
+  readonly jobs: Pick<Scheduler, 'names' | 'begin' | 'history' | 'find' | 'cancel'>
 }

@@ -7,6 +7,7 @@ import * as z from 'zod'
 import {
   type ItemFilter,
   type ItemSelection,
+  lastFallbacks,
   type NumericRestrict,
   requestLimits,
 } from '../recommendation.ts'
@@ -161,6 +162,11 @@ const given = z.strictObject({
 
 export const givenHistory = z.array(given).max(requestLimits.history)
 
+export const lastFallback = z
+  .enum(lastFallbacks)
+  .optional()
+  .describe('for somebody of whom nothing is known: what is taken most, or came last')
+
 /** Who asks, as far as the request says. */
 export const askerFields = {
   userId: id.optional(),
@@ -176,4 +182,5 @@ export const descriptionFields = (n: Count) => ({
   ...selectionFields,
   among: z.array(id).max(requestLimits.among).optional().describe('ids to choose among'),
   excludeSeen: z.boolean().optional().describe('leave out what the user had; default true'),
+  fallback: lastFallback,
 })

@@ -42,6 +42,10 @@ export interface Catalogue {
   /** Handle of the i-th active item, 0 <= i < activeSize: uniform i, uniform item. */
   active(index: number): number
   isActive(handle: number): boolean
+  /** Tells an item from an earlier one with its handle: a later item has a larger one; 0: none. */
+  birth(handle: number): number
+  /** Items that ever were: the birth of the newest. */
+  readonly born: number
   /** Decayed number of interactions of each handle at `time`. */
   decayedCounts(handles: Int32Array, time: number, out: Float32Array): void
   /** ln(decayed count + smoothing) of each handle. */
@@ -68,7 +72,7 @@ export class ItemStore implements Catalogue {
   readonly #handles: Handles
   readonly #byId = new Map<string, number>()
   readonly #items: (Item | undefined)[] = []
-  /** Tells an item from an earlier one with its handle: the count of all items ever, from 1. */
+  /** The count of all items ever, from 1. */
   #births = new Uint32Array(64)
   #touched = new Float64Array(64)
   #interacted = new Float64Array(64)
@@ -168,6 +172,10 @@ export class ItemStore implements Catalogue {
 
   totalCount(time: number): number {
     return this.#popularity.total(time)
+  }
+
+  get born(): number {
+    return this.#born
   }
 
   birth(handle: number): number {

@@ -178,6 +178,19 @@ export class CheckpointStore {
       .toSorted((a, b) => a - b)
   }
 
+  /** Of all that are kept, the newest first, what their manifests say; unreadable ones left out. */
+  list(): readonly ManifestBody[] {
+    const { directory } = this.#options
+    const manifests = this.sequences().map((sequence) => {
+      try {
+        return readManifest(join(directory, checkpointName(sequence)))
+      } catch {
+        return undefined
+      }
+    })
+    return manifests.filter((manifest) => manifest !== undefined).toReversed()
+  }
+
   /** The full checkpoint that one is a delta to; throws where its manifest cannot be read. */
   baseOf(sequence: number): number | undefined {
     return readManifest(join(this.#options.directory, checkpointName(sequence))).base

@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import * as z from 'zod'
 
 import { ServiceError } from '../../../base/errors.ts'
+import type { JobRun } from '../../../jobs/scheduler.ts'
 import { jsonSchema, none, numberText, type Part, part } from '../parts.ts'
 import type { JobParts } from '../route-parts.ts'
 import { addRoute } from '../route.ts'
@@ -111,15 +112,22 @@ export function addJobRoutes(app: FastifyInstance, { jobs, settings }: JobParts)
     method: 'GET',
     url: '/v1/admin/jobs/{run}',
     summary: 'One run',
-    path: part('path', z.strictObject({ run: z.string().max(256) })),
+    path: runPath,
     query: none,
     body: none,
     answers: { 200: run },
-    handle: async ({ path }) => {
-      const found = await jobs.find(path.run)
-      if (found === undefined) throw new ServiceError('JOB_RUN_UNKNOWN', { run: path.run })
-      return found
-    },
+    handle: async ({ path }) => known(await jobs.find(path.run), path.run),
+  })
+  addRoute(app, {
+    ...shared,
+    method: 'POST',
+    url: '/v1/admin/jobs/{run}/cancel',
+    summary: 'Call a run off',
+    path: runPath,
+    query: none,
+    body: none,
+    answers: { 200: run },
+    handle: async ({ path }) => known(await jobs.cancel(path.run), path.run),
   })
   addRoute(app, {
     ...shared,
@@ -140,6 +148,13 @@ export function addJobRoutes(app: FastifyInstance, { jobs, settings }: JobParts)
       return (await jobs.find(begun.id)) ?? begun.finished
     },
   })
+}
+
+const runPath = part('path', z.strictObject({ run: z.string().min(1).max(256) }))
+
+function known(found: JobRun | undefined, name: string): JobRun {
+  if (found === undefined) throw new ServiceError('JOB_RUN_UNKNOWN', { run: name })
+  return found
 }
 
 /** The value, or undefined after `waitMs`. */

@@ -13,6 +13,7 @@ import {
   type Count,
   descriptionFields,
   givenHistory,
+  lastFallback,
   minSequence,
   selectionFields,
   selectionOf,
@@ -45,7 +46,11 @@ function addByUser(app: FastifyInstance, parts: ReadParts, n: Count): void {
     body: none,
     answers: { 200: answer },
   } as const
-  const fields = { ...selectionText(n), excludeSeen: booleanText.optional() }
+  const fields = {
+    ...selectionText(n),
+    excludeSeen: booleanText.optional(),
+    fallback: lastFallback,
+  }
   addRoute(app, {
     ...shared,
     url: '/v1/recommendations/{id}',
@@ -54,8 +59,8 @@ function addByUser(app: FastifyInstance, parts: ReadParts, n: Count): void {
     query: part('query', z.strictObject(fields)),
     handle: ({ path, query }, { requestId }) => {
       const { selection, after } = selectionOf(query)
-      const { excludeSeen } = query
-      const request = { ...selection, excludeSeen, userId: path.id }
+      const { excludeSeen, fallback } = query
+      const request = { ...selection, excludeSeen, fallback, userId: path.id }
       return answerTo(request, after, { parts, requestId })
     },
   })
@@ -67,8 +72,9 @@ function addByUser(app: FastifyInstance, parts: ReadParts, n: Count): void {
     query: part('query', z.strictObject({ ...fields, userId: id.optional() })),
     handle: ({ query }, { requestId }) => {
       const { selection, after } = selectionOf(query)
-      const { excludeSeen, userId } = query
-      return answerTo({ ...selection, excludeSeen, userId }, after, { parts, requestId })
+      const { excludeSeen, fallback, userId } = query
+      const request = { ...selection, excludeSeen, fallback, userId }
+      return answerTo(request, after, { parts, requestId })
     },
   })
 }
