@@ -7,9 +7,14 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 
 import type { Points } from './index-data.ts'
 import { rounded, Subject } from './index-subject.ts'
+
+setFlagsFromString('--expose-gc')
+const collectGarbage: () => void = runInNewContext('gc')
 
 const waves = 10
 /** Upserts between two slices of maintenance, and vectors in the slice. */
@@ -79,7 +84,7 @@ export async function measureGrowth(items: Points, queries: Points): Promise<obj
     size = next
     shrunk.push(await look(subject, size))
   }
-  return { grown, shrunk }
+  return { grown, shrunk, pauses: subject.pauses() }
 }
 
 async function between(subject: Subject): Promise<void> {
@@ -95,7 +100,13 @@ async function look(subject: Subject, items: number): Promise<object> {
   const recall10 = rounded(subject.recall(truth))
   await subject.settle()
   const settled = { kind: subject.stats.kind, recall10: rounded(subject.recall(truth)) }
-  return { items, kind, recall10, settled }
+  return { items, kind, recall10, settled, residentMiB: residentMiB() }
+}
+
+/** Of the whole process: the points too, and other indexes that were not yet let go of. */
+function residentMiB(): number {
+  collectGarbage()
+  return Math.round(process.memoryUsage.rss() / 2 ** 20)
 }
 
 /** The index saved while it stands, and taken up by another. */

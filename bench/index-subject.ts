@@ -10,6 +10,7 @@ import { IndexLedger } from '../src/serving/index-ledger.ts'
 import { restoreIndex } from '../src/serving/index-save.ts'
 import { IndexThread } from '../src/serving/index-thread.ts'
 import type { Points } from './index-data.ts'
+import { Pauses } from './pauses.ts'
 
 export interface SearchFigures {
   readonly recall10: number
@@ -36,9 +37,9 @@ export class Subject implements AsyncDisposable {
   readonly #thread = new IndexThread()
   readonly #items: Points
   readonly index: PartitionedIndex
-  /** How long slices of maintenance took, and upserts: what a query may have to wait for. */
-  readonly #maintenanceMs: number[] = []
-  readonly #upsertMs: number[] = []
+  /** Slices of maintenance, and upserts: what a query may have to wait for. */
+  readonly #maintenance = new Pauses()
+  readonly #upserts = new Pauses()
   /** Keeps results alive. */
   sink = 0
 
@@ -54,6 +55,8 @@ export class Subject implements AsyncDisposable {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
+    this.#maintenance[Symbol.dispose]()
+    this.#upserts[Symbol.dispose]()
     return this.#thread.close()
   }
 
@@ -90,23 +93,28 @@ export class Subject implements AsyncDisposable {
   }
 
   maintain(vectors: number): number {
-    return timed(this.#maintenanceMs, () => this.index.maintain(vectors))
+    return this.#maintenance.time(() => this.index.maintain(vectors))
   }
 
   /** Milliseconds that it took. */
   upsert(ids: Int32Array, vectors: Float32Array): number {
-    timed(this.#upsertMs, () => this.index.upsert(ids, vectors))
-    return this.#upsertMs[this.#upsertMs.length - 1]
+    this.#upserts.time(() => this.index.upsert(ids, vectors))
+    return this.#upserts.last.ms
   }
 
-  /** The longest slices, and the longest but for one in ten thousand: other work may interrupt. */
+  /** The longest slices by the clock, and without what they waited for a processor. */
   pauses(): object {
+    const { byClock, own, count } = this.#maintenance
     return {
-      maxPauseMs: rounded(Math.max(0, quantile(this.#maintenanceMs, 1))),
-      pauseP9999Ms: rounded(quantile(this.#maintenanceMs, 0.9999)),
-      pauseP99Ms: rounded(quantile(this.#maintenanceMs, 0.99)),
-      maintenanceSlices: this.#maintenanceMs.length,
-      maxUpsertMs: rounded(quantile(this.#upsertMs, 1)),
+      maxPauseMs: rounded(quantile(byClock, 1)),
+      pauseP9999Ms: rounded(quantile(byClock, 0.9999)),
+      pauseP99Ms: rounded(quantile(byClock, 0.99)),
+      maxOwnPauseMs: rounded(quantile(own, 1)),
+      ownPauseP9999Ms: rounded(quantile(own, 0.9999)),
+      slicesOver2Ms: own.filter((ms) => ms > 2).length,
+      maintenanceSlices: count,
+      maxUpsertMs: rounded(quantile(this.#upserts.byClock, 1)),
+      maxOwnUpsertMs: rounded(quantile(this.#upserts.own, 1)),
     }
   }
 
@@ -186,13 +194,6 @@ export class Subject implements AsyncDisposable {
   }
 }
 
-function timed<Result>(into: number[], work: () => Result): Result {
-  const begin = performance.now()
-  const result = work()
-  into.push(performance.now() - begin)
-  return result
-}
-
 /** Share of the true best that was found; places that stay empty are not wanted. */
 function recall(truth: Int32Array, found: Int32Array): number {
   let [wanted, hits] = [0, 0]
@@ -207,9 +208,10 @@ function recall(truth: Int32Array, found: Int32Array): number {
   return wanted === 0 ? 1 : hits / wanted
 }
 
+/** Of no values 0. */
 export function quantile(values: readonly number[], q: number): number {
   const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]
+  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? 0
 }
 
 export const rounded = (value: number): number => Number(value.toPrecision(4))

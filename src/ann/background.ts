@@ -30,7 +30,7 @@ export type Order = GrowthOrder | AnswersOrder
 export type Answers = readonly Int32Array[]
 
 export interface Background {
-  /** Called once, by the index, before any order. */
+  /** By the index: before any order, and again, between orders, when it lies elsewhere. */
   open(site: IndexSite): void
   /** One order at a time. */
   begin(order: Order): void

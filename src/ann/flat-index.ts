@@ -156,6 +156,20 @@ export class FlatIndex implements AnnIndex {
     return found
   }
 
+  /** Vectors that there are. */
+  get size(): number {
+    return this.#items
+  }
+
+  /** Puts its vectors into an empty index of the same dimensions. */
+  copyTo(other: FlatIndex): void {
+    const { rows, stride } = this.#memory
+    for (let id = 0; id < this.idLimit; id += 1) {
+      if (!this.has(id)) continue
+      other.upsert(Int32Array.of(id), rows.subarray(id * stride, id * stride + this.dim))
+    }
+  }
+
   /** Rows and arena, for a structure that shares them; what is in them stays this index's. */
   get memory(): FlatMemory {
     return this.#memory

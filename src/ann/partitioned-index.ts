@@ -18,7 +18,7 @@ import { FlatIndex } from './flat-index.ts'
 import { flatOptionsOf, IndexMemory, type IndexShape } from './index-memory.ts'
 import { QueryRing } from './query-ring.ts'
 import type { TreeImage } from './tree-image.ts'
-import { tooFew, type TreeEffort, type TreeFilter, type TreeSearch } from './tree-search.ts'
+import { tooFew, type TreeEffort, type TreeFilter } from './tree-search.ts'
 import { TreeUpkeep } from './tree-upkeep.ts'
 import type { Tree } from './tree.ts'
 
@@ -53,11 +53,17 @@ const toWhole = (count: number): number => Math.ceil(count / treeGroup) * treeGr
 const reorderOf = (k: number, effort: number): number =>
   k + Math.ceil((15 + k / 2) * (0.5 + 4 * effort + 20 * effort ** 4))
 
-/** From one leaf to all of them, each step of effort by the same factor. */
-const effortOf = (tree: Tree, k: number, effort: number): TreeEffort => ({
-  leaves: Math.ceil(tree.leafLimit ** effort),
+/**
+ * From one leaf to all of them, each step of effort by the same factor; of a tree whose leaves are
+ * emptier than when it was grown, so many more of them.
+ */
+const effortOf = (tree: Tree, items: number, k: number, effort: number): TreeEffort => ({
+  leaves: Math.ceil(tree.leafLimit ** effort * Math.max(1, tree.grownItems / items)),
   reorder: reorderOf(k, effort),
 })
+
+/** An index that had so many times what a scan answers, and has so few now, begins anew. */
+const vacatedFactor = 8
 
 /** What another thread saves an index from: see `IndexMemory`. */
 export interface SavePoint {
@@ -70,33 +76,37 @@ export interface SavePoint {
 export class PartitionedIndex implements AnnIndex {
   readonly dim: number
   readonly exactDims: number
-  readonly #flat: FlatIndex
   readonly #upkeep: TreeUpkeep
-  readonly #search: TreeSearch
   readonly #queries = new QueryRing()
-  readonly #memory: IndexMemory
+  readonly #shape: IndexShape
+  readonly #background: Background
+  readonly #flatBelow: number
+  #flat: FlatIndex
+  #memory: IndexMemory
+  /** Items, at most, since the memory was laid out. */
+  #mostItems = 0
   #isSaving = false
 
   constructor(options: PartitionedIndexOptions) {
     const leavesFor = (items: number): number =>
       toWhole((options.leavesFor ?? defaultLeaves)(items))
-    const { background = new InlineBackground() } = options
+    const { background = new InlineBackground(), flatBelow = 10_000 } = options
     const shape = shapeOf(options, leavesFor)
     this.dim = shape.dim
     this.exactDims = shape.exactDims
+    this.#shape = shape
+    this.#background = background
+    this.#flatBelow = flatBelow
     this.#flat = new FlatIndex(flatOptionsOf(shape))
-    const memory = new IndexMemory(this.#flat.memory, shape, 0)
-    this.#memory = memory
-    background.open({ shape, memory: memory.flat.arena.memory })
-    this.#search = memory.search
+    this.#memory = this.#open(this.#flat)
     this.#upkeep = new TreeUpkeep({
       flat: this.#flat,
-      memory,
+      memory: this.#memory,
       background,
       queries: this.#queries,
-      effortOf,
+      effortOf: (tree, k, effort) => effortOf(tree, this.#items, k, effort),
       leavesFor,
-      flatBelow: options.flatBelow ?? 10_000,
+      flatBelow,
       recallTarget: options.recallTarget ?? 0.97,
     })
   }
@@ -145,16 +155,17 @@ export class PartitionedIndex implements AnnIndex {
       ids: new Int32Array(n * k).fill(-1),
       scores: new Float32Array(n * k).fill(-Infinity),
     }
-    const effort = effortOf(tree, k, options.effort ?? this.#upkeep.effort)
-    const { items } = this.#flat.stats()
+    const items = this.#items
+    const effort = effortOf(tree, items, k, options.effort ?? this.#upkeep.effort)
+    const { search } = this.#memory
     for (let i = 0; i < n; i += 1) {
       const query = this.#queryAt(queries, i)
       const filter = filterOf(bitmapOf(options.allow, i), items)
-      const count = this.#search.search(tree, { query, k, effort, filter })
+      const count = search.search(tree, { query, k, effort, filter })
       const part =
         count === tooFew
           ? this.#flat.search(query, k, { exact: true, allow: filter?.allow })
-          : this.#search.found(count)
+          : search.found(count)
       found.ids.set(part.ids, i * k)
       found.scores.set(part.scores, i * k)
     }
@@ -162,7 +173,37 @@ export class PartitionedIndex implements AnnIndex {
   }
 
   maintain(vectors: number): number {
-    return this.#upkeep.work(vectors)
+    this.#mostItems = Math.max(this.#mostItems, this.#items)
+    const done = this.#upkeep.work(vectors)
+    return done === 0 && this.#isVacated ? this.#beginAnew() : done
+  }
+
+  get #items(): number {
+    return this.#flat.size
+  }
+
+  /** Behind the flat index's memory. */
+  #open(flat: FlatIndex): IndexMemory {
+    const memory = new IndexMemory(flat.memory, this.#shape, 0)
+    this.#background.open({ shape: this.#shape, memory: memory.flat.arena.memory })
+    return memory
+  }
+
+  /** Whether most of the memory was of vectors that have gone, and nobody is at work there. */
+  get #isVacated(): boolean {
+    if (this.#mostItems < this.#flatBelow * vacatedFactor || this.#isSaving) return false
+    return this.#items < this.#flatBelow / 2 && this.#upkeep.isIdle
+  }
+
+  /** In a memory of its own: WebAssembly gives no page back but with all the others. */
+  #beginAnew(): number {
+    const flat = new FlatIndex(flatOptionsOf(this.#shape))
+    this.#flat.copyTo(flat)
+    this.#memory = this.#open(flat)
+    this.#flat = flat
+    this.#upkeep.moveTo(flat, this.#memory)
+    this.#mostItems = this.#items
+    return this.#items
   }
 
   get isPressing(): boolean {
@@ -189,7 +230,7 @@ export class PartitionedIndex implements AnnIndex {
     this.#memory.unsaved.clear()
     this.#isSaving = true
     const { answering } = this.#upkeep
-    return { answering, items: this.#flat.stats().items, idLimit: this.#flat.idLimit }
+    return { answering, items: this.#items, idLimit: this.#flat.idLimit }
   }
 
   endSave(): void {

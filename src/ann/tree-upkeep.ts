@@ -61,7 +61,7 @@ const regrowShare = 1 / 4
  * the same ids.
  */
 export class TreeUpkeep {
-  readonly #options: UpkeepOptions
+  #options: UpkeepOptions
   #tree: Tree | undefined
   #next: Tree | undefined
   #isJoined = false
@@ -100,7 +100,7 @@ export class TreeUpkeep {
   }
 
   get #areFew(): boolean {
-    return this.#options.flat.stats().items < this.#options.flatBelow / 2
+    return this.#options.flat.size < this.#options.flatBelow / 2
   }
 
   get effort(): number {
@@ -110,7 +110,17 @@ export class TreeUpkeep {
   /** Whether a tree waits to take over, or the one that answers is badly coded. */
   get isPressing(): boolean {
     if (this.#isJoined) return true
-    return this.#tree?.isStrayed(this.#options.flat.stats().items) ?? false
+    return this.#tree?.isStrayed(this.#options.flat.size) ?? false
+  }
+
+  /** Whether no tree is there, nor one on its way. */
+  get isIdle(): boolean {
+    return this.#tree === undefined && this.#task === undefined && this.#care === undefined
+  }
+
+  /** Takes care of another memory, with the same vectors. For an idle one. */
+  moveTo(flat: FlatIndex, memory: IndexMemory): void {
+    this.#options = { ...this.#options, flat, memory }
   }
 
   /** Asks for the next tree; where there are too few items for one there is nothing to do. */
@@ -144,6 +154,7 @@ export class TreeUpkeep {
   restore(image: TreeImage, { effort, items }: { effort: number; items: number }): void {
     const [tree] = this.#options.memory.trees
     restoreTree(tree, image)
+    tree.grownItems = items
     this.#answerBy(tree)
     this.#effort = effort
     this.#grownEffort = effort
@@ -232,7 +243,7 @@ export class TreeUpkeep {
   }
 
   #nextTask(): Generator<number, void> | undefined {
-    const { items } = this.#options.flat.stats()
+    const items = this.#options.flat.size
     const { flatBelow } = this.#options
     if (this.#areFew) this.#answerBy(undefined)
     const isFlat = items <= flatBelow && this.#tree === undefined
@@ -243,7 +254,7 @@ export class TreeUpkeep {
   }
 
   #nextCare(): Generator<number, void> | undefined {
-    const { items } = this.#options.flat.stats()
+    const items = this.#options.flat.size
     if (this.#tree === undefined) return undefined
     if (this.#tree.isStrayed(items)) return this.#tree.rescale()
     return this.#moved > items * followShare ? this.#follow(this.#tree) : undefined
@@ -295,6 +306,7 @@ export class TreeUpkeep {
     this.#changesSinceGrown = 0
     changed.clear()
     this.#next = trees[tree]
+    trees[tree].grownItems = items
     const leaves = leavesFor(items)
     yield* this.#order({ kind: 'grow', tree, leaves, tailWeight, items, idLimit: flat.idLimit })
     yield* this.#adopt(trees[tree])
@@ -379,7 +391,7 @@ export class TreeUpkeep {
       const leaf = this.#leafAt % tree.leafLimit
       this.#leafAt = leaf + 1
       yield* tree.recenter(leaf)
-      const mean = this.#options.flat.stats().items / tree.leafLimit
+      const mean = this.#options.flat.size / tree.leafLimit
       if (tree.memory.sizes[leaf] > mean * crowded) yield* tree.split(leaf, mean * deserted)
     }
   }

@@ -12,8 +12,11 @@ import type { TreeMemory } from './tree-memory.ts'
 /** Ids that are worked on at a time. */
 export const treeChunk = 64
 
-/** Members of a leaf that may be coded anew in one step: a millisecond's work. */
-const recenteredMembers = 2_048
+/** Coordinates of a leaf's members that may be coded anew in one step: a millisecond's work. */
+const recodedFloats = 131_072
+
+/** Members that are added up in one step, in a part of that. */
+const summedMembers = 256
 
 /** Tails alone this much farther from a centroid than whole vectors are on average: a stray. */
 const strayFactor = 2
@@ -45,6 +48,8 @@ export interface TreeStaging {
  */
 export class Tree {
   readonly memory: TreeMemory
+  /** Items that it was last grown for: for whoever answers by it. */
+  grownItems = 0
   readonly #staging: TreeStaging
 
   constructor(memory: TreeMemory, staging: TreeStaging) {
@@ -245,7 +250,7 @@ export class Tree {
    */
   *recenter(leaf: number): Generator<number, void> {
     const ids = this.#members(leaf)
-    if (!this.#moveCentroid(leaf, ids)) return
+    if (!(yield* this.#moveCentroid(leaf, ids))) return
     yield ids.length
     yield* this.#placeAgain(ids)
   }
@@ -261,8 +266,7 @@ export class Tree {
       if (leaf % treeChunk === 0) yield 1
       if (strays[leaf] * straysOf <= sizes[leaf]) continue
       const ids = this.#members(leaf)
-      this.#moveCentroid(leaf, ids)
-      yield ids.length
+      if (yield* this.#moveCentroid(leaf, ids)) yield ids.length
     }
   }
 
@@ -271,21 +275,20 @@ export class Tree {
     return this.memory.record[treeLayout.allStrays] * straysOf * 4 > items
   }
 
-  /** And its scale; false if there are none, or more than one step has time for. */
-  #moveCentroid(leaf: number, ids: Int32Array): boolean {
-    const { kernels, layout, rows, stride, shape, strays, record } = this.memory
-    if (ids.length === 0 || ids.length > recenteredMembers) return false
+  /**
+   * And its scale; false if there are none, or more than one step has time for. What changes while
+   * members are added up is as good a sample of them.
+   */
+  *#moveCentroid(leaf: number, ids: Int32Array): Generator<number, boolean> {
+    const { kernels, layout, shape, strays, record, sizes } = this.memory
     const { dim, exactDims } = shape
     const sums = new Float64Array(dim)
     let squares = 0
-    for (const id of ids) {
-      const row = id * stride
-      for (let d = 0; d < dim; d += 1) {
-        const value = rows[row + d]
-        sums[d] += value
-        if (d < dim - exactDims) squares += value * value
-      }
+    for (let from = 0; from < ids.length; from += summedMembers) {
+      if (from > 0) yield summedMembers
+      squares += this.#addUp(ids.subarray(from, from + summedMembers), sums)
     }
+    if (ids.length === 0 || sizes[leaf] * dim > recodedFloats) return false
     // The squared distances from the mean: what the mean itself accounts for taken away.
     for (let d = 0; d < dim - exactDims; d += 1) squares -= sums[d] ** 2 / ids.length
     this.setCentroid(
@@ -299,6 +302,22 @@ export class Tree {
     record[treeLayout.allStrays] = others
     strays[leaf] = 0
     return true
+  }
+
+  /** Adds rows to `sums`; returns the sum of their squares, tails left out. */
+  #addUp(ids: Int32Array, sums: Float64Array): number {
+    const { rows, stride, shape } = this.memory
+    const { dim, exactDims } = shape
+    let squares = 0
+    for (const id of ids) {
+      const row = id * stride
+      for (let d = 0; d < dim; d += 1) {
+        const value = rows[row + d]
+        sums[d] += value
+        if (d < dim - exactDims) squares += value * value
+      }
+    }
+    return squares
   }
 
   /**

@@ -29,12 +29,14 @@ export interface AlignmentReport {
 }
 
 const fewQueries = 8
+/** The audit's index begins anew for a catalogue so many times smaller. */
+const vacatedFactor = 8
 /** The larger of the two k. */
 const mostK = 100
 
 export class Alignment {
   readonly #options: AlignmentOptions
-  /** Items as they would be embedded now; made for the first audit and kept. */
+  /** Items as they would be embedded now, those of earlier audits among them; kept. */
   #fresh: FlatIndex | undefined
   #last: AlignmentReport | undefined
 
@@ -51,7 +53,7 @@ export class Alignment {
   async audit(signal: AbortSignal): Promise<AlignmentReport> {
     const { replica } = this.#options
     const queries = this.#queries()
-    const fresh = this.#freshIndex()
+    const fresh = this.#freshIndex(replica.facts.catalogue.size)
     const compared = new Uint32Array(Math.ceil(replica.facts.catalogue.handleCapacity / 32))
     const items = await this.#embedAll(fresh, compared, signal)
     const report = await this.#compare(queries, fresh, compared)
@@ -59,8 +61,12 @@ export class Alignment {
     return this.#last
   }
 
-  #freshIndex(): FlatIndex {
+  /** Another one where most of the last one's memory would be of items that have gone. */
+  #freshIndex(items: number): FlatIndex {
     const { replica, implementation } = this.#options
+    if (this.#fresh !== undefined && items * vacatedFactor < this.#fresh.size) {
+      this.#fresh = undefined
+    }
     this.#fresh ??= new FlatIndex({
       dim: replica.indexDim,
       exactDims: 1,

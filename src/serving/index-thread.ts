@@ -26,6 +26,7 @@ export type ThreadReply =
   | { readonly kind: 'notSaved'; readonly reason: string }
 
 interface Saving {
+  readonly worker: Worker
   readonly index: PartitionedIndex
   readonly path: string
   readonly done: PromiseWithResolvers<void>
@@ -41,8 +42,13 @@ export class IndexThread implements Background {
   /** Why there is no thread any more. */
   #ended: string | undefined
 
+  /** The next order starts another thread: this one's heap may hold on to the memory left. */
   open(site: IndexSite): void {
+    const worker = this.#worker
     this.#site = site
+    this.#worker = undefined
+    // One that finishes a save ends by itself.
+    if (worker !== undefined && this.#saving === undefined) void worker.terminate()
   }
 
   /** Whether something is under way, or done and not taken. */
@@ -52,7 +58,7 @@ export class IndexThread implements Background {
 
   begin(order: Order): void {
     this.#isBusy = true
-    this.#send({ kind: 'order', order })
+    this.#running().postMessage({ kind: 'order', order } satisfies ThreadOrder, [])
   }
 
   /** Nothing of it is done by the thread that answers. */
@@ -79,13 +85,20 @@ export class IndexThread implements Background {
    */
   save(index: PartitionedIndex, path: string, ledger: SharedLedger): Promise<void> {
     if (this.#saving !== undefined) return this.#saving.done.promise
+    if (this.#ended !== undefined) {
+      return Promise.reject(
+        new ServiceError('INDEX_NOT_SAVED', { file: path, reason: this.#ended }),
+      )
+    }
     const done = Promise.withResolvers<void>()
-    this.#saving = { index, path, done }
-    if (this.#ended === undefined) {
-      this.#send({ kind: 'save', save: { path, point: index.beginSave(), ledger } })
-      // A process that ends waits for it.
-      this.#worker?.ref()
-    } else this.#endSave(this.#ended)
+    const worker = this.#running()
+    worker.postMessage(
+      { kind: 'save', save: { path, point: index.beginSave(), ledger } } satisfies ThreadOrder,
+      [],
+    )
+    // A process that ends waits for it.
+    worker.ref()
+    this.#saving = { worker, index, path, done }
     return done.promise
   }
 
@@ -95,43 +108,49 @@ export class IndexThread implements Background {
     await this.#worker?.terminate()
   }
 
-  #send(order: ThreadOrder): void {
+  #running(): Worker {
     this.#worker ??= this.#start(present(this.#site, 'an index that uses the thread'))
-    this.#worker.postMessage(order, [])
+    return this.#worker
   }
 
   #start(workerData: IndexSite): Worker {
     const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
     const file = new URL(`./index-thread-worker${extension}`, import.meta.url)
     const worker = new Worker(file, { workerData, execArgv: [] })
-    worker.on('message', (reply: ThreadReply) => this.#hear(reply))
-    worker.on('error', (error) => this.#end(String(error)))
-    worker.on('exit', () => this.#end('the thread has ended'))
+    worker.on('message', (reply: ThreadReply) => this.#hear(worker, reply))
+    worker.on('error', (error) => this.#lose(worker, String(error)))
+    worker.on('exit', () => this.#lose(worker, 'the thread has ended'))
     // An index that was forgotten does not keep the process alive.
     worker.unref()
     return worker
   }
 
-  #hear(reply: ThreadReply): void {
+  #hear(worker: Worker, reply: ThreadReply): void {
     if (reply.kind === 'answers') this.#answers = reply.answers
     else if (reply.kind === 'copied') this.#seal()
     else this.#endSave(reply.kind === 'saved' ? undefined : reply.reason)
+    if (worker !== this.#worker) void worker.terminate()
   }
 
   /** No change is half made now: messages come between them. */
   #seal(): void {
     this.#saving?.index.endSave()
-    this.#send({ kind: 'seal' })
+    this.#saving?.worker.postMessage({ kind: 'seal' } satisfies ThreadOrder, [])
   }
 
   #endSave(reason: string | undefined): void {
     if (this.#saving === undefined) return
-    const { index, path, done } = this.#saving
+    const { worker, index, path, done } = this.#saving
     this.#saving = undefined
-    this.#worker?.unref()
+    worker.unref()
     index.endSave()
     if (reason === undefined) done.resolve()
     else done.reject(new ServiceError('INDEX_NOT_SAVED', { file: path, reason }))
+  }
+
+  #lose(worker: Worker, reason: string): void {
+    if (worker === this.#worker) this.#end(reason)
+    else if (worker === this.#saving?.worker) this.#endSave(reason)
   }
 
   #end(reason: string): void {

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
 
+import { type Background, InlineBackground } from '../../src/ann/background.ts'
+import type { IndexSite } from '../../src/ann/index-memory.ts'
 import { PartitionedIndex, type PartitionedIndexOptions } from '../../src/ann/partitioned-index.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { range, settle, testAnnIndex, vectors } from '../contract/ann-index.ts'
@@ -92,6 +94,47 @@ test('it goes back to a scan when most items have left', () => {
   settle(index)
   expect(index.stats().kind).toBe('flat-f32')
   expect(recallOf(index, points(4, 20, dim))).toBe(1)
+})
+
+test('a tree that most items have left holds the recall until the next one has grown', () => {
+  const index = indexOf({ flatBelow: 500, leavesFor: () => 256 })
+  const queries = points(4, 1_024, dim)
+  index.upsert(range(20_000), points(1, 20_000, dim))
+  ask(index, queries)
+  settle(index)
+  index.remove(range(20_000).filter((id) => id % 16 !== 0))
+  expect(index.stats().kind).toBe('tree')
+  expect(recallOf(index, queries)).toBeGreaterThan(0.955)
+})
+
+test('what is left of a large catalogue moves to a memory of its own', () => {
+  const sites: IndexSite[] = []
+  const inline = new InlineBackground()
+  const background: Background = {
+    open: (site) => {
+      sites.push(site)
+      inline.open(site)
+    },
+    begin: (order) => inline.begin(order),
+    step: () => inline.step(),
+    take: () => inline.take(),
+  }
+  const index = indexOf({ flatBelow: 400, background })
+  index.upsert(range(4_000), points(1, 4_000, dim))
+  settle(index)
+  expect(index.stats().kind).toBe('tree')
+  index.remove(range(4_000).filter((id) => id % 21 !== 0))
+  const before = index.serialize()
+  settle(index)
+  expect(sites).toHaveLength(2)
+  expect(sites[1].memory).not.toBe(sites[0].memory)
+  expect(index.serialize()).toEqual(before)
+  index.upsert(range(4_000), points(1, 4_000, dim))
+  settle(index)
+  expect(index.stats()).toMatchObject({ kind: 'tree', items: 4_000 })
+  const queries = points(3, 20, dim)
+  const exact = index.search(queries, 50, { exact: true })
+  expect(index.search(queries, 50, { effort: 1 })).toEqual(exact)
 })
 
 test('a tree that is no better than the one before it is thrown away', () => {

@@ -104,6 +104,23 @@ test('what changes while it is saved is not in the file, whatever was read of it
   expect(index.vector(5)).toEqual(vectors(1, items, shape.dim).subarray(45, 54))
 })
 
+test('an index that shrinks while it is saved moves when that is over', async () => {
+  await using bench = new Bench()
+  await bench.grow()
+  const saved = bench.save()
+  bench.index.remove(range(items).filter((id) => id % 100 !== 0))
+  const settle = async (): Promise<void> => {
+    while (bench.index.maintain(64) > 0 || bench.thread.isBusy) await pause(1)
+  }
+  await settle()
+  await saved
+  await settle()
+  expect(bench.restore().index.stats().items).toBe(40)
+  bench.index.upsert(range(50), vectors(5, 50, shape.dim))
+  await bench.save()
+  expect(bench.restore().index.serialize()).toEqual(bench.index.serialize())
+})
+
 test('a vector whose handle is another item’s now, or nobody’s, is not taken', async () => {
   await using bench = new Bench()
   await bench.grow()

@@ -80,6 +80,19 @@ test('searches go on while a tree is grown anew, and the audit of it holds the t
   expectWhole(index)
 })
 
+test('an index that moves to another memory has another thread work there', async () => {
+  await using bench = new Bench()
+  const { index } = bench
+  await bench.settle()
+  index.remove(range(4_000).filter((id) => id % 100 !== 0))
+  await bench.settle()
+  expect(index.stats()).toMatchObject({ kind: 'flat-f32', items: 40 })
+  index.upsert(range(4_000), vectors(2, 4_000, dim))
+  await bench.settle()
+  expect(index.stats()).toMatchObject({ kind: 'tree', items: 4_000 })
+  expectWhole(index)
+})
+
 test('an index whose thread has ended says so when it is maintained', async () => {
   const bench = new Bench()
   bench.index.maintain(1)
