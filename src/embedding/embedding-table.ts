@@ -17,6 +17,8 @@ export interface Stamp {
    * Model version after this batch (u32, never going back); rows carry that of their last change.
    */
   readonly version: number
+  /** Of the optimizer's learning rate, for this batch alone; absent: 1. */
+  readonly rateScale?: number
 }
 
 export interface RestrictRequest {

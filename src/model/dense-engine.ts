@@ -69,7 +69,7 @@ export interface DenseEngine {
   step(input: StepInput): StepOutput
 
   /** One update of the dense weights with the gradients of the last step. */
-  update(): void
+  update(rateScale: number): void
 
   /**
    * n x Q -> n x d, and n x P -> n x d; views into the engine's memory, valid until its next call.

@@ -46,8 +46,8 @@ export class DenseParameters {
     this.#powers.fill(1)
   }
 
-  /** One step with the gradients multiplied by `scale`. */
-  update(kernels: Kernels, scale: number): void {
+  /** One step with the gradients multiplied by `scale`, the learning rate by `rateScale`. */
+  update(kernels: Kernels, scale: number, rateScale = 1): void {
     const { size, values, gradients } = this
     if (size === 0) return
     const [first, second] = this.#state
@@ -56,14 +56,14 @@ export class DenseParameters {
     const [w, g] = [values.address, gradients.address]
     const optimizer = this.#optimizer
     if (optimizer.kind === 'adagrad') {
-      kernels.adagrad(w, first.address, g, optimizer.rate, optimizer.epsilon, 0, size)
+      kernels.adagrad(w, first.address, g, optimizer.rate * rateScale, optimizer.epsilon, 0, size)
       return
     }
     assert(second !== undefined, 'Adam has two moments')
     const { beta1, beta2, epsilon } = optimizer
     this.#powers[0] = this.#powers[0] * beta1
     this.#powers[1] = this.#powers[1] * beta2
-    const rate = (optimizer.rate * sqrt(1 - this.#powers[1])) / (1 - this.#powers[0])
+    const rate = (rateScale * optimizer.rate * sqrt(1 - this.#powers[1])) / (1 - this.#powers[0])
     kernels.adam(w, first.address, second.address, g, rate, beta1, beta2, epsilon, 0, size)
   }
 

@@ -161,9 +161,9 @@ export class WasmEngine implements DenseEngine {
     }
   }
 
-  update(): void {
+  update(rateScale: number): void {
     if (this.#divisor === 0) return
-    this.#memory.parameters.update(this.#pool.kernels, 1 / this.#divisor)
+    this.#memory.parameters.update(this.#pool.kernels, 1 / this.#divisor, rateScale)
     this.#divisor = 0
   }
 

@@ -60,7 +60,7 @@ export async function trainStep(
   const trip = guard.check(result)
   if (trip === undefined) {
     await applyGradients(lookups, learning.tables, context.stamp)
-    model.update()
+    model.update(context.stamp.rateScale)
   }
   return { loss: result.loss, weight: result.weight, columns, trip }
 }

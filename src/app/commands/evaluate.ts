@@ -38,12 +38,16 @@ interface EvaluateFlags extends ConfigFlags, RecordingFlags {
   readonly negatives?: string
 }
 
+const splitHelp =
+  'random:TRAIN/TEST:SEED, temporal:SHARE, leave-one-out, leave-one-out:DROPPED (newest), ' +
+  'or given: what --negatives names'
+
 export function addEvaluate(program: Command, terminal: Terminal): void {
   const command = program
     .command('evaluate')
     .description('train on one part of a file and ask for the other')
     .option('--data <file>', 'interactions, split by --split')
-    .option('--split <protocol>', 'random:TRAIN/TEST:SEED, temporal:SHARE or leave-one-out')
+    .option('--split <protocol>', splitHelp)
     .option('--train <file>', 'interactions to train on, instead of --data')
     .option('--test <file>', 'interactions to ask for')
     .option('--mask-train', 'leave what a user was trained on out of the ranking')

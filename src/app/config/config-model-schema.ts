@@ -292,6 +292,14 @@ const offline = z
       .max(1000)
       .default(1)
       .describe('passes over the training part, each in its own seeded order'),
+    finalRate: z
+      .number()
+      .min(0)
+      .max(1)
+      .exactOptional()
+      .describe(
+        'share of every learning rate left at the end; falls to it in a line from 1; absent: 1',
+      ),
   })
   .prefault({})
   .describe('`freshet evaluate` alone')

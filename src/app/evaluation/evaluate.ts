@@ -49,7 +49,8 @@ export interface EvaluateResult {
 
 export async function evaluate(options: EvaluateOptions): Promise<EvaluateResult> {
   const { config, data, clock, progress } = options
-  const parts = 'all' in data ? split(data.all, data.split) : data
+  const given = options.negatives === undefined ? [] : readNegatives(options.negatives)
+  const parts = 'all' in data ? split(data.all, data.split, given) : data
   if (parts.train.length === 0 || parts.test.length === 0) {
     throw new ServiceError('USAGE_INVALID', { what: 'evaluate', reason: 'a part has no lines' })
   }
@@ -62,14 +63,15 @@ export async function evaluate(options: EvaluateOptions): Promise<EvaluateResult
     const startedAt = clock.monotonic()
     foldItems(learner, parts, options.titles)
     for (const interaction of parts.train) learner.fold(interaction)
+    const { finalRate = 1 } = config.model.offline
     let loss = 0
     for (let epoch = 1; epoch <= options.epochs; epoch += 1) {
-      loss = await learner.epoch(epoch)
+      loss = await learner.epoch({ number: epoch, of: options.epochs, finalRate })
       progress(`epoch ${epoch} of ${options.epochs}: loss ${loss.toFixed(4)}`)
     }
     const trainSeconds = (clock.monotonic() - startedAt) / 1000
     progress(`ranking ${parts.test.length} held-out interactions`)
-    const metrics = await rank(learner, parts, options)
+    const metrics = await rank(learner, parts, { ...options, given })
     const users = new Set(parts.train.map(({ userId }) => userId)).size
     return {
       metrics,
@@ -136,7 +138,7 @@ const featuresOf = (text: ItemText | undefined): Record<string, string | readonl
 async function rank(
   learner: OfflineLearner,
   { train, test }: Split<Interaction>,
-  options: EvaluateOptions,
+  options: EvaluateOptions & { readonly given: readonly GivenNegatives[] },
 ): Promise<OfflineMetrics> {
   const { catalogue } = learner.facts
   const items = [...new Set([...train, ...test].map(({ itemId }) => itemId))].map((itemId) =>
@@ -145,14 +147,13 @@ async function rank(
   const places = new Map(items.map(({ id }, place) => [id, place]))
   const trained = options.maskTrain ? placesByUser(train, places) : new Map<string, Set<number>>()
   const nothing: ReadonlySet<number> = new Set()
-  const given = options.negatives === undefined ? undefined : readNegatives(options.negatives)
-  const among = given && negativePlaces(given, places)
+  const among = negativePlaces(options.given, places)
   const questions = test.map(({ userId, itemId }): Question => {
     const question = {
       target: places.get(itemId) ?? -1,
       masked: trained.get(userId) ?? nothing,
     }
-    const against = among?.get(userId)
+    const against = among.get(userId)
     return against === undefined ? question : { ...question, among: against }
   })
   const vectors = {

@@ -28,6 +28,14 @@ export interface OfflineSettings {
   readonly farRows?: FarRows | undefined
 }
 
+/** Which pass over the examples, from 1, and of how many. */
+export interface Pass {
+  readonly number: number
+  readonly of: number
+  /** Share of the learning rates that is left at the end of the last. */
+  readonly finalRate: number
+}
+
 interface Parts {
   readonly model: TwoTower
   readonly tables: readonly DurableTable[]
@@ -96,16 +104,16 @@ export class OfflineLearner {
   }
 
   /** One pass over all examples. Returns the mean loss of its batches. */
-  async epoch(number: number): Promise<number> {
+  async epoch(pass: Pass): Promise<number> {
     const { spec, batch } = this.#options
-    const order = permutation(this.#examples.length, spec.seed, number)
+    const order = permutation(this.#examples.length, spec.seed, pass.number)
     let [total, batches] = [0, 0]
     for (let from = 0; from < order.length; from += batch.maxExamples) {
       const picked = Array.from(
         order.subarray(from, from + batch.maxExamples),
         (i) => this.#examples[i],
       )
-      total += await this.#train(picked)
+      total += await this.#train(picked, rateScale(pass, from / order.length))
       batches += 1
     }
     return total / Math.max(1, batches)
@@ -135,13 +143,13 @@ export class OfflineLearner {
     await this.#farRows?.close()
   }
 
-  async #train(examples: readonly Example[]): Promise<number> {
+  async #train(examples: readonly Example[], scale: number): Promise<number> {
     const { catalogue, time } = this.facts
     this.#step += 1
     const { loss } = await trainStep(this.#learning, examples, {
       catalogue,
       step: this.#step,
-      stamp: { time, version: this.#step },
+      stamp: { time, version: this.#step, rateScale: scale },
     })
     return loss
   }
@@ -167,3 +175,7 @@ export class OfflineLearner {
     return vectors
   }
 }
+
+/** From 1 in a line to `finalRate` at the end of the last pass. */
+const rateScale = ({ number, of, finalRate }: Pass, done: number): number =>
+  1 - (1 - finalRate) * ((number - 1 + done) / of)

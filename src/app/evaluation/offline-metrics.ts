@@ -3,7 +3,7 @@
  * each ranked for itself; recall, precision and MAP are means over users, whose interactions are
  * one set of relevant items. A rank counts from 1; infinite is a miss.
  */
-const hitCutoffs = [1, 5, 10, 20, 50, 100] as const
+const cutoffs = [1, 5, 10, 20, 50, 100] as const
 
 export interface OfflineMetrics {
   readonly [name: string]: number
@@ -32,24 +32,39 @@ function averagePrecision(ranks: readonly number[], k: number): number {
   return sum / Math.min(ranks.length, k)
 }
 
-/** `coverage`: the share of the catalogue that stands among the first ten of anybody's list. */
+/** Mean over interactions, by the rank of each. */
+const overRanks = {
+  hr: hit,
+  ndcg: gain,
+  mrr: reciprocal,
+} satisfies Record<string, (rank: number, k: number) => number>
+
+/** Mean over users, by the ranks of all that is asked for of one. */
+const overUsers = {
+  recall: (list, k) => hitsOf(list, k) / list.length,
+  precision: (list, k) => hitsOf(list, k) / k,
+  map: averagePrecision,
+} satisfies Record<string, (list: readonly number[], k: number) => number>
+
+const atCutoffs = (name: string, at: (k: number) => number): (readonly [string, number])[] =>
+  cutoffs.map((k) => [`${name}${k}`, at(k)])
+
+/**
+ * `hr1`, `hr5`, ... `map100`. `coverage`: the share of the catalogue that stands among the first
+ * ten of anybody's list.
+ */
 export function offlineMetrics(ranked: readonly Ranked[], coverage: number): OfflineMetrics {
   const ranks = ranked.map(({ rank }) => rank)
   const users = [...Map.groupBy(ranked, ({ userId }) => userId).values()].map((list) =>
     list.map(({ rank }) => rank),
   )
-  const over = (measure: (rank: number) => number): number => mean(ranks.map(measure))
-  const overUsers = (measure: (list: readonly number[]) => number): number =>
-    mean(users.map(measure))
-  return {
-    ...Object.fromEntries(hitCutoffs.map((k) => [`hr${k}`, over((rank) => hit(rank, k))])),
-    recall20: overUsers((list) => hitsOf(list, 20) / list.length),
-    ndcg10: over((rank) => gain(rank, 10)),
-    ndcg20: over((rank) => gain(rank, 20)),
-    mrr10: over((rank) => reciprocal(rank, 10)),
-    mrr20: over((rank) => reciprocal(rank, 20)),
-    precision10: overUsers((list) => hitsOf(list, 10) / 10),
-    map10: overUsers((list) => averagePrecision(list, 10)),
-    coverage,
-  }
+  return Object.fromEntries([
+    ...Object.entries(overRanks).flatMap(([name, measure]) =>
+      atCutoffs(name, (k) => mean(ranks.map((rank) => measure(rank, k)))),
+    ),
+    ...Object.entries(overUsers).flatMap(([name, measure]) =>
+      atCutoffs(name, (k) => mean(users.map((list) => measure(list, k)))),
+    ),
+    ['coverage', coverage],
+  ])
 }

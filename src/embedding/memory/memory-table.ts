@@ -173,6 +173,7 @@ export class MemoryTable implements DurableTable {
       this.#save(part)
       part.take(staged.view, gradients, dim)
       part.take(counts.view, occurrences, 1)
+      part.storage.scaleRate(stamp.rateScale ?? 1)
       const times = this.#countsSteps ? 0 : counts.address
       const operands = stampOperands(stamp)
       part.storage.update(table, rows.address, part.size, staged.address, times, ...operands)

@@ -70,6 +70,8 @@ export class TableStorage {
   readonly #words: Uint32Array
   readonly #floats: Float32Array
   readonly #parts: StorageParts
+  /** The optimizer's learning rate. */
+  readonly #rate: number
   /** Rows that there is memory for. */
   readonly capacity: number
 
@@ -112,6 +114,7 @@ export class TableStorage {
       frozen: arena.bytes(bytes.frozen),
     }
     this.#writeRecord(spec, optimizer)
+    this.#rate = this.#floats[tableField.rate]
   }
 
   get(field: Field): number {
@@ -182,6 +185,11 @@ export class TableStorage {
     const end = Math.min(to, view.length)
     for (let at = from; at < end; at += pageBytes) view[at] |= 0
     return end
+  }
+
+  /** Updates from now on move rows by this share of the optimizer's learning rate. */
+  scaleRate(scale: number): void {
+    this.#floats[tableField.rate] = this.#rate * scale
   }
 
   /** Forgets every row. */

@@ -22,6 +22,8 @@ function twoTastes(file: string): void {
   writeFileSync(file, [...lines, 'not a row'].join('\n'))
 }
 
+const fortyTitles = Array.from({ length: 40 }, (_, i) => `${i}|film ${i}`).join('\n')
+
 const config = loadConfig({
   fallback: 'movielens',
   environment: {},
@@ -34,7 +36,7 @@ test('learns two tastes from a file, by title, far beyond chance', async () => {
   using directory = new Directory()
   const [file, titles] = [join(directory.path, 'rows.tsv'), join(directory.path, 'titles')]
   twoTastes(file)
-  writeFileSync(titles, Array.from({ length: 40 }, (_, i) => `${i}|film ${i}`).join('\n'))
+  writeFileSync(titles, fortyTitles)
   const { interactions, rejected } = await readInteractions({
     files: [file],
     rejectsFile: join(directory.path, 'rejects'),
@@ -58,6 +60,36 @@ test('learns two tastes from a file, by title, far beyond chance', async () => {
   const masked = await evaluate({ ...plain, maskTrain: true, negatives })
   expect(masked.metrics['hr5']).toBeLessThan(1)
   rmSync(file)
+})
+
+test('learning rates that fall to nothing learn less than constant ones, and more than nothing', async () => {
+  using directory = new Directory()
+  const [file, titles] = [join(directory.path, 'rows.tsv'), join(directory.path, 'titles')]
+  twoTastes(file)
+  writeFileSync(titles, fortyTitles)
+  const { interactions } = await readInteractions({ files: [file] })
+  const data = { all: interactions, split: parseSplit('random:2500/500:7') }
+  const lossWith = async (finalRate: number, rate: number): Promise<number> => {
+    const { film, user } = { film: `model.tables.1.optimizer`, user: `model.tables.0.optimizer` }
+    const overrides = [
+      `${film}.rate=${rate}`,
+      `${user}.rate=${rate}`,
+      'model.batch.maxExamples=128',
+    ]
+    const set = [...overrides, `model.offline.finalRate=${finalRate}`].map(parseOverride)
+    const loaded = loadConfig({ fallback: 'movielens', environment: {}, overrides: set })
+    const plain = { ...settings, config: loaded.config, data, maskTrain: false }
+    const { loss } = await evaluate({ ...plain, titles, negatives: undefined })
+    return loss
+  }
+  const [constant, falling, tiny] = [
+    await lossWith(1, 0.05),
+    await lossWith(0, 0.05),
+    await lossWith(1, 1e-9),
+  ]
+  // Steps half as large on the average have learned less, but far more than nothing.
+  expect(falling).toBeGreaterThan(constant)
+  expect(falling).toBeLessThan(tiny - (tiny - constant) / 4)
 })
 
 test('an empty part is refused', async () => {

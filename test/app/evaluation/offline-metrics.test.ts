@@ -7,7 +7,13 @@ test('one user with hits at 1 and 3 and a miss', () => {
     [1, 3, Infinity].map((rank) => ({ userId: 'u', rank })),
     0.25,
   )
-  expect(metrics).toMatchObject({ hr1: 1 / 3, hr5: 2 / 3, hr100: 2 / 3, recall20: 2 / 3 })
+  expect(metrics).toMatchObject({
+    hr1: 1 / 3,
+    hr5: 2 / 3,
+    hr100: 2 / 3,
+    recall20: 2 / 3,
+    recall1: 1 / 3,
+  })
   expect(metrics['precision10']).toBeCloseTo(0.2)
   expect(metrics['map10']).toBeCloseTo((1 + 2 / 3) / 3)
   expect(metrics['mrr10']).toBeCloseTo((1 + 1 / 3) / 3)

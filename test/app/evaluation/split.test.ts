@@ -4,7 +4,18 @@ import { describe, expect, test } from 'vitest'
 import { parseSplit, permutation, split } from '../../../src/app/evaluation/split.ts'
 
 const rows = (n: number) =>
-  Array.from({ length: n }, (_, i) => ({ userId: `u${i % 3}`, timestamp: (i * 7) % 10, line: i }))
+  Array.from({ length: n }, (_, i) => ({
+    userId: `u${i % 3}`,
+    itemId: `i${i % 4}`,
+    timestamp: (i * 7) % 10,
+    line: i,
+  }))
+const twoUsers = [
+  { userId: 'a', itemId: 'x', timestamp: 1, line: 0 },
+  { userId: 'a', itemId: 'y', timestamp: 1, line: 1 },
+  { userId: 'b', itemId: 'x', timestamp: 9, line: 2 },
+  { userId: 'b', itemId: 'y', timestamp: 3, line: 3 },
+]
 const lines = (part: readonly { line: number }[]) => part.map(({ line }) => line)
 
 describe('the name of a split', () => {
@@ -13,7 +24,9 @@ describe('the name of a split', () => {
     ['random:80/20', { kind: 'random', train: 80, test: 20, seed: 42 }],
     ['temporal:0.8', { kind: 'temporal', share: 0.8 }],
     ['temporal:.5', { kind: 'temporal', share: 0.5 }],
-    ['leave-one-out', { kind: 'leave-one-out' }],
+    ['leave-one-out', { kind: 'leave-one-out', dropped: 0 }],
+    ['leave-one-out:1', { kind: 'leave-one-out', dropped: 1 }],
+    ['given', { kind: 'given' }],
   ])('%s is understood', (text, spec) => {
     expect(parseSplit(text)).toEqual(spec)
   })
@@ -59,16 +72,22 @@ describe('the parts of a split', () => {
   })
 
   test('leave-one-out asks for the last of every user, the later line of a tie', () => {
-    const { train, test: held } = split(
-      [
-        { userId: 'a', timestamp: 1, line: 0 },
-        { userId: 'a', timestamp: 1, line: 1 },
-        { userId: 'b', timestamp: 9, line: 2 },
-        { userId: 'b', timestamp: 3, line: 3 },
-      ],
-      parseSplit('leave-one-out'),
-    )
+    const { train, test: held } = split(twoUsers, parseSplit('leave-one-out'))
     expect(lines(held).toSorted((a, b) => a - b)).toEqual([1, 2])
     expect(lines(train)).toEqual([0, 3])
+  })
+
+  test('with one dropped the one before the last is asked for, the last left out', () => {
+    const one = { userId: 'b', itemId: 'x', timestamp: 1, line: 9 }
+    const { train, test: held } = split([...twoUsers, one], parseSplit('leave-one-out:1'))
+    expect(lines(held).toSorted((a, b) => a - b)).toEqual([0, 3])
+    expect(lines(train)).toEqual([9])
+  })
+
+  test('given pairs are asked for, wherever they stand', () => {
+    const given = [{ userId: 'a', itemId: 'x' }]
+    const { train, test: held } = split(twoUsers, parseSplit('given'), given)
+    expect(lines(held)).toEqual([0])
+    expect(lines(train).toSorted((a, b) => a - b)).toEqual([1, 2, 3])
   })
 })
