@@ -48,6 +48,11 @@ const table = {
     text: 'the data directory {directory} cannot be used: {reason}',
   },
   DEAD_LETTER_UNKNOWN: { status: 404, retryable: false, text: 'there is no batch {name}' },
+  ENGINE_UNSUPPORTED: {
+    status: 500,
+    retryable: false,
+    text: 'the engine {engine} does not compute {path}',
+  },
   EVENT_INVALID: { status: 400, retryable: false, text: 'event is invalid at {path}: {reason}' },
   EVENT_IN_FUTURE: {
     status: 400,
@@ -166,6 +171,11 @@ const table = {
     status: 401,
     retryable: false,
     text: 'an API key is needed: Authorization: Bearer KEY',
+  },
+  LAYERS_MODEL_INVALID: {
+    status: 500,
+    retryable: false,
+    text: 'the LayersModel {path} cannot be used: {reason}',
   },
   LEASE_LOST: {
     status: 500,
@@ -390,6 +400,11 @@ const table = {
     status: 500,
     retryable: false,
     text: 'Redis refuses to carry the parameters of {model}: {reason}',
+  },
+  TENSORFLOW_UNAVAILABLE: {
+    status: 500,
+    retryable: false,
+    text: 'no TensorFlow.js could be started: {reason}',
   },
   TRAINER_ACTIVE: {
     status: 500,

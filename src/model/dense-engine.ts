@@ -1,6 +1,8 @@
 /**
  * Two towers and their loss, on matrices: it knows no keys, no tables, no users. `wasm-engine` is
- * built in and gives the same bits on every machine and for every number of threads.
+ * built in and gives the same bits on every machine and for every number of threads; `tfjs-engine`
+ * runs on TensorFlow.js and agrees with it to rounding. Weights and state are laid out alike, so
+ * what one has saved the other loads.
  *
  * Shapes: B queries, C candidate columns, Q and P floats of tower input, d floats of tower output;
  * all matrices row-major f32. Arrays may be longer than their shape needs.
@@ -86,4 +88,7 @@ export interface DenseEngine {
   loadState(from: Float32Array): void
   /** The optimizer as before its first step. */
   resetState(): void
+
+  /** Gives back what it holds outside the model's memory. */
+  close(): void
 }

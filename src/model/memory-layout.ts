@@ -15,8 +15,23 @@ import {
 import { TableLookup } from './table-lookup.ts'
 import { layOutEngine, type EngineLimits, type EngineMemory } from './wasm-engine.ts'
 
+/** What features fill, and what leads back to them. */
+interface TowerInputs {
+  readonly input: Block<Float32Array>
+  readonly inputGradients: Block<Float32Array>
+}
+
+/** What every engine has in the model's memory. */
+interface TowerBlocks {
+  readonly parameters: DenseParameters
+  readonly query: TowerInputs
+  readonly candidate: TowerInputs
+}
+
 export interface ModelMemory {
-  readonly engine: EngineMemory
+  /** Of the engine `wasm`; another has memory of its own. */
+  readonly engine: EngineMemory | undefined
+  readonly towers: TowerBlocks
   /** Biases of summed features and weights of sequences. */
   readonly pooling: DenseParameters
   /** One for each table, in the order of the specification. */
@@ -32,15 +47,26 @@ export interface ModelMemory {
   readonly itemVectors: Block<Float32Array>
 }
 
+/** `denseWeights`: of an engine that has its towers elsewhere; absent: the built-in one. */
+export interface ModelLimits extends EngineLimits {
+  readonly denseWeights?: number | undefined
+}
+
 export function layOutModel(
   allocator: Allocator,
   plan: ModelPlan,
-  limits: EngineLimits,
+  limits: ModelLimits,
 ): ModelMemory {
   const { maxQueries, maxItems } = limits
   const popular = plan.popularity === undefined ? 0 : 1
   const outputDim = plan.spec.dim + popular
-  const engine = layOutEngine(allocator, plan, limits)
+  const { denseWeights } = limits
+  const engine = denseWeights === undefined ? layOutEngine(allocator, plan, limits) : undefined
+  const towers = engine ?? {
+    parameters: new DenseParameters(allocator, denseWeights ?? 0, plan.spec.denseOptimizer),
+    query: towerInputs(allocator, maxQueries * plan.query.width),
+    candidate: towerInputs(allocator, maxItems * plan.candidate.width),
+  }
   const lookups = plan.tables.map((_, table) => layOutLookup(allocator, plan, limits, table))
   const layouts = poolingLayouts(plan)
   const pooling = new DenseParameters(allocator, layouts.end, plan.spec.denseOptimizer)
@@ -50,18 +76,19 @@ export function layOutModel(
   const { query, candidate, popularity } = plan
   return {
     engine,
+    towers,
     pooling,
     lookups,
     query: side({
       plan: query,
       layout: layouts.query,
-      inputs: engine.query.input,
+      inputs: towers.query.input,
       maxExamples: maxQueries,
     }),
     candidate: side({
       plan: candidate,
       layout: layouts.candidate,
-      inputs: engine.candidate.input,
+      inputs: towers.candidate.input,
       maxExamples: maxItems,
     }),
     popularity:
@@ -77,6 +104,10 @@ export function layOutModel(
     queryVectors: allocator.floats(maxQueries * outputDim),
     itemVectors: allocator.floats(maxItems * outputDim),
   }
+}
+
+const towerInputs = (allocator: Allocator, floats: number): TowerInputs => {
+  return { input: allocator.floats(floats), inputGradients: allocator.floats(floats) }
 }
 
 interface PoolingLayouts {

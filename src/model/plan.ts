@@ -62,6 +62,10 @@ export function planModel(spec: ModelSpec): ModelPlan {
 export const layerOutput = (layer: LayerSpec, input: number): number =>
   layer.kind === 'dense' ? layer.units : input
 
+/** Whether nothing but its rows decides what a tower gives: it has no dense weights. */
+export const isStatic = ({ combine }: SidePlan, { layers, layersModel }: TowerSpec): boolean =>
+  layers.length === 0 && layersModel === undefined && combine !== 'sum'
+
 function checkTables(tables: readonly ModelTableSpec[]): void {
   const names = new Set<string>()
   for (const { name, dim } of tables) {
@@ -72,7 +76,7 @@ function checkTables(tables: readonly ModelTableSpec[]): void {
 }
 
 function planTower(spec: ModelSpec, side: 'query' | 'candidate'): SidePlan {
-  const { features, combine, layers } = spec[side]
+  const { features, combine, layers, layersModel } = spec[side]
   const path = `${side}.features`
   if (features.length === 0) refuse(path, 'needs a feature')
   const plan = planSide(features, { spec, path, combine, candidate: side === 'candidate' })
@@ -80,6 +84,11 @@ function planTower(spec: ModelSpec, side: 'query' | 'candidate'): SidePlan {
     if (layer.kind === 'cross' && layer.diagScale < 0) {
       refuse(`${side}.layers`, `diagScale is ${layer.diagScale}, it must not be negative`)
     }
+  }
+  if (layersModel !== undefined) {
+    if (spec.engine !== 'tfjs') refuse(`${side}.layersModel`, 'needs the engine tfjs')
+    if (layers.length > 0) refuse(`${side}.layers`, 'must be empty beside a layersModel')
+    return plan
   }
   const output = layers.reduce((width, layer) => layerOutput(layer, width), plan.width)
   if (output !== spec.dim) {

@@ -87,6 +87,11 @@ export interface TowerSpec {
   /** `concat`: features side by side; `sum`: all of the tower's dim, added, plus a learned bias. */
   readonly combine: 'concat' | 'sum'
   readonly layers: readonly LayerSpec[]
+  /**
+   * Path of a TensorFlow.js LayersModel (model.json) that stands in the place of `layers`, of which
+   * there are then none; for the engine `tfjs`.
+   */
+  readonly layersModel?: string
   /** L2 normalisation of the output. */
   readonly normalize: boolean
 }
@@ -162,7 +167,12 @@ export interface ModelTableSpec {
   readonly optimizer: { readonly gradients: 'sum' | 'mean' }
 }
 
+/** What computes the towers and the loss, see docs/architecture.md. */
+export type EngineName = 'wasm' | 'tfjs'
+
 export interface ModelSpec {
+  /** Absent: `wasm`. Engines agree to rounding, so it may change from start to start. */
+  readonly engine?: EngineName
   readonly seed: number
   /** Of the two towers' outputs. */
   readonly dim: number

@@ -12,9 +12,11 @@ export interface TowerShape {
   readonly maxRows: number
 }
 
-interface WeightShape {
+export interface WeightShape {
   readonly rows: number
   readonly columns: number
+  /** Whether it is added to, or multiplied with, every row: one row of its own. */
+  readonly isVector: boolean
   /** A number for all, or uniform within `spread` of 0. */
   readonly start: number
   readonly spread: number
@@ -22,13 +24,14 @@ interface WeightShape {
 
 /** Glorot and Bengio 2010: the variance of what passes is kept forwards and backwards. */
 const matrix = (rows: number, columns: number): WeightShape => {
-  return { rows, columns, start: 0, spread: Math.sqrt(6 / (rows + columns)) }
+  return { rows, columns, isVector: false, start: 0, spread: Math.sqrt(6 / (rows + columns)) }
 }
-const constant = (columns: number, start: number, rows = 1): WeightShape => {
-  return { rows, columns, start, spread: 0 }
+const constant = (columns: number, start: number, rows?: number): WeightShape => {
+  return { rows: rows ?? 1, columns, isVector: rows === undefined, start, spread: 0 }
 }
 
-function shapesOf(layer: LayerSpec, input: number): readonly WeightShape[] {
+/** Of one layer, given the floats of its input. */
+export function layerWeights(layer: LayerSpec, input: number): readonly WeightShape[] {
   switch (layer.kind) {
     case 'dense':
       return [matrix(input, layer.units), constant(layer.units, 0)]
@@ -49,10 +52,10 @@ function shapesOf(layer: LayerSpec, input: number): readonly WeightShape[] {
 }
 
 /** In the order in which they stand among the weights. */
-function weightShapes({ layers, width }: TowerShape): readonly WeightShape[] {
+export function weightShapes({ layers, width }: TowerShape): readonly WeightShape[] {
   let input = width
   return layers.flatMap((layer) => {
-    const shapes = shapesOf(layer, input)
+    const shapes = layerWeights(layer, input)
     input = layerOutput(layer, input)
     return shapes
   })

@@ -27,10 +27,11 @@ import { namespaceSeed, namespaces } from './feature-keys.ts'
 import type { ItemInput, QueryInput } from './inputs.ts'
 import { ItemKeys } from './item-keys.ts'
 import { CountingAllocator, layOutModel, type ModelMemory } from './memory-layout.ts'
-import { planModel, type FeaturePlan, type ModelPlan } from './plan.ts'
+import { openEngine } from './open-engine.ts'
+import { isStatic, planModel, type FeaturePlan, type ModelPlan } from './plan.ts'
 import type { ModelSpec } from './spec.ts'
 import type { Lookup } from './table-lookup.ts'
-import { WasmEngine } from './wasm-engine.ts'
+import type { TensorflowPlace } from './tfjs/load-tensorflow.ts'
 
 /**
  * What a step needs beside queries and columns. B queries, C columns, in the order of
@@ -87,6 +88,8 @@ export interface TwoTowerOptions {
   readonly threads?: number
   /** Default 'wasm'. */
   readonly implementation?: 'wasm' | 'reference'
+  /** Where the packages of the engine `tfjs` are; absent: where Node looks for packages. */
+  readonly tensorflow?: TensorflowPlace
   /** Called as each stage begins; for benchmarks. */
   readonly onStage?: (stage: StepStage) => void
 }
@@ -100,6 +103,7 @@ interface Parts {
   readonly plan: ModelPlan
   readonly memory: ModelMemory
   readonly pool: ThreadPool
+  readonly engine: DenseEngine
   readonly options: TwoTowerOptions
 }
 
@@ -131,27 +135,30 @@ export class TwoTower {
   static async create(spec: ModelSpec, options: TwoTowerOptions): Promise<TwoTower> {
     const { threads = 1, implementation = 'wasm' } = options
     const plan = planModel(spec)
+    const { create, denseWeights } = await openEngine(plan, options.tensorflow)
+    const limits = { ...options, denseWeights }
     const counter = new CountingAllocator()
-    layOutModel(counter, plan, options)
+    layOutModel(counter, plan, limits)
     const arena = new Arena(counter.bytes + threads * (scratchBytes + 64) + slackBytes)
-    const memory = layOutModel(arena, plan, options)
+    const memory = layOutModel(arena, plan, limits)
     const pool = await ThreadPool.create(arena, { threads, implementation })
-    return new TwoTower({ plan, memory, pool, options })
+    const engine = create({ memory, pool, plan, onStage: options.onStage })
+    return new TwoTower({ plan, memory, pool, engine, options })
   }
 
-  private constructor({ plan, memory, pool, options }: Parts) {
+  private constructor({ plan, memory, pool, engine, options }: Parts) {
     const { maxQueries, maxItems, implementation = 'wasm', onStage = () => {} } = options
     const { spec } = plan
     this.spec = spec
     this.outputDim = spec.dim + (plan.popularity === undefined ? 0 : 1)
-    this.candidateIsStatic = spec.candidate.layers.length === 0 && plan.candidate.combine !== 'sum'
+    this.candidateIsStatic = isStatic(plan.candidate, spec.candidate)
     this.maxQueries = maxQueries
     this.maxItems = maxItems
     this.#plan = plan
     this.#memory = memory
     this.#pool = pool
     this.#onStage = onStage
-    this.#engine = new WasmEngine(memory.engine, pool, plan, onStage)
+    this.#engine = engine
     const entries = memory.lookups.map(({ maxEntries }) => maxEntries)
     this.#deduper = new KeyDeduper({ maxKeys: Math.max(1, ...entries), implementation })
     this.#hasher = new KeyHasher({ maxKeys: mostHashed(plan, options), implementation })
@@ -167,8 +174,14 @@ export class TwoTower {
     this.#initializePooling()
   }
 
+  /** What computes its towers, for the log and for metrics. */
+  get engine(): string {
+    return this.#engine.kind
+  }
+
   /** Ends the threads. */
   close(): Promise<void> {
+    this.#engine.close()
     return this.#pool.close()
   }
 
@@ -225,11 +238,11 @@ export class TwoTower {
     return result
   }
 
-  /** Applies the dense gradients of the last step, once, by a share of the learning rate. */
-  update(rateScale = 1): void {
+  /** Applies the dense gradients of the last step, once. */
+  update(): void {
     if (this.#divisor === 0) return
-    this.#memory.pooling.update(this.#pool.kernels, 1 / this.#divisor, rateScale)
-    this.#engine.update(rateScale)
+    this.#memory.pooling.update(this.#pool.kernels, 1 / this.#divisor)
+    this.#engine.update()
     this.#divisor = 0
   }
 
@@ -361,14 +374,14 @@ export class TwoTower {
 
   /** From the engine's gradients to those of rows and pooling weights. */
   #backward(output: StepOutput): void {
-    const { query, candidate, popularity, pooling, lookups, engine } = this.#memory
+    const { query, candidate, popularity, pooling, lookups, towers } = this.#memory
     const pool = this.#pool
     this.#onStage('backward')
     pooling.gradients.view.fill(0)
     for (const lookup of lookups) lookup.clearGradients(pool.kernels)
-    const queries = settle(output.queryGradients, engine.query.inputGradients)
+    const queries = settle(output.queryGradients, towers.query.inputGradients)
     query.backward(pool, queries, this.#queries)
-    const candidates = settle(output.candidateGradients, engine.candidate.inputGradients)
+    const candidates = settle(output.candidateGradients, towers.candidate.inputGradients)
     candidate.backward(pool, candidates, this.#items)
     const weights = this.#memory.popularityWeightGradients
     popularity?.backward(pool, settle(output.popularityWeightGradients, weights), this.#queries)

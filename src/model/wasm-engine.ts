@@ -203,6 +203,9 @@ export class WasmEngine implements DenseEngine {
     this.#memory.parameters.resetState()
   }
 
+  /** All of it is in the model's memory. */
+  close(): void {}
+
   #initialize(spec: ModelSpec, [query, candidate]: readonly [TowerShape, TowerShape]): void {
     const weights = this.#memory.parameters.values.view
     const queryWeights = weightCount(query)

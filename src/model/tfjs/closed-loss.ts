@@ -1,0 +1,298 @@
+/**
+ * The loss of a batch on tensors and its gradients by the towers' outputs, written out: the same as
+ * the built-in engine's (assembly/softmax-groups.ts), a tile of queries at a time.
+ *
+ * Popularity and corrections ride in the product of the scores as two more numbers of each vector,
+ *
+ *     (q / temperature, w, 1) . (c, log popularity, correction) = logit,
+ *
+ * and only a query's own positive and masked columns are written into it afterwards.
+ */
+import type { StepInput } from '../dense-engine.ts'
+import type { LossSpec } from '../spec.ts'
+import { lossBatch, type LossBatch } from './loss-batch.ts'
+import type { Products } from './products.ts'
+import type { Tensor, Tensorflow } from './tensorflow.ts'
+
+/** The logit of what is no negative: its exponential is zero, and no sum of these overflows. */
+const never = -1e30
+
+export interface LossShape {
+  readonly dim: number
+  readonly loss: Pick<LossSpec, 'kind' | 'hardNegatives'>
+  readonly popularity: boolean
+  /** Logits that are there at once. */
+  readonly tileFloats: number
+}
+
+/** Gradients are of the summed loss. */
+export interface LossOutcome {
+  readonly queries: Tensor
+  readonly candidates: Tensor
+  /** By the popularity's weight in each query. */
+  readonly popularityWeights: Tensor | undefined
+  /** Of all queries, weighted: one number. */
+  readonly loss: Tensor
+}
+
+/** The vectors with what rides behind them, and those of each query's own positive. */
+interface Operands {
+  readonly batch: LossBatch
+  readonly queries: Tensor
+  readonly candidates: Tensor
+  readonly own: Tensor
+  readonly ownLogits: Tensor
+  /** B x 1. */
+  readonly weights: Tensor
+}
+
+/** A tile's gradients by its columns' logits and by those of the own positives, and its losses. */
+interface RowGradients {
+  readonly columns: Tensor
+  /** Rows x 1; what `columns` has of them already is not in it. */
+  readonly own: Tensor
+  readonly losses: Tensor
+}
+
+/** Rows of a batch. */
+interface Span {
+  readonly from: number
+  readonly rows: number
+}
+
+export class ClosedLoss {
+  readonly #tf: Tensorflow
+  readonly #products: Products
+  readonly #shape: LossShape
+
+  constructor(tf: Tensorflow, products: Products, shape: LossShape) {
+    this.#tf = tf
+    this.#products = products
+    this.#shape = shape
+  }
+
+  /** `queries` and `candidates`: the towers' outputs. To be called in a `tidy`. */
+  run(input: StepInput, queries: Tensor, candidates: Tensor): LossOutcome {
+    const tf = this.#tf
+    const { columns } = input
+    const { dim } = this.#shape
+    const operands = this.#operands(input, queries, candidates)
+    const parts = spans(input.batch, this.#rowsPerTile(columns)).map((span) =>
+      tf.tidy(() => this.#tile(operands, span)),
+    )
+    const whole = (key: 'queries' | 'own'): Tensor => {
+      const tensors = parts.map((part) => part[key])
+      return tensors.length === 1 ? tensors[0] : tf.concat(tensors, 0)
+    }
+    const gradients = whole('queries')
+    const sums = parts.map((part) => part.candidates).reduce((a, b) => tf.add(a, b))
+    const losses = parts.map((part) => part.loss).reduce((a, b) => tf.add(a, b))
+    const byColumn = tf.add(sums, this.#scattered(operands, whole('own'), input))
+    return {
+      queries: this.#ofQueries(operands, gradients, input, queries),
+      candidates: tf.slice(byColumn, [0, 0], [columns, dim]),
+      popularityWeights: this.#shape.popularity
+        ? tf.slice(gradients, [0, dim], [input.batch, 1])
+        : undefined,
+      loss: losses,
+    }
+  }
+
+  #rowsPerTile(columns: number): number {
+    return Math.max(1, Math.floor(this.#shape.tileFloats / columns))
+  }
+
+  #operands(input: StepInput, q: Tensor, c: Tensor): Operands {
+    const tf = this.#tf
+    const { columns, corrections, popularity, popularityWeights, temperature } = input
+    const batch = lossBatch(input)
+    const { rows, targets, targetCorrections } = batch
+    const column = (values: Float32Array, n: number): Tensor =>
+      tf.tensor(values.slice(0, n), [n, 1])
+    const isPopular = this.#shape.popularity
+    const ofQueries = isPopular ? [column(popularityWeights, rows)] : []
+    const ofColumns = isPopular ? [column(popularity, columns)] : []
+    const queries = tf.concat([tf.mul(q, 1 / temperature), ...ofQueries, tf.ones([rows, 1])], 1)
+    const vectors = tf.concat([c, ...ofColumns], 1)
+    const owned = tf.gather(vectors, tf.tensor(targets, [rows], 'int32'))
+    const own = tf.concat([owned, column(targetCorrections, rows)], 1)
+    return {
+      batch,
+      queries,
+      candidates: tf.concat([vectors, column(corrections, columns)], 1),
+      own,
+      ownLogits: tf.sum(tf.mul(queries, own), 1, true),
+      weights: column(batch.weights, rows),
+    }
+  }
+
+  #tile(operands: Operands, span: Span): TilePart {
+    const tf = this.#tf
+    const { ab, abT, aTb } = this.#products
+    const part = (x: Tensor): Tensor => rowsOf(tf, x, span, operands.batch.rows)
+    const [queries, own, weights] = [operands.queries, operands.own, operands.weights].map(part)
+    const ownLogits = part(operands.ownLogits)
+    const scores = abT(queries, operands.candidates)
+    const rows = this.#rows(scores, ownLogits, { ...operands, span })
+    const ofOwn = tf.mul(rows.own, weights)
+    const ofColumns = tf.mul(ab(rows.columns, operands.candidates), weights)
+    return {
+      queries: tf.add(ofColumns, tf.mul(own, ofOwn)),
+      candidates: aTb(rows.columns, tf.mul(queries, weights)),
+      own: ofOwn,
+      loss: tf.sum(tf.mul(rows.losses, weights)),
+    }
+  }
+
+  #rows(scores: Tensor, own: Tensor, place: TilePlace): RowGradients {
+    const { kind = 'softmax', hardNegatives } = this.#shape.loss
+    if (hardNegatives !== undefined) return this.#hardest(scores, own, place, hardNegatives)
+    if (kind === 'softmax') return this.#softmax(this.#written(scores, place, own), own)
+    return this.#pairwise(this.#written(scores, place), own)
+  }
+
+  /** Over all columns, the own positive in its own. */
+  #softmax(logits: Tensor, own: Tensor): RowGradients {
+    const tf = this.#tf
+    const columns = tf.softmax(logits)
+    return {
+      columns,
+      own: tf.mul(tf.ones(own.shape), -1),
+      losses: tf.sub(this.#logSum(logits, columns), own),
+    }
+  }
+
+  /** log of the sum of a row's exponentials: the largest logit less the log of its probability. */
+  #logSum(logits: Tensor, probabilities: Tensor): Tensor {
+    const tf = this.#tf
+    return tf.sub(tf.max(logits, 1, true), tf.log(tf.max(probabilities, 1, true)))
+  }
+
+  /** Of the negatives only so many, those with the largest logits. */
+  #hardest(scores: Tensor, own: Tensor, place: TilePlace, count: number): RowGradients {
+    const tf = this.#tf
+    const { columns } = place.batch
+    const k = Math.min(count, columns)
+    const found = tf.topk(this.#written(scores, place), k, false)
+    const kept = this.#amongKept(found.values, own)
+    const { rows } = place.span
+    const row = Int32Array.from({ length: rows * k }, (_, i) => Math.floor(i / k))
+    const at = [tf.tensor(row, [rows * k, 1], 'int32'), tf.reshape(found.indices, [rows * k, 1])]
+    const flat = tf.reshape(kept.columns, [rows * k])
+    return { ...kept, columns: tf.scatterND(tf.concat(at, 1), flat, [rows, columns]) }
+  }
+
+  /** Gradients by the logits of the negatives that were kept. */
+  #amongKept(negatives: Tensor, own: Tensor): RowGradients {
+    if ((this.#shape.loss.kind ?? 'softmax') !== 'softmax') return this.#pairwise(negatives, own)
+    const tf = this.#tf
+    const [rows, k] = negatives.shape
+    const logits = tf.concat([negatives, own], 1)
+    const all = tf.softmax(logits)
+    return {
+      columns: tf.slice(all, [0, 0], [rows, k]),
+      own: tf.sub(tf.slice(all, [0, k], [rows, 1]), 1),
+      losses: tf.sub(this.#logSum(logits, all), own),
+    }
+  }
+
+  /** Losses that look at one negative at a time, in the mean over them. */
+  #pairwise(negatives: Tensor, own: Tensor): RowGradients {
+    const tf = this.#tf
+    const isSigmoid = this.#shape.loss.kind === 'sigmoid'
+    const count = tf.sum(tf.step(tf.sub(negatives, never / 2)), 1, true)
+    const share = tf.div(tf.ones(own.shape), tf.maximum(count, 1))
+    const logits = isSigmoid ? negatives : tf.sub(negatives, own)
+    const columns = tf.mul(tf.sigmoid(logits), share)
+    const losses = tf.mul(tf.sum(tf.softplus(logits), 1, true), share)
+    if (!isSigmoid) return { columns, own: tf.neg(tf.sum(columns, 1, true)), losses }
+    return {
+      columns,
+      own: tf.neg(tf.sigmoid(tf.neg(own))),
+      losses: tf.add(losses, tf.softplus(tf.neg(own))),
+    }
+  }
+
+  /** Logits with what no negative is out of the way, and the own positives as given or likewise. */
+  #written(logits: Tensor, { batch, span }: TilePlace, own?: Tensor): Tensor {
+    const tf = this.#tf
+    const { from, rows } = span
+    const { targets, maskOffsets, maskColumns } = batch
+    const [first, last] = [maskOffsets[from], maskOffsets[from + rows]]
+    const indices = new Int32Array(2 * (rows + last - first))
+    let at = 0
+    const write = (row: number, column: number): void => {
+      indices[at] = row
+      indices[at + 1] = column
+      at += 2
+    }
+    for (let i = 0; i < rows; i += 1) write(i, targets[from + i])
+    for (let i = 0; i < rows; i += 1) {
+      const end = maskOffsets[from + i + 1]
+      for (let k = maskOffsets[from + i]; k < end; k += 1) write(i, maskColumns[k])
+    }
+    const nevers = (n: number): Tensor => tf.tensor(new Float32Array(n).fill(never), [n])
+    const owns = own === undefined ? nevers(rows) : tf.reshape(own, [rows])
+    const updates = last === first ? owns : tf.concat([owns, nevers(last - first)], 0)
+    const places = tf.tensor(indices, [indices.length / 2, 2], 'int32')
+    return tf.tensorScatterUpdate(logits, places, updates)
+  }
+
+  /** What columns get as the own positives of queries, and by pulls. */
+  #scattered({ batch, queries, own }: Operands, ofOwn: Tensor, input: StepInput): Tensor {
+    const tf = this.#tf
+    const { targets, columns } = batch
+    const { pulls, pull, l2 } = input
+    const penalty = l2 > 0 ? tf.mul(tf.tensor(batch.weights, [batch.rows, 1]), 2 * l2) : undefined
+    const ofTargets = tf.mul(queries, ofOwn)
+    const updates = [penalty === undefined ? ofTargets : tf.add(ofTargets, tf.mul(own, penalty))]
+    const indices = [...targets]
+    if (pull > 0 && pulls.length > 0) {
+      const pairs = pulls.length / 2
+      const pulling = Int32Array.from({ length: pairs }, (_, i) => pulls[2 * i])
+      for (let i = 0; i < pairs; i += 1) indices.push(pulls[2 * i + 1])
+      const rows = tf.gather(queries, tf.tensor(pulling, [pairs], 'int32'))
+      updates.push(tf.mul(rows, -pull))
+    }
+    const places = tf.tensor(Int32Array.from(indices), [indices.length, 1], 'int32')
+    const depth = queries.shape[1]
+    return tf.scatterND(places, updates.length === 1 ? updates[0] : tf.concat(updates, 0), [
+      columns,
+      depth,
+    ])
+  }
+
+  /** From gradients by the vectors with their riders to those by the tower's output. */
+  #ofQueries(operands: Operands, gradients: Tensor, input: StepInput, queries: Tensor): Tensor {
+    const tf = this.#tf
+    const { dim } = this.#shape
+    const { batch, temperature, l2 } = input
+    const scaled = tf.mul(tf.slice(gradients, [0, 0], [batch, dim]), 1 / temperature)
+    if (l2 === 0) return scaled
+    return tf.add(scaled, tf.mul(queries, tf.mul(operands.weights, 2 * l2)))
+  }
+}
+
+interface TilePart {
+  readonly queries: Tensor
+  readonly candidates: Tensor
+  readonly own: Tensor
+  readonly loss: Tensor
+}
+
+interface TilePlace {
+  readonly batch: LossBatch
+  readonly span: Span
+}
+
+/** Rows in runs of at most `most`. */
+function spans(rows: number, most: number): readonly Span[] {
+  const found: Span[] = []
+  for (let from = 0; from < rows; from += most) {
+    found.push({ from, rows: Math.min(most, rows - from) })
+  }
+  return found
+}
+
+const rowsOf = (tf: Tensorflow, x: Tensor, { from, rows }: Span, all: number): Tensor =>
+  rows === all ? x : tf.slice(x, [from, 0], [rows, x.shape[1]])

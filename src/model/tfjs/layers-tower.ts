@@ -1,0 +1,110 @@
+/**
+ * A tower that the user brings as a TensorFlow.js LayersModel: whatever its layers are, gradients
+ * are derived from the operations it runs. While it learns, they run as in training (dropout).
+ */
+import { ServiceError } from '../../base/errors.ts'
+import type { TensorTower } from './tensor-tower.ts'
+import type { LayersModel, LayerVariable, Tensor, Tensorflow } from './tensorflow.ts'
+
+/** Their weights change with every pass, which no guard could take back. */
+const changing = new Set(['BatchNormalization'])
+/** Added to the sum of squares before a row is divided by its root. */
+const normEpsilon = 1e-12
+
+export interface LayersTowerShape {
+  /** Of the model.json, for what is said of it. */
+  readonly path: string
+  readonly width: number
+  readonly dim: number
+  readonly normalize: boolean
+}
+
+export class LayersTower implements TensorTower {
+  readonly weightCount: number
+  readonly #tf: Tensorflow
+  readonly #model: LayersModel
+  readonly #normalize: boolean
+  readonly #variables: readonly LayerVariable[]
+
+  /** Throws `LAYERS_MODEL_INVALID` where the model does not fit. */
+  constructor(tf: Tensorflow, model: LayersModel, shape: LayersTowerShape) {
+    check(model, shape)
+    this.#tf = tf
+    this.#model = model
+    this.#normalize = shape.normalize
+    this.#variables = model.trainableWeights
+    this.weightCount = this.#variables.reduce((sum, variable) => sum + sizeOf(variable), 0)
+  }
+
+  get weights(): readonly Tensor[] {
+    return this.#variables.map((variable) => variable.read())
+  }
+
+  initialize(into: Float32Array): void {
+    let at = 0
+    for (const weight of this.weights) {
+      const values = weight.dataSync()
+      into.set(values, at)
+      at += values.length
+    }
+  }
+
+  load(values: Float32Array): void {
+    let at = 0
+    for (const variable of this.#variables) {
+      const weight = variable.read()
+      const own = values.slice(at, at + sizeOf(variable))
+      at += own.length
+      this.#tf.tidy(() => weight.assign(this.#tf.tensor(own, weight.shape)))
+    }
+  }
+
+  embed(x: Tensor): Tensor {
+    return this.#apply(x, false)
+  }
+
+  derivable(x: Tensor): Tensor {
+    return this.#apply(x, true)
+  }
+
+  close(): void {
+    this.#model.dispose()
+  }
+
+  #apply(x: Tensor, training: boolean): Tensor {
+    const tf = this.#tf
+    const [y] = [this.#model.apply(x, { training })].flat()
+    if (!this.#normalize) return y
+    return tf.mul(y, tf.rsqrt(tf.add(tf.sum(tf.square(y), 1, true), normEpsilon)))
+  }
+}
+
+const sizeOf = ({ shape }: LayerVariable): number =>
+  shape.reduce<number>((product, n) => product * (n ?? 1), 1)
+
+function check(model: LayersModel, { path, width, dim }: LayersTowerShape): void {
+  const refuse = (reason: string): never => {
+    throw new ServiceError('LAYERS_MODEL_INVALID', { path, reason })
+  }
+  const { inputs, outputs } = model
+  if (inputs.length !== 1 || outputs.length !== 1) refuse('must have one input and one output')
+  checkShape(inputs[0].shape, width, (given) =>
+    refuse(`takes ${given}, the tower's features are [, ${width}]`),
+  )
+  checkShape(outputs[0].shape, dim, (given) =>
+    refuse(`gives ${given}, the model's dim is [, ${dim}]`),
+  )
+  const layer = model.layers.find((one) => changing.has(one.getClassName()))
+  if (layer !== undefined) {
+    refuse(`its layer ${layer.name} (${layer.getClassName()}) changes without being trained`)
+  }
+}
+
+function checkShape(
+  shape: readonly (number | null)[],
+  columns: number,
+  refuse: (given: string) => void,
+): void {
+  if (shape.length === 2 && shape[1] === columns) return
+  refuse(`[${shape.map((n) => n ?? '').join(', ')}]`)
+}

@@ -1,0 +1,62 @@
+/** What the engine on TensorFlow.js is made of before the model's memory is laid out. */
+import { seededRandom } from '../../base/random.ts'
+import type { ModelPlan } from '../plan.ts'
+import { ClosedLoss } from './closed-loss.ts'
+import { ClosedTower } from './closed-tower.ts'
+import { LayersTower } from './layers-tower.ts'
+import { loadLayersModel } from './load-layers-model.ts'
+import { type LoadedTensorflow, loadTensorflow, type TensorflowPlace } from './load-tensorflow.ts'
+import { type Products, productsOf } from './products.ts'
+import { checkSupported } from './supported.ts'
+import type { TensorTower } from './tensor-tower.ts'
+import type { Tensorflow } from './tensorflow.ts'
+
+export interface TfjsParts {
+  readonly loaded: LoadedTensorflow
+  readonly query: TensorTower
+  readonly candidate: TensorTower
+  readonly loss: ClosedLoss
+  readonly weightCount: number
+}
+
+type Side = 'query' | 'candidate'
+
+/** Logits that are there at once: what a processor's caches hold, or what keeps a GPU busy. */
+const tileFloats = { cpu: 1 << 20, gpu: 1 << 26 }
+/** Of the weights at the start: those of the built-in engine. */
+const seeds = { query: 0, candidate: 1 }
+
+/** Throws `ENGINE_UNSUPPORTED`, `LAYERS_MODEL_INVALID`, `TENSORFLOW_UNAVAILABLE`. */
+export async function openTfjs(plan: ModelPlan, place?: TensorflowPlace): Promise<TfjsParts> {
+  const { spec } = plan
+  checkSupported(spec)
+  const loaded = await loadTensorflow(place)
+  const { tf, backend, device } = loaded
+  const products = productsOf(tf, backend === 'wasm')
+  const query = await openTower(tf, products, { plan, side: 'query' })
+  const candidate = await openTower(tf, products, { plan, side: 'candidate' })
+  const loss = new ClosedLoss(tf, products, {
+    dim: spec.dim,
+    loss: spec.loss,
+    popularity: plan.popularity !== undefined,
+    tileFloats: tileFloats[device],
+  })
+  const weights = query.weightCount + candidate.weightCount
+  return { loaded, query, candidate, loss, weightCount: weights }
+}
+
+async function openTower(
+  tf: Tensorflow,
+  products: Products,
+  { plan, side }: { readonly plan: ModelPlan; readonly side: Side },
+): Promise<TensorTower> {
+  const { width } = plan[side]
+  const { seed, dim } = plan.spec
+  const { layers, layersModel, normalize } = plan.spec[side]
+  if (layersModel === undefined) {
+    const shape = { layers, normalize, width, maxRows: 0 }
+    return new ClosedTower(tf, products, shape, seededRandom(seed, seeds[side]))
+  }
+  const model = await loadLayersModel(tf, layersModel)
+  return new LayersTower(tf, model, { path: layersModel, width, dim, normalize })
+}
