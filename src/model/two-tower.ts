@@ -238,11 +238,11 @@ export class TwoTower {
     return result
   }
 
-  /** Applies the dense gradients of the last step, once. */
-  update(): void {
+  /** Applies the dense gradients of the last step, once, by a share of the learning rate. */
+  update(rateScale = 1): void {
     if (this.#divisor === 0) return
-    this.#memory.pooling.update(this.#pool.kernels, 1 / this.#divisor)
-    this.#engine.update()
+    this.#memory.pooling.update(this.#pool.kernels, 1 / this.#divisor, rateScale)
+    this.#engine.update(rateScale)
     this.#divisor = 0
   }
 

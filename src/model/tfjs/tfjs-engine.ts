@@ -112,9 +112,9 @@ export class TfjsEngine implements DenseEngine {
     }
   }
 
-  update(): void {
+  update(rateScale: number): void {
     if (this.#divisor === 0) return
-    this.#parameters.update(this.#pool.kernels, 1 / this.#divisor)
+    this.#parameters.update(this.#pool.kernels, 1 / this.#divisor, rateScale)
     this.#divisor = 0
     this.#isFresh = false
   }
