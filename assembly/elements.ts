@@ -40,6 +40,17 @@ export function sumOfSquares(x: usize, n: i32): f64 {
   return total(x, n, true)
 }
 
+/** Of n rows of `dim` floats: the largest sum of squares; NaN or infinite exactly if an element is. */
+export function largestSquares(x: usize, dim: i32, n: i32): f64 {
+  let largest: f64 = 0
+  for (let i = 0; i < n; i += 1) {
+    const squares = sumOfSquares(x + (usize(i * dim) << 2), dim)
+    if (squares != squares) return squares
+    if (squares > largest) largest = squares
+  }
+  return largest
+}
+
 // @ts-ignore: decorator
 @inline
 function total(x: usize, n: i32, squared: bool): f64 {

@@ -1,7 +1,7 @@
 /** What the module exports: one line for each file of kernels. */
 export { useScratch } from './scratch'
 export { flatEncodeQueries, flatRescore, flatScanCodes, flatScanRows, flatSort, flatUpsert } from './flat-scan'
-export { addScaled, exp, log, scale, sum, sumOfSquares } from './elements'
+export { addScaled, exp, largestSquares, log, scale, sum, sumOfSquares } from './elements'
 export {
   activationBackward,
   biasActivation,

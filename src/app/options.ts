@@ -38,6 +38,7 @@ export const trainerModel = (model: ModelConfig): TrainerModel => ({
   facts: factsOptions(model),
   batch: model.batch,
   evaluation: model.evaluation,
+  ...(model.guard && { guard: model.guard }),
 })
 
 /** Where everything lies inside the data directory. */

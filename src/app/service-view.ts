@@ -108,6 +108,7 @@ function trainerPart(status: TrainerStatus, view: TrainerView): MetricsSnapshot 
       examples: status.examples,
       loss: status.meanLoss,
       guardTrips: status.guardTrips,
+      guardRollbacks: status.guardRollbacks,
       lagEvents: view.eventsAfter(status.position),
       watermarkAt: status.acceptedAt,
     },

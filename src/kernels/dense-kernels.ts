@@ -204,6 +204,8 @@ export interface ElementKernels {
   /** In f64, in a fixed order; NaN or infinite exactly if an element is. */
   sum: Whole<[x: Address, n: number], number>
   sumOfSquares: Whole<[x: Address, n: number], number>
+  /** Of n rows of `dim` floats: the largest `sumOfSquares`; NaN if one is. */
+  largestSquares: Whole<[x: Address, dim: number, n: number], number>
 }
 
 /**

@@ -68,6 +68,11 @@ export interface StepResult {
   readonly gradientNorm: number
   /** L2 norm of all row gradients, as left in the lookups; not finite when anything went wrong. */
   readonly rowGradientNorm: number
+  /**
+   * L2 norm of the longest row that was read of each table, in the order of the specification; 0
+   * where none was, NaN where one is not of numbers. Valid until the next step.
+   */
+  readonly rowNorms: Float64Array
 }
 
 /** Keys of one table. */
@@ -124,6 +129,7 @@ export class TwoTower {
   readonly #queryEncoder: QueryEncoder
   readonly #itemEncoder: ItemEncoder
   readonly #onStage: (stage: StepStage) => void
+  readonly #rowNorms: Float64Array
   #queries = 0
   #items = 0
   /** Of the last step; 0 once applied. */
@@ -158,6 +164,7 @@ export class TwoTower {
     this.#memory = memory
     this.#pool = pool
     this.#onStage = onStage
+    this.#rowNorms = new Float64Array(memory.lookups.length)
     this.#engine = engine
     const entries = memory.lookups.map(({ maxEntries }) => maxEntries)
     this.#deduper = new KeyDeduper({ maxKeys: Math.max(1, ...entries), implementation })
@@ -397,14 +404,17 @@ export class TwoTower {
     const { kernels } = this.#pool
     const ofPooling = kernels.sumOfSquares(pooling.gradients.address, pooling.size)
     let ofRows = 0
-    for (const { gradients, distinct, spec } of lookups) {
+    for (const [table, { gradients, rows, distinct, spec }] of lookups.entries()) {
       ofRows += kernels.sumOfSquares(gradients.address, distinct * spec.dim)
+      const longest = kernels.largestSquares(rows.address, spec.dim, distinct)
+      this.#rowNorms[table] = Math.sqrt(longest)
     }
     return {
       loss,
       weight,
       gradientNorm: Math.sqrt(squaredGradient + ofPooling / (divisor * divisor)),
       rowGradientNorm: Math.sqrt(ofRows),
+      rowNorms: this.#rowNorms,
     }
   }
 

@@ -84,6 +84,11 @@ export class CatalogueMirror {
     if (!this.#isStale) await this.#ranker.put(this.#moved(catalogue, effects))
   }
 
+  /** Rows have changed, nobody says which. */
+  invalidate(): void {
+    this.#isStale = true
+  }
+
   /** Everything anew: for a state that was saved by a trainer that evaluated nothing. */
   rebuild(catalogue: Catalogue, time: number): void {
     for (const { handle } of catalogue.items()) this.#join(catalogue, handle, time)

@@ -29,6 +29,8 @@ export class DeltaSource {
   readonly #options: DeltaSourceOptions
   /** Starts at 1: who has nothing, 0, is given a snapshot first. */
   #sequence = 1
+  /** What readers have is of no use any more. */
+  #isVoid = false
   /** Of the newest delta; weights go again only when a batch was trained since. */
   #version = -1
 
@@ -41,6 +43,11 @@ export class DeltaSource {
     return this.#sequence
   }
 
+  /** Every reader is to take everything anew: rows have gone back, nobody says which. */
+  void(): void {
+    this.#isVoid = true
+  }
+
   /** What has changed since the last call. */
   async take(stamp: DeltaStamp): Promise<Delta> {
     const { model, tables } = this.#options
@@ -49,7 +56,9 @@ export class DeltaSource {
       changes.push({ name, table, rows: await table.takeChanges() })
     }
     // Removals beyond a table's memory: the reader starts from nothing and asks for the rest.
-    if (changes.some(({ rows }) => rows.resync)) return this.#restart(stamp)
+    const isVoid = this.#isVoid || changes.some(({ rows }) => rows.resync)
+    this.#isVoid = false
+    if (isVoid) return this.#restart(stamp)
     const weights = stamp.modelVersion === this.#version ? {} : { weights: model.weights() }
     this.#version = stamp.modelVersion
     const moved = changes.filter(({ rows }) => rows.changed.length + rows.removed.length > 0)

@@ -10,12 +10,10 @@ import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { ServiceError } from '../base/errors.ts'
 import { keyCount } from '../base/keys.ts'
 import { tablesThatShare } from '../embedding/admission/admission.ts'
-import { AdmittedTable, withAdmission } from '../embedding/admission/admitted-table.ts'
+import { AdmittedTable } from '../embedding/admission/admitted-table.ts'
 import type { DurableTable } from '../embedding/durable-table.ts'
 import type { TableStats } from '../embedding/embedding-table.ts'
-import { MemoryTable } from '../embedding/memory/memory-table.ts'
 import { restrictWhenFull } from '../embedding/restrict/restrict.ts'
-import type { KernelImplementation } from '../kernels/kernels.ts'
 import { type TableKeys, TwoTower } from '../model/two-tower.ts'
 import type { Event } from '../stream/event.ts'
 import type { Example, Item } from '../stream/example.ts'
@@ -24,29 +22,18 @@ import { CatalogueMirror } from './catalogue-mirror.ts'
 import { type CheckpointPart, tablePart } from './checkpoint/checkpoint.ts'
 import { type SavedState, saveTables, type TableVersions } from './checkpoint/saved-tables.ts'
 import { type EvaluationReport, Evaluator } from './evaluation/evaluator.ts'
-import { type Breathe, Ranker } from './evaluation/ranker.ts'
 import { directoryPart, type FarRows } from './far-rows.ts'
 import { Guard, type GuardTrip } from './guard.ts'
+import { type LearnerOptions, makeRanker, makeTables } from './learner-parts.ts'
 import { ColumnBuilder } from './negatives.ts'
 import { requestOf, type RestrictLimits, stepRequest } from './restrict-requests.ts'
+import { rollBackTable } from './roll-back-table.ts'
 import type { Tables } from './rows.ts'
 import { cellsFor, SamplingBias } from './sampling-bias.ts'
 import { stateDigest } from './state-digest.ts'
 import { type TrainResult, trainStep } from './train-step.ts'
 import type { TrainerModel } from './trainer-config.ts'
 import { upcomingKeys } from './upcoming.ts'
-
-export interface LearnerOptions {
-  /** Of the dense kernels and of the evaluation; the result does not depend on it. Default 1. */
-  readonly threads?: number
-  readonly kernels?: KernelImplementation
-  /** Asked now and then in the middle of long work: what it gives is awaited. */
-  readonly breathe?: Breathe | undefined
-  /** Tables whose rows do not all fit in memory. */
-  readonly farRows?: FarRows | undefined
-  /** Milliseconds of a clock that never goes back, for the pauses that tables report. */
-  readonly now?: (() => number) | undefined
-}
 
 export interface BatchReport {
   readonly examples: readonly Example[]
@@ -55,6 +42,8 @@ export interface BatchReport {
   readonly weight: number
   /** The guard refused the batch and the model is as it was. */
   readonly trip: GuardTrip | undefined
+  /** The guard took the stream to have changed, and accepts losses as they come for a while. */
+  readonly restarted: boolean
   /** Rows that a table evicted to keep within its bounds. */
   readonly evicted: number
 }
@@ -67,13 +56,17 @@ interface Parts {
   readonly farRows: FarRows | undefined
 }
 
-/** Rows that a step touches beside those of its keys: the one that unknown keys share. */
-const spareRows = 8
-
 /** The parts of a smaller step are over before another thread is awake. */
 const examplesWorthThreads = 256
 
-const emptyReport: BatchReport = { examples: [], loss: 0, weight: 0, trip: undefined, evicted: 0 }
+const emptyReport: BatchReport = {
+  examples: [],
+  loss: 0,
+  weight: 0,
+  trip: undefined,
+  restarted: false,
+  evicted: 0,
+}
 
 /**
  * Invariants: between batches no handle of an item that is gone is in use anywhere but in
@@ -83,7 +76,7 @@ export class Learner {
   readonly options: TrainerModel
   readonly #parts: Parts
   readonly #bias: SamplingBias
-  readonly #guard = new Guard()
+  readonly #guard: Guard
   readonly #evaluator: Evaluator
   #facts: Facts
   #step = 0
@@ -97,8 +90,8 @@ export class Learner {
 
   /** Throws `CONFIG_INVALID`, `MEMORY_EXHAUSTED`, `KERNELS_UNAVAILABLE`. */
   static async create(options: TrainerModel, settings: LearnerOptions = {}): Promise<Learner> {
-    const { threads = 1, kernels: implementation = 'wasm', breathe, farRows, now } = settings
-    const { spec, batch, facts, evaluation } = options
+    const { threads = 1, kernels: implementation = 'wasm', farRows } = settings
+    const { spec, batch, facts } = options
     const maxQueries = batch.maxExamples
     const maxItems = batch.maxExamples + spec.loss.extraNegatives
     const model = await TwoTower.create(spec, {
@@ -107,34 +100,14 @@ export class Learner {
       threads: maxQueries < examplesWorthThreads ? 1 : threads,
       implementation,
     })
-    for (const [name, keys] of model.mostKeys) farRows?.reserve(name, keys + spareRows)
-    const tables = new Map(
-      options.tables.map((table) => {
-        const rows = farRows?.table(table.name) ?? new MemoryTable(table, { implementation, now })
-        return [table.name, withAdmission(rows, { implementation })]
-      }),
-    )
-    for (const { name, restrict } of options.tables) {
-      protectRows(present(tables.get(name), name), model, restrict?.protectedIds)
-    }
+    const tables = makeTables({ options, model, settings })
     const { handleCapacity } = new Facts({ ...facts, maxUsers: 1 }).catalogue
     const { loss, seed } = spec
     const columns = new ColumnBuilder({ loss, seed, maxExamples: maxQueries, handleCapacity })
     const ranker =
-      evaluation.everyNth === 0
+      options.evaluation.everyNth === 0
         ? undefined
-        : await Ranker.create({
-            model,
-            tables,
-            handleCapacity,
-            maxQueries,
-            maxItems,
-            maxExcluded: facts.seenPerUser,
-            halfLifeMs: facts.popularityHalfLifeMs,
-            threads,
-            implementation,
-            breathe,
-          })
+        : await makeRanker({ options, model, settings }, tables, handleCapacity)
     const mirror = ranker && new CatalogueMirror(ranker, spec, tablesThatShare(options.tables))
     return new Learner(options, { model, tables, columns, mirror, farRows })
   }
@@ -143,6 +116,7 @@ export class Learner {
     this.options = options
     this.#parts = parts
     this.#bias = new SamplingBias({ cells: cellsFor(options.facts.maxItems) })
+    this.#guard = new Guard(options.guard)
     this.#evaluator = new Evaluator(options.evaluation)
     this.#facts = new Facts(options.facts)
   }
@@ -231,6 +205,7 @@ export class Learner {
   async trainBatch(upcoming: readonly Event[] = []): Promise<BatchReport> {
     const examples = this.#examples
     const { mirror } = this.#parts
+    const { restarts } = this.#guard
     const prefetch = this.#prepareNext(upcoming)
     if (mirror !== undefined && examples.some((example) => this.#evaluator.isDue(example))) {
       await mirror.prepare(this.#facts.catalogue, this.#facts.time)
@@ -245,8 +220,8 @@ export class Learner {
     this.#beginBatch()
     const rows = sum(evicted.values())
     if (result === undefined) return { ...emptyReport, evicted: rows }
-    const { loss, weight, trip } = result
-    return { examples, loss, weight, trip, evicted: rows }
+    const restarted = this.#guard.restarts > restarts
+    return { ...result, examples, restarted, evicted: rows }
   }
 
   table(name: string): DurableTable {
@@ -298,16 +273,18 @@ export class Learner {
     const writer = new ByteWriter(1 << 20)
     writer.float64(this.#step).float64(this.#trained).float64(this.#acceptedAt)
     this.#bias.serialize(writer)
-    this.#guard.serialize(writer)
     this.#evaluator.serialize(writer)
     writer.uint8(this.#parts.mirror === undefined ? 0 : 1)
     this.#parts.mirror?.serialize(writer)
     const weights = this.model.weights({ optimizerState: true })
+    const guard = new ByteWriter()
+    this.#guard.serialize(guard)
     const { farRows } = this.#parts
     const near = [...this.tables].filter(([name]) => farRows?.table(name) === undefined)
     const saved = saveTables(near, since)
     const parts: readonly CheckpointPart[] = [
       { name: 'learner', chunks: [writer.finish()] },
+      { name: guardPart, chunks: [guard.finish()] },
       { name: 'facts', chunks: [this.#facts.serialize()] },
       { name: 'weights', chunks: [new Uint8Array(weights.buffer)] },
       ...saved.parts,
@@ -343,11 +320,28 @@ export class Learner {
     this.#trained = reader.float64()
     this.#acceptedAt = reader.float64()
     this.#bias.load(reader)
-    this.#guard.load(reader)
+    this.#guard.load(new ByteReader(whole(guardPart)))
     this.#evaluator.load(reader)
     const { mirror } = this.#parts
     if (reader.uint8() === 1) mirror?.load(reader)
     else mirror?.rebuild(this.#facts.catalogue, this.#facts.time)
+  }
+
+  /**
+   * Rows, weights and the guard's band are again those of a checkpoint, given as for `load`; facts
+   * and the number of the step are not. What is broken there, and rows that have left since, stay
+   * away. Of rows in memory only. Throws the parts' errors.
+   */
+  async rollBack(chunks: (part: string) => Iterable<Uint8Array>): Promise<void> {
+    assert(this.pending === 0, 'commands run between batches')
+    const whole = (part: string): Uint8Array => present([...chunks(part)].at(0), part)
+    this.model.load(new Float32Array(whole('weights').slice().buffer))
+    this.#guard.rolledBack(new ByteReader(whole(guardPart)))
+    for (const [index, { name }] of this.model.spec.tables.entries()) {
+      await rollBackTable(this.table(name), chunks(tablePart(name)), this.#guard.rowLimit(index))
+    }
+    for (const [name, table] of this.#admitted()) table.loadAdmission(whole(admissionPart(name)))
+    this.#parts.mirror?.invalidate()
   }
 
   /** The checkpoint made last is durable: what it holds of far rows goes to their stores. */
@@ -477,13 +471,5 @@ function isThere(chunks: Iterable<Uint8Array>): boolean {
   return isEmpty !== true
 }
 
-/** The rows of items and users with these ids stay in the table. */
-function protectRows(table: DurableTable, model: TwoTower, ids: readonly string[] = []): void {
-  for (const id of ids) {
-    for (const { table: name, keys } of [...model.itemRows(id), ...model.userRows(id)]) {
-      if (name === table.spec.name) table.protect(keys)
-    }
-  }
-}
-
+export const guardPart = 'guard'
 const admissionPart = (name: string): string => `admission-${name}`

@@ -57,7 +57,7 @@ export async function trainStep(
   await fetchRows(lookups, learning.tables, context.stamp)
   context.onRows?.()
   const result = model.step({ ...columns, popularity })
-  const trip = guard.check(result)
+  const trip = guard.check(result, context.stamp.time)
   if (trip === undefined) {
     await applyGradients(lookups, learning.tables, context.stamp)
     model.update(context.stamp.rateScale)

@@ -9,6 +9,7 @@ import type { FactsOptions } from '../stream/facts/facts.ts'
 import type { CopiesOptions } from './checkpoint/open-copies.ts'
 import type { EvaluationOptions } from './evaluation/evaluator.ts'
 import type { FarRowsOptions } from './far-rows.ts'
+import type { GuardOptions } from './guard.ts'
 
 interface BatchOptions {
   /** A batch is cut at this many examples. */
@@ -25,6 +26,8 @@ export interface TrainerModel {
   readonly facts: FactsOptions
   readonly batch: BatchOptions
   readonly evaluation: EvaluationOptions
+  /** Absent: its defaults. */
+  readonly guard?: Partial<GuardOptions>
 }
 
 export interface CheckpointOptions {

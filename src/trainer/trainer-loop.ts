@@ -12,24 +12,26 @@ import { setImmediate as yieldToEvents, setTimeout } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { ServiceError } from '../base/errors.ts'
 import type { EventLogReader, Position } from '../stream/event-log.ts'
+import type { Json } from '../stream/event.ts'
 import { type NumberedEntry, runsOf } from '../stream/files/journal.ts'
 import type { Watermark } from '../sync/delta.ts'
 import type { ParameterPublisher } from '../sync/parameter-sync.ts'
 import { breather } from './breather.ts'
 import type { CheckpointCopies } from './checkpoint/checkpoint-copies.ts'
 import { CheckpointWriter } from './checkpoint/checkpoint-writer.ts'
-import { CheckpointStore } from './checkpoint/checkpoint.ts'
 import { Checkpoints, type Place } from './checkpoint/checkpoints.ts'
 import { CommandQueue, type CommandWork, type OnProgress } from './command-queue.ts'
 import { compactTables } from './compact-command.ts'
 import { DeltaSource } from './delta-source.ts'
 import { EventCursor } from './event-cursor.ts'
-import { FarRows, type OpenRowStore } from './far-rows.ts'
+import type { FarRows, OpenRowStore } from './far-rows.ts'
 import type { JournalCopy } from './journal/journal-copy.ts'
 import { openJournal, type TrainerJournal } from './journal/trainer-journal.ts'
 import { Learner } from './learner.ts'
-import { reportRefused } from './refused-batch.ts'
+import { openFarRows } from './open-far-rows.ts'
+import { reportGuard } from './refused-batch.ts'
 import { RestrictCommands } from './restrict-command.ts'
+import { type CommandJournal, rollbackEntry, Rollbacks } from './rollback.ts'
 import type { TrainerModel, TrainerProcess } from './trainer-config.ts'
 import {
   type CommandResult,
@@ -95,6 +97,7 @@ export class Trainer {
   readonly #writer: CheckpointWriter
   readonly #commands = new CommandQueue()
   readonly #restricts: RestrictCommands
+  readonly #rollbacks: Rollbacks
   readonly #deltas: DeltaSource
   readonly #eventRate: RateMeter
   readonly #exampleRate: RateMeter
@@ -156,7 +159,16 @@ export class Trainer {
     this.#from = cursor.position
     this.#start = cursor.position
     this.#deltas = new DeltaSource(learner)
-    this.#restricts = this.#restrictCommands(learner)
+    const write: CommandJournal = (name, payload) => this.#writeCommand(name, payload)
+    const onRemoved = (rows: number): void => this.#reportEvicted(rows)
+    this.#restricts = new RestrictCommands({ learner, journal: write, onRemoved })
+    this.#rollbacks = new Rollbacks({
+      ...parts,
+      deltas: this.#deltas,
+      journal: journal && write,
+      hasFarRows: farRows !== undefined,
+      report: (report) => this.#report(report),
+    })
     this.#eventRate = new RateMeter(options.clock)
     this.#exampleRate = new RateMeter(options.clock)
     options.publisher?.onResync(() => this.#deltas.snapshot(this.#stamp()))
@@ -183,6 +195,7 @@ export class Trainer {
     const { signal, untilEnd = false, limitEvents = Infinity } = options
     await this.#repeatJournal(signal)
     this.#hasCaughtUp = !signal.aborted
+    if (this.#hasCaughtUp) await this.#rollbacks.rollBackIfWanted()
     while (!signal.aborted && this.learner.facts.events < limitEvents) {
       await this.#executeCommands()
       const waitMs = untilEnd ? 0 : this.#waitMs()
@@ -215,6 +228,7 @@ export class Trainer {
       loss: this.#loss,
       meanLoss: guard.mean,
       guardTrips: guard.trips,
+      guardRollbacks: guard.rollbacks,
       items: facts.catalogue.size,
       activeItems: facts.catalogue.activeSize,
       users: facts.users.size,
@@ -292,7 +306,9 @@ export class Trainer {
     if (entry.kind === 'command') {
       this.#sequence += 1
       this.#changed = true
-      await this.#restricts.repeat(entry.name, entry.payload)
+      const { name, payload } = entry
+      if (name === rollbackEntry) await this.#rollbacks.repeat(payload)
+      else await this.#restricts.repeat(name, payload)
       return
     }
     for (const [partition, events] of runsOf(entry)) {
@@ -363,7 +379,7 @@ export class Trainer {
   async #train(to: Position): Promise<void> {
     const { maxExamples } = this.#options.model.batch
     const upcoming = this.#farRows === undefined ? [] : this.#cursor.upcoming(2 * maxExamples)
-    const { examples, loss, trip, evicted } = await this.learner.trainBatch(upcoming)
+    const { examples, loss, trip, restarted, evicted } = await this.learner.trainBatch(upcoming)
     this.#eventRate.add(this.#events)
     this.#exampleRate.add(examples.length)
     this.#from = to
@@ -373,10 +389,10 @@ export class Trainer {
     if (examples.length > 0) this.#loss = loss
     if (evicted > 0) this.#reportEvicted(evicted)
     await this.#writer.leaveRoom()
-    if (trip === undefined) return
     const { quarantineDirectory } = this.#options.process
-    const batch = { step: this.learner.step, trip, examples, loss }
-    reportRefused(batch, quarantineDirectory, (report) => this.#report(report))
+    const batch = { step: this.learner.step, trip, restarted, examples, loss }
+    reportGuard(batch, quarantineDirectory, (report) => this.#report(report))
+    if (this.#hasCaughtUp) await this.#rollbacks.rollBackIfWanted()
   }
 
   /** True when the state stands between two batches, cutting one if boundaries are journaled. */
@@ -427,17 +443,12 @@ export class Trainer {
     return { kind: 'checkpoint', sequence: written.sequence, bytes: written.bytes }
   }
 
-  #restrictCommands(learner: Learner): RestrictCommands {
-    return new RestrictCommands({
-      learner,
-      journal: async (name, payload) => {
-        await this.#options.mayWrite?.()
-        await this.#journal?.append({ kind: 'command', name, payload })
-        this.#sequence += 1
-        this.#changed = true
-      },
-      onRemoved: (rows) => this.#reportEvicted(rows),
-    })
+  /** Before a command takes effect. */
+  async #writeCommand(name: string, payload: Readonly<Record<string, Json>>): Promise<void> {
+    await this.#options.mayWrite?.()
+    await this.#journal?.append({ kind: 'command', name, payload })
+    this.#sequence += 1
+    this.#changed = true
   }
 
   async #finish(isOver: boolean): Promise<void> {
@@ -473,19 +484,4 @@ export class Trainer {
   #report(report: TrainerReport): void {
     this.#options.report?.(report)
   }
-}
-
-function openFarRows(options: TrainerOptions): Promise<FarRows> | undefined {
-  const { model, process, clock, report = () => {}, openStore } = options
-  const { kernels, checkpoints } = process
-  if (process.farRows === undefined) return undefined
-  return FarRows.open({
-    options: process.farRows,
-    tables: model.tables,
-    kernels,
-    clock,
-    checkpoints: checkpoints && new CheckpointStore(checkpoints),
-    report,
-    ...(openStore && { openStore }),
-  })
 }

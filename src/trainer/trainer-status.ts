@@ -26,6 +26,9 @@ export interface TrainerReport {
     | 'journalGap'
     | 'batchQuarantined'
     | 'guardRepeated'
+    | 'guardRestarted'
+    | 'rolledBack'
+    | 'rollbackImpossible'
     | 'diskFull'
     | 'journalNotTruncated'
     | 'quarantineFailed'
@@ -122,6 +125,7 @@ export interface TrainerStatus {
   readonly loss: number
   readonly meanLoss: number
   readonly guardTrips: number
+  readonly guardRollbacks: number
   readonly items: number
   readonly activeItems: number
   readonly users: number

@@ -164,6 +164,9 @@ test('element by element, exp and log among them, the kernels are their twins', 
       expect(sum).toBe(sumTwin)
       const [squares, squaresTwin] = twins.results('sumOfSquares', [out, n])
       expect(squares).toBe(squaresTwin)
+      const rows = Math.floor(n / 3)
+      const [largest, largestTwin] = twins.largestSquares(out, 3, rows)
+      expect(largest).toBe(largestTwin)
     }),
   )
 })

@@ -90,6 +90,11 @@ export class KernelTwins {
     return [wasm.kernels[name](...operands), reference.kernels[name](...operands)]
   }
 
+  largestSquares(...operands: Parameters<Kernels['largestSquares']>): [number, number] {
+    const [wasm, reference] = this.#sides
+    return [wasm.kernels.largestSquares(...operands), reference.kernels.largestSquares(...operands)]
+  }
+
   /** Calls a kernel that is not to be split in both. */
   checkWhole(name: 'clippyAdagrad', operands: Parameters<Kernels['clippyAdagrad']>): void {
     for (const { kernels } of this.#sides) kernels[name](...operands)

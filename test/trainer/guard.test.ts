@@ -8,6 +8,7 @@ const step = (loss: number, other: object = {}) => ({
   weight: 1,
   gradientNorm: 1,
   rowGradientNorm: 1,
+  rowNorms: [1, 2],
   ...other,
 })
 
@@ -26,6 +27,7 @@ test.each([
   ['lossNotFinite', step(Infinity)],
   ['gradientNotFinite', step(3, { gradientNorm: NaN })],
   ['gradientNotFinite', step(3, { rowGradientNorm: Infinity })],
+  ['rowNotFinite', step(NaN, { rowNorms: [1, NaN] })],
 ])('%s is refused', (reason, bad) => {
   expect(new Guard().check(bad)?.reason).toBe(reason)
 })
@@ -57,12 +59,61 @@ test('repeated refusals are reported every few, and one accepted batch ends the 
   expect(guard.trips).toBe(7)
 })
 
-test('when the stream has really changed, learning goes on after a while', () => {
+test('a row far longer than rows use to be is refused, and one of ordinary length never', () => {
   const guard = settled()
-  let refused = 0
-  while (guard.check(step(12)) !== undefined) refused += 1
-  expect(refused).toBeGreaterThan(0)
-  expect(refused).toBeLessThan(100)
+  expect(guard.check(step(3, { rowNorms: [17, 2] }))?.reason).toBe('rowsExploded')
+  expect(guard.check(step(3, { rowNorms: [15, 30] }))).toBeUndefined()
+  expect(guard.rowLimit(1)).toBeGreaterThan(16 * 2)
+})
+
+test('a refused batch moves no band', () => {
+  const guard = settled()
+  const { limit } = guard
+  for (let i = 0; i < 50; i += 1) guard.check(step(40))
+  expect(guard.limit).toBe(limit)
+})
+
+test('losses above the band are held off for a while, and then taken for the ordinary', () => {
+  const guard = settled({ holdMs: 3_600_000 })
+  const minutes = (n: number): boolean => guard.check(step(12), n * 60_000) !== undefined
+  expect(Array.from({ length: 60 }, (_, n) => minutes(n))).not.toContain(false)
+  expect(minutes(60)).toBe(false)
+  expect(guard.restarts).toBe(1)
+  expect(guard.limit).toBe(Infinity)
+})
+
+test('a stream whose time stands still is held off for so many batches', () => {
+  const guard = settled({ holdBatches: 20 })
+  const refused = Array.from({ length: 21 }, () => guard.check(step(12)) !== undefined)
+  expect(refused.lastIndexOf(true)).toBe(19)
+})
+
+test('refusals in a row ask for one rollback, until a batch is accepted', () => {
+  const guard = settled({ repeats: 3 })
+  const band = new ByteWriter()
+  guard.serialize(band)
+  const refuse = (times: number): boolean => {
+    for (let i = 0; i < times; i += 1) guard.check(step(NaN))
+    return guard.wantsRollback
+  }
+  expect(refuse(2)).toBe(false)
+  expect(refuse(1)).toBe(true)
+  guard.rolledBack(new ByteReader(band.finish()))
+  expect(refuse(10)).toBe(false)
+  guard.check(step(3))
+  expect(refuse(3)).toBe(true)
+  guard.cannotRollBack()
+  expect([guard.wantsRollback, guard.rollbacks]).toEqual([false, 1])
+})
+
+test('broken rows ask for a rollback also where the batches between them pass', () => {
+  const guard = settled({ repeats: 3 })
+  for (let i = 0; i < 3; i += 1) {
+    expect(guard.wantsRollback).toBe(false)
+    guard.check(step(3, { rowNorms: [NaN, 1] }))
+    guard.check(step(3))
+  }
+  expect(guard.wantsRollback).toBe(true)
 })
 
 test('a restored guard has the same band', () => {

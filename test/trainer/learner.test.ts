@@ -2,7 +2,8 @@ import { expect, test } from 'vitest'
 
 import { outOfVocabularyKey } from '../../src/embedding/admission/shared-row.ts'
 import type { Event } from '../../src/stream/event.ts'
-import { Learner, type LearnerOptions } from '../../src/trainer/learner.ts'
+import type { LearnerOptions } from '../../src/trainer/learner-parts.ts'
+import { Learner } from '../../src/trainer/learner.ts'
 import type { TrainerModel } from '../../src/trainer/trainer-config.ts'
 import { admittingModel, shopEvents, textModel, trainerModel } from '../support/trainer.ts'
 

@@ -123,6 +123,12 @@ function addRoomBenchmarks(bench: Command, terminal: Terminal): void {
     .option('--rows <number>', 'rows that the table may hold', wholeNumber(64), 500_000)
     .option('--users <number>', 'users that the learner may know', wholeNumber(64), 16_384)
     .option('--days <number>', 'days', wholeNumber(4, 10_000), 20)
+  const incidents = 'NaN, exploded weights and inverted labels, with the guard and without'
+  withConfig(addRoomBenchmark(bench, terminal, { name: 'guard', description: incidents }))
+    .requiredOption('--file <file>', 'recorded interactions, as replay reads them')
+    .option('--columns <mapping>', 'which column is what (default: guessed)')
+    .option('--events <number>', 'before the incident, and after it', wholeNumber(1), 60_000)
+    .option('--hours <number>', 'of inverted labels', decimal(0), 1)
   addRoomBenchmark(bench, terminal, { name: 'train', description: 'the whole training step' })
     .option('--dim <number>', 'floats per embedding', wholeNumber(1, 1024), 64)
     .option('--layers <units>', 'units of the dense layers', wholeNumbers, [64, 32])

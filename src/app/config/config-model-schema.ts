@@ -284,6 +284,33 @@ const evaluation = z
   .prefault({})
   .describe('progressive (test-then-train) evaluation')
 
+const guard = z
+  .strictObject({
+    deviations: z
+      .number()
+      .min(0)
+      .exactOptional()
+      .describe('standard deviations of the loss above its mean that are accepted; absent: 8'),
+    margin: z.number().min(0).exactOptional().describe('and this much more, in nats; absent: 1'),
+    warmupBatches: whole.exactOptional().describe('before anything is measured; absent: 100'),
+    repeats: z
+      .int()
+      .min(1)
+      .exactOptional()
+      .describe('refused batches in a row, or with broken rows, before a rollback; absent: 5'),
+    rowNormFactor: z
+      .number()
+      .min(1)
+      .exactOptional()
+      .describe('a row this many times as long as the longest use to be is broken; absent: 16'),
+    holdMs: milliseconds
+      .exactOptional()
+      .describe('losses above the band are refused for so long, in event time; absent: 2 hours'),
+    holdBatches: z.int().min(1).exactOptional().describe('or for so many batches; absent: 10000'),
+  })
+  .exactOptional()
+  .describe('which batches may change the model; absent: its defaults')
+
 const offline = z
   .strictObject({
     epochs: z
@@ -316,6 +343,7 @@ export const modelSchema = z.strictObject({
   denseOptimizer,
   batch,
   evaluation,
+  guard,
   offline,
 })
 

@@ -147,6 +147,7 @@ function counts({ learner }: Trainer): JsonObject {
     steps: learner.step,
     meanLoss: guard.mean,
     guardTrips: guard.trips,
+    guardRollbacks: guard.rollbacks,
     items: facts.catalogue.size,
     users: facts.users.size,
     tables: learner.tableStats().map(({ name, rows, bytes, admitted, refused, evicted }) => ({

@@ -39,5 +39,13 @@ export function referenceElementKernels(memory: WebAssembly.Memory): ElementKern
     },
     sum: (x, n) => total(x, n, (value) => value),
     sumOfSquares: (x, n) => total(x, n, (value) => value * value),
+    largestSquares: (x, dim, n) => {
+      let largest = 0
+      for (let i = 0; i < n; i += 1) {
+        const squares = total(x + 4 * i * dim, dim, (value) => value * value)
+        largest = Math.max(largest, squares)
+      }
+      return largest
+    },
   }
 }

@@ -56,6 +56,7 @@ export interface MetricsSnapshot {
     readonly examples: number
     readonly loss: number
     readonly guardTrips: number
+    readonly guardRollbacks: number
     /** Events in the log that are not yet trained on. */
     readonly lagEvents: number
     /** Acceptance of the newest event trained on; 0: none. */
@@ -124,6 +125,11 @@ const scalars: readonly Scalar[] = [
     'freshet_trainer_guard_trips_total',
     'Batches that the guard refused',
     (s) => s.trainer?.guardTrips,
+  ],
+  [
+    'freshet_trainer_rollbacks_total',
+    'Returns to an earlier checkpoint, asked for by the guard',
+    (s) => s.trainer?.guardRollbacks,
   ],
   ['freshet_trainer_lag_events', 'Events not yet trained on', (s) => s.trainer?.lagEvents],
   [

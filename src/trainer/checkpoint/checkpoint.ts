@@ -138,7 +138,7 @@ export class CheckpointStore {
    */
   newest(
     passedOver: (found: DamagedCheckpoint) => void,
-    refuse: (header: CheckpointHeader) => string | undefined = () => undefined,
+    refuse: (found: Checkpoint) => string | undefined = () => undefined,
   ): Checkpoint | undefined {
     for (const sequence of this.sequences().toReversed()) {
       const directory = join(this.#options.directory, checkpointName(sequence))
@@ -152,6 +152,15 @@ export class CheckpointStore {
       }
     }
     return undefined
+  }
+
+  /** The one of that sequence; undefined if it is gone or damaged. */
+  at(sequence: number): Checkpoint | undefined {
+    try {
+      return this.#read(sequence)
+    } catch {
+      return undefined
+    }
   }
 
   /**

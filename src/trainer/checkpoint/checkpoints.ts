@@ -11,7 +11,7 @@ import type { CheckpointOptions, TrainerModel } from '../trainer-config.ts'
 import type { CheckpointStatus, TrainerReport } from '../trainer-status.ts'
 import type { CheckpointCopies } from './checkpoint-copies.ts'
 import { CheckpointMirror, type Refuse } from './checkpoint-mirror.ts'
-import { type CheckpointHeader, CheckpointStore } from './checkpoint.ts'
+import { type Checkpoint, type CheckpointHeader, CheckpointStore } from './checkpoint.ts'
 import { differingFields } from './config-difference.ts'
 import type { TableVersions } from './saved-tables.ts'
 
@@ -99,6 +99,25 @@ export class Checkpoints {
     const message = `restored checkpoint ${sequence}`
     this.#report('info', 'restored', message, { sequence, position, createdAt, bytes })
     return { sequence, position }
+  }
+
+  /** The newest whole one of this model that is as asked for. */
+  newest(isWanted: (found: Checkpoint) => boolean): Checkpoint | undefined {
+    const isOurs = ({ config }: CheckpointHeader): boolean =>
+      differingFields(config, this.#config).length === 0
+    const refuse = (found: Checkpoint): string | undefined =>
+      isOurs(found) && isWanted(found) ? undefined : 'it is not wanted'
+    return this.#store.newest(() => {}, refuse)
+  }
+
+  /** The one of that sequence; undefined if it is gone or damaged. */
+  at(sequence: number): Checkpoint | undefined {
+    return this.#store.at(sequence)
+  }
+
+  /** The next one is full: the state is not one that followed from the last. */
+  beginAnew(): void {
+    this.#full = undefined
   }
 
   /** Whether none is being written. */

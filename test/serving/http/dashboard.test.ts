@@ -53,6 +53,7 @@ test('the status is what metrics are made of', async () => {
       examples: 3,
       loss: 4,
       guardTrips: 0,
+      guardRollbacks: 0,
       lagEvents: 5,
       watermarkAt: 6,
     },

@@ -55,6 +55,7 @@ const everything = {
     examples: 90,
     loss: 4.2,
     guardTrips: 1,
+    guardRollbacks: 0,
     lagEvents: 12,
     watermarkAt: 1_700_000_000_000,
   },
