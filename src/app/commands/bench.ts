@@ -6,6 +6,8 @@ import * as z from 'zod'
 
 import { systemClock } from '../../base/clock.ts'
 import { ServiceError } from '../../base/errors.ts'
+import { tfjsBackends } from '../../model/tfjs/load-tensorflow.ts'
+import { type BenchAlignmentOptions, benchAlignment } from '../bench/alignment.ts'
 import type { FarBenchOptions } from '../bench/far-table.ts'
 import { benchFreshness } from '../bench/freshness.ts'
 import { benchHttp } from '../bench/http.ts'
@@ -136,7 +138,10 @@ function addRoomBenchmarks(bench: Command, terminal: Terminal): void {
     .option('-t, --threads <number>', 'threads', wholeNumber(1, 64), 2)
     .option('--seconds <number>', 'of each measurement', decimal(0), 2)
     .option('--repeats <number>', 'measurements', wholeNumber(1, 1000), 5)
+    .option('--engine <name>', 'of the towers', oneOf('wasm', 'tfjs'), 'wasm')
+    .option('--backend <name>', 'of tfjs; default: the best there is', oneOf(...tfjsBackends))
     .option('--curve', 'over batches, dims and threads instead')
+    .option('--crossover', 'both engines over batches and widths instead')
   addRoomBenchmark(bench, terminal, { name: 'index', description: 'nearest-neighbour search' })
     .option('--count <number>', 'points', wholeNumber(1), 1_000_000)
     .option('--dim <number>', 'floats per vector', wholeNumber(1, 1024), 32)
@@ -200,6 +205,39 @@ function addLoad(
   })
 }
 
+/** As multiples of what the configuration grants. */
+const shares = (text: string): readonly number[] => text.split(',').map(decimal(0.01, 100))
+
+interface AlignmentFlags
+  extends Flags, Omit<BenchAlignmentOptions, 'budgets' | 'sweepShare' | 'flags'> {
+  readonly budgets: readonly number[]
+}
+
+function addAlignment(bench: Command, terminal: Terminal): void {
+  withLoad(bench.command('alignment'))
+    .description('how close the index stays to towers that learn from the simulated shop')
+    .option('--items <number>', 'items in the catalogue', wholeNumber(1), 200_000)
+    .option('--rate <number>', 'recommendations per second', decimal(1), 200)
+    .option('--seconds <number>', 'how long to measure each budget', decimal(1), 60)
+    .option('--every <seconds>', 'between two audits', decimal(0.1), 5)
+    .option('--budgets <shares>', 'of embedPerSecond and sweepPerSecond', shares, [0.5, 1, 2])
+    .action(async (flags: AlignmentFlags) => {
+      const loaded = configOf(flags, 'shop')
+      const { embedPerSecond, sweepPerSecond } = loaded.config.process.serving
+      using stop = stopSignal()
+      const options = {
+        ...flags,
+        budgets: flags.budgets.map((share) => Math.max(1, Math.round(share * embedPerSecond))),
+        sweepShare: sweepPerSecond / embedPerSecond,
+        flags: serviceFlags(flags),
+        clock: systemClock,
+        progress: terminal.progress,
+      }
+      const result = await benchAlignment(options, stop.signal)
+      printReport(terminal, report(result, loaded), flags.json === true)
+    })
+}
+
 export function addBench(program: Command, terminal: Terminal): void {
   const bench = program.command('bench').description('benchmarks')
   addRoomBenchmarks(bench, terminal)
@@ -215,4 +253,5 @@ export function addBench(program: Command, terminal: Terminal): void {
     .option('--items <number>', 'items in the catalogue', wholeNumber(1), 50_000)
     .option('--seconds <number>', 'how long to measure', decimal(1), 30)
   addLoad(freshness, terminal, benchFreshness)
+  addAlignment(bench, terminal)
 }

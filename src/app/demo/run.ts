@@ -5,7 +5,8 @@
 import type { Clock } from '../../base/clock.ts'
 import type { Terminal } from '../command.ts'
 import { ServiceClient } from '../service-client.ts'
-import { Shop, type ShopEvent, type ShopItem } from './shop.ts'
+import { describe, toEvent } from './shop-bodies.ts'
+import { Shop } from './shop.ts'
 import { tellEpisode } from './story.ts'
 import { episodeLines, figures, heading } from './view.ts'
 
@@ -31,27 +32,6 @@ const tickMs = 20
 const itemsPerRequest = 1_000
 /** Requests under way at most; beyond, the shop waits rather than piles up. */
 const maxUnderWay = 32
-
-/** As the catalogue takes it: `id` in a list of items, `itemId` in an event. */
-const describe = (
-  { itemId, title, categories, price }: ShopItem,
-  idName: 'id' | 'itemId',
-): object => ({
-  [idName]: itemId,
-  features: { title, categories, price },
-  attributes: { title, price },
-})
-
-const toEvent = (event: ShopEvent): object =>
-  event.kind === 'item'
-    ? Object.assign(describe(event, 'itemId'), { kind: 'item' })
-    : {
-        kind: 'interaction',
-        userId: event.userId,
-        itemId: event.itemId,
-        type: event.type,
-        context: { device: event.device },
-      }
 
 export async function runDemo(options: DemoOptions, signal: AbortSignal): Promise<void> {
   const client = new ServiceClient(options.address, signal)

@@ -171,6 +171,25 @@ describe('freshet bench', { timeout: 120_000 }, () => {
     })
   })
 
+  test('alignment audits the index all along, under every budget', async () => {
+    const flags = ['--events', '200', '--rate', '20', '--every', '0.3', '--budgets', '0.5,2']
+    const { json } = await run('bench', 'alignment', '--json', ...flags, ...load)
+    const ofRun = {
+      leastRecall10: expect.any(Number),
+      recommendations: { errors: 0 },
+      series: expect.arrayContaining([
+        expect.objectContaining({ recall10: expect.any(Number), recall100: expect.any(Number) }),
+      ]),
+    }
+    expect(json).toMatchObject({
+      runs: [
+        { embedPerSecond: 25_000, ...ofRun },
+        { embedPerSecond: 100_000, ...ofRun },
+      ],
+      ...named,
+    })
+  })
+
   test('a service that cannot start is an error with its last words', async () => {
     const { code, err } = await run('bench', 'http', '--set', 'process.log.segmentBytes=1')
     expect([code, err.join()]).toEqual([2, expect.stringContaining('segmentBytes')])
