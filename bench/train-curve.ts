@@ -11,7 +11,7 @@ import { z } from 'zod'
 const batchSizes = [256, 512, 1024, 2048, 4096, 8192]
 const dims = [16, 32, 64, 128]
 
-interface CurveOptions {
+export interface CurveOptions {
   readonly seed: number
   readonly threads: number
   readonly seconds: number
@@ -43,11 +43,16 @@ export interface TrainCurve {
 
 type Place = Pick<CurvePoint, 'dim' | 'batch' | 'threads'>
 
-async function pointAt(place: Place, options: CurveOptions): Promise<CurvePoint> {
+/** Measured in a process of its own; `flags`: beside those of the place. */
+export async function pointAt(
+  place: Place,
+  options: CurveOptions,
+  flags: Readonly<Record<string, string>> = {},
+): Promise<CurvePoint> {
   const { dim, batch, threads } = place
-  const flags = { dim, layers: `${dim},${dim / 2}`, batch, threads }
+  const ofPlace = { dim, layers: `${dim},${dim / 2}`, batch, threads }
   const { seed, seconds, repeats } = options
-  const given = Object.entries({ ...flags, seed, seconds, repeats })
+  const given = Object.entries({ ...ofPlace, seed, seconds, repeats, ...flags })
   const program = [...process.execArgv, process.argv[1] ?? '', 'bench', 'train', '--json']
   const list = given.flatMap(([name, value]) => [`--${name}`, String(value)])
   const { stdout } = await promisify(execFile)(process.execPath, [...program, ...list])

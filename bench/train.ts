@@ -1,4 +1,3 @@
-import { peakRssBytes } from '../src/app/machine.ts'
 /**
  * `freshet bench train`: the whole training step on synthetic interactions of the size of
  * MovieLens-1M (6,040 users, 3,706 items, popularity by a power law, planted tastes): two towers on
@@ -7,10 +6,17 @@ import { peakRssBytes } from '../src/app/machine.ts'
  * tables' update. The digest is of tables and weights after the first batches: the same for any
  * number of threads.
  */
+import { join } from 'node:path'
+import { env } from 'node:process'
+
+import { peakRssBytes } from '../src/app/machine.ts'
 import { digestBytes } from '../src/base/digest.ts'
 import { MemoryTable } from '../src/embedding/memory/memory-table.ts'
-import type { ModelSpec, TowerSpec } from '../src/model/spec.ts'
+import type { EngineName, ModelSpec, TowerSpec } from '../src/model/spec.ts'
+import type { TensorflowPlace, TfjsBackend } from '../src/model/tfjs/load-tensorflow.ts'
 import { TwoTower, type StepStage } from '../src/model/two-tower.ts'
+import { tensorflowPackages } from '../test/support/fetch-tensorflow.ts'
+import { type EngineCrossover, engineCrossover } from './engine-crossover.ts'
 import { type TrainCurve, trainCurve } from './train-curve.ts'
 import { BatchMaker, items, users } from './train-data.ts'
 
@@ -20,11 +26,16 @@ export interface TrainBenchOptions {
   readonly batch: number
   readonly threads: number
   readonly seed: number
+  readonly engine: EngineName
+  /** Of the engine `tfjs`; absent: the best there is. */
+  readonly backend?: TfjsBackend
   /** Seconds of each measured repeat, and how many there are. */
   readonly seconds: number
   readonly repeats: number
   /** Instead: many batches, dims and threads, each in a process of its own. */
   readonly curve?: boolean
+  /** Instead: both engines over batches and widths of the towers, likewise. */
+  readonly crossover?: boolean
 }
 
 /** Distinct batches, used round and round: so many examples, but neither few batches nor very many. */
@@ -42,7 +53,7 @@ const optimizer = {
   epsilon: 1e-7,
 } as const
 
-function specOf({ dim, layers, seed }: TrainBenchOptions): ModelSpec {
+function specOf({ dim, layers, seed, engine }: TrainBenchOptions): ModelSpec {
   const tower = (table: string): TowerSpec => ({
     features: [{ kind: 'id', name: 'id', table }],
     combine: 'concat',
@@ -54,6 +65,7 @@ function specOf({ dim, layers, seed }: TrainBenchOptions): ModelSpec {
     normalize: false,
   })
   return {
+    engine,
     seed,
     dim: layers.at(-1) ?? dim,
     tables: ['user', 'item'].map((name) => ({ name, dim, optimizer: { gradients: 'sum' } })),
@@ -101,6 +113,19 @@ function flopsPerExample({ dim, layers, batch }: TrainBenchOptions, columns: num
   return 2 * 3 * (tower * (1 + columns / batch) + scores)
 }
 
+/**
+ * The packages that tests build, which are those of `npm install` but for where they come from.
+ * TensorFlow reads the number of its threads when it is loaded.
+ */
+function tensorflowPlace(options: TrainBenchOptions): TensorflowPlace | undefined {
+  const { engine, backend, threads } = options
+  if (engine !== 'tfjs') return undefined
+  env['TF_NUM_INTRAOP_THREADS'] ??= String(threads)
+  env['TF_NUM_INTEROP_THREADS'] ??= '1'
+  const from = join(tensorflowPackages(), 'any.js')
+  return backend === undefined ? { from } : { from, backends: [backend] }
+}
+
 class Trainer {
   readonly clock = new StageClock()
   readonly #model: TwoTower
@@ -133,8 +158,15 @@ class Trainer {
     const { batch, threads } = options
     const clock = new StageClock()
     const limits = { maxQueries: batch, maxItems: Math.min(batch, items), threads }
-    const model = await TwoTower.create(specOf(options), { ...limits, onStage: clock.stage })
+    const place = tensorflowPlace(options)
+    const parts = { ...limits, ...(place && { tensorflow: place }), onStage: clock.stage }
+    const model = await TwoTower.create(specOf(options), parts)
     return new Trainer(model, options, clock)
+  }
+
+  /** Which one, and for `tfjs` on what. */
+  get engine(): string {
+    return this.#model.engine
   }
 
   close(): Promise<void> {
@@ -218,6 +250,7 @@ async function measure(
     const examplesPerSecond = median(rates)
     const flops = flopsPerExample(options, trainer.columns)
     return {
+      engine: trainer.engine,
       examplesPerSecond: Math.round(examplesPerSecond),
       slowest: Math.round(Math.min(...rates)),
       fastest: Math.round(Math.max(...rates)),
@@ -240,7 +273,8 @@ async function measure(
 export async function run(
   given: Readonly<Record<string, unknown>>,
   progress: (line: string) => void,
-): Promise<Result | TrainCurve> {
+): Promise<Result | TrainCurve | EngineCrossover> {
   const options = given as unknown as TrainBenchOptions
+  if (options.crossover === true) return engineCrossover(options, progress)
   return options.curve === true ? trainCurve(options, progress) : measure(options, progress)
 }
