@@ -12,6 +12,7 @@ import { type Service, startAll, stopAll } from '../base/service.ts'
 import type { Scheduler } from '../jobs/scheduler.ts'
 import type { Readers } from '../serving/http/dependencies.ts'
 import { factsReaders } from '../serving/http/facts-readers.ts'
+import { ImportReceipts } from '../serving/http/import-receipts.ts'
 import { Metrics } from '../serving/http/metrics.ts'
 import { HttpServer } from '../serving/http/server.ts'
 import { ServingService } from '../serving/serving-service.ts'
@@ -199,6 +200,7 @@ function composeHttp(
     metrics,
     logger,
     log: process.roles.includes('ingest') ? shape.log : undefined,
+    imports: receiptsOf(config),
     readers: serving && readersOf(serving),
     health: {
       checks: () => [
@@ -210,6 +212,10 @@ function composeHttp(
     administration: administrationOf({ config, view, serving }),
   })
 }
+
+/** Processes of many have no directory of their own. */
+const receiptsOf = ({ process: { shape, dataDirectory } }: Config): ImportReceipts | undefined =>
+  shape === 'embedded' ? new ImportReceipts(dataPaths(dataDirectory).imports) : undefined
 
 const readersOf = (serving: ServingService): Readers => ({
   ...factsReaders(() => serving.replica.facts),

@@ -50,6 +50,7 @@ export const dataPaths = (directory: string) =>
     quarantine: join(directory, 'quarantine'),
     rejects: join(directory, 'rejects'),
     index: join(directory, 'index'),
+    imports: join(directory, 'imports'),
   }) as const
 
 /** Values of the topic that are no events, where no topic is told for them. */

@@ -96,6 +96,7 @@ const table = {
     retryable: false,
     text: 'this user may not listen on port {port} of {host}',
   },
+  IMPORT_UNKNOWN: { status: 404, retryable: false, text: 'no import {id} is known' },
   INDEX_DAMAGED: {
     status: 500,
     retryable: false,

@@ -17,6 +17,7 @@ import { oneOf } from '../flags.ts'
 import { exportTables } from '../tables/table-export.ts'
 import { type TableFormat, tableFormats } from '../tables/table-files.ts'
 import { type ImportOptions, importTables } from '../tables/table-import.ts'
+import { addImportFile } from './import-file.ts'
 
 interface TransferFlags extends ConfigFlags {
   readonly json?: true
@@ -48,7 +49,10 @@ export function addExport(program: Command, terminal: Terminal): void {
 }
 
 export function addImport(program: Command, terminal: Terminal): void {
-  const parent = program.command('import').description('take what is learned elsewhere')
+  const parent = program
+    .command('import')
+    .description('take events, items or users of a file, or what was learned elsewhere')
+  addImportFile(parent, terminal)
   const command = parent
     .command('tables [names...]')
     .description('rows into the newest checkpoint of a service that is stopped')

@@ -21,6 +21,7 @@ import { addAdminRoutes } from './routes/admin.ts'
 import { addDashboard } from './routes/dashboard.ts'
 import { addEmbeddingRoutes } from './routes/embeddings.ts'
 import { addEventRoutes } from './routes/events.ts'
+import { addImportRoutes } from './routes/imports.ts'
 import { addItemReads, addItemWrites } from './routes/items.ts'
 import { addJobRoutes } from './routes/jobs.ts'
 import { addOperationRoutes } from './routes/operations.ts'
@@ -106,6 +107,8 @@ function addWriteRoutes(app: FastifyInstance, parts: WriteParts): void {
   addEventRoutes(app, parts)
   addItemWrites(app, parts)
   addUserWrites(app, parts)
+  const { imports } = parts.dependencies
+  if (imports !== undefined) addImportRoutes(app, imports)
 }
 
 function addReadRoutes(app: FastifyInstance, parts: ReadParts): void {

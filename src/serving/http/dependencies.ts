@@ -15,6 +15,7 @@ import type {
   SimilarRequest,
 } from '../recommendation.ts'
 import type { Administration } from './administration.ts'
+import type { ImportReceipts } from './import-receipts.ts'
 import type { Metrics } from './metrics.ts'
 
 type Attributes = Readonly<Record<string, Json>>
@@ -132,6 +133,8 @@ export interface ServerDependencies {
   readonly logger: Logger
   /** Where writes go: with the role `ingest`. */
   readonly log?: Pick<EventLog, 'append'> | undefined
+  /** Where the process has a place for them. */
+  readonly imports?: ImportReceipts | undefined
   /** With the role `serving`. */
   readonly readers?: Readers | undefined
   /** With the role `jobs`. */

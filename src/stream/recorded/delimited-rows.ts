@@ -5,7 +5,7 @@
  */
 import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
-import type { Readable } from 'node:stream'
+import { pipeline, type Readable, Transform } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 
 import { StringInterner } from '../../base/interner.ts'
@@ -20,6 +20,8 @@ const chunkBytes = 1 << 20
 
 /** A row longer than this is not one: an unclosed quote, or no text at all. */
 const maxRowBytes = 1 << 20
+/** Nor is it read on for. */
+const hopelessBytes = 1 << 26
 
 /** The separator of a line of text, by what it holds. */
 export function guessSeparator(line: string): Separator {
@@ -53,21 +55,10 @@ export class RowReader {
     this.#chunks = stream[Symbol.asyncIterator]()
   }
 
-  /** Throws `LOG_UNREADABLE`. */
-  static async open(path: string): Promise<RowReader> {
-    try {
-      const file = await open(path, 'r')
-      const magic = Buffer.alloc(2)
-      await file.read(magic, 0, 2, 0)
-      await file.close()
-      const raw = createReadStream(path, { highWaterMark: chunkBytes })
-      if (magic[0] !== 0x1f || magic[1] !== 0x8b) return new RowReader(path, raw)
-      const text = createGunzip({ chunkSize: chunkBytes })
-      raw.on('error', (error) => text.destroy(error))
-      return new RowReader(path, raw.pipe(text))
-    } catch (error) {
-      throw unreadable(path, error)
-    }
+  /** `latin1`: each byte is a character of ISO 8859-1. Throws `LOG_UNREADABLE`. */
+  static async open(path: string, encoding: 'utf8' | 'latin1' = 'utf8'): Promise<RowReader> {
+    const text = await openText(path)
+    return new RowReader(path, encoding === 'utf8' ? text : asUtf8(text))
   }
 
   /** Rows with quoted line ends are possible from here on. */
@@ -109,6 +100,7 @@ export class RowReader {
   async more(): Promise<boolean> {
     if (this.#done) return false
     const rest = this.bytes.subarray(this.#next)
+    if (rest.length > hopelessBytes) throw unreadable(this.#path, 'a line without an end')
     const isFirst = this.line === 0 && rest.length === 0
     const chunk = await this.#chunk()
     this.#next = 0
@@ -162,6 +154,32 @@ export class RowReader {
     }
     return -1
   }
+}
+
+/** The bytes of a file, out of gzip if they are in it. */
+async function openText(path: string): Promise<Readable> {
+  try {
+    const file = await open(path, 'r')
+    const magic = Buffer.alloc(2)
+    await file.read(magic, 0, 2, 0)
+    await file.close()
+    const raw = createReadStream(path, { highWaterMark: chunkBytes })
+    if (magic[0] !== 0x1f || magic[1] !== 0x8b) return raw
+    const text = createGunzip({ chunkSize: chunkBytes })
+    raw.on('error', (error) => text.destroy(error))
+    return raw.pipe(text)
+  } catch (error) {
+    throw unreadable(path, error)
+  }
+}
+
+/** From ISO 8859-1. An error of one stream ends the other. */
+function asUtf8(text: Readable): Readable {
+  const recode = new Transform({
+    transform: (chunk: Buffer, _, done) => done(null, Buffer.from(chunk.toString('latin1'))),
+  })
+  pipeline(text, recode, () => {})
+  return recode
 }
 
 const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
