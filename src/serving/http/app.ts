@@ -53,7 +53,14 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     connectionTimeout: 0,
     keepAliveTimeout: 72_000,
     genReqId: requestIds(),
-    http: { maxHeaderSize: largestHeaders },
+    http: {
+      maxHeaderSize: largestHeaders,
+      // Node exchanges both where that of the headers is longer: bodies then had a minute.
+      headersTimeout: settings.requestTimeoutMs,
+      requestTimeout: settings.requestTimeoutMs,
+      // How often Node looks for requests that are too slow; its own 30 s is too seldom.
+      connectionsCheckingInterval: Math.max(50, Math.min(1_000, settings.requestTimeoutMs / 4)),
+    },
     routerOptions: { maxParamLength: longestParameter },
     frameworkErrors: (error, request, reply) => sendFailure(error, request, reply),
     clientErrorHandler: brokenRequestAnswer(settings),
