@@ -10,7 +10,7 @@ import type {
   DeadLettersView,
   RefusedBatchView,
 } from '../serving/http/administration.ts'
-import type { ServingService } from '../serving/serving-service.ts'
+import type { ServingRole } from '../serving/serving-service.ts'
 import type { ManifestBody } from '../trainer/checkpoint/checkpoint.ts'
 import type { Config } from './config/config-schema.ts'
 import { withoutSecrets } from './config/without-secrets.ts'
@@ -21,7 +21,7 @@ import type { TrainerView } from './service-view.ts'
 export interface AdministrationParts {
   readonly config: Config
   readonly view: TrainerView
-  readonly serving: ServingService | undefined
+  readonly serving: ServingRole | undefined
 }
 
 export function administrationOf({ config, view, serving }: AdministrationParts): Administration {

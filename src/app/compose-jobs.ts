@@ -8,7 +8,7 @@ import { defineJobs } from '../jobs/jobs.ts'
 import type { Deletions } from '../jobs/replica-jobs.ts'
 import type { Scheduler } from '../jobs/scheduler.ts'
 import type { Metrics } from '../serving/http/metrics.ts'
-import type { ServingService } from '../serving/serving-service.ts'
+import type { ServingRole } from '../serving/serving-service.ts'
 import type { EventLog } from '../stream/event-log.ts'
 import type { Event } from '../stream/event.ts'
 import type { FileLog } from '../stream/files/file-log.ts'
@@ -23,8 +23,10 @@ export interface JobParts {
   readonly config: Config
   readonly shape: Shape
   readonly trainer: TrainerRole | undefined
-  readonly serving: ServingService | undefined
+  readonly serving: ServingRole | undefined
   readonly view: TrainerView
+  /** Nothing of the log from this offset on may be removed; undefined: nothing at all. */
+  readonly neededFrom: () => string | undefined
   readonly metrics: Metrics
   readonly clock: Clock
   readonly logger: Logger
@@ -102,9 +104,9 @@ const deletionsTo = (log: EventLog, clock: Clock): Deletions => {
 
 async function trimLog(
   log: FileLog,
-  { view, config, clock }: JobParts,
+  { view, neededFrom, config, clock }: JobParts,
 ): Promise<{ removedBytes: number }> {
-  const needed = view.status?.retainFrom[0]
+  const needed = neededFrom()
   const before = await log.segments()
   const offset = retainFrom(before, config.process.log, {
     now: clock.now(),

@@ -4,8 +4,6 @@
  * worker; parameters travel by the same deltas between threads and between processes. Started in
  * the order of the flow, stopped in the opposite one.
  */
-import { join } from 'node:path'
-
 import type { Clock } from '../base/clock.ts'
 import { ServiceError } from '../base/errors.ts'
 import { type Service, startAll, stopAll } from '../base/service.ts'
@@ -15,21 +13,29 @@ import { factsReaders } from '../serving/http/facts-readers.ts'
 import { ImportReceipts } from '../serving/http/import-receipts.ts'
 import { Metrics } from '../serving/http/metrics.ts'
 import { HttpServer } from '../serving/http/server.ts'
-import { ServingService } from '../serving/serving-service.ts'
+import type { ServingRole } from '../serving/serving-service.ts'
 import { administrationOf } from './administration.ts'
-import { checkpointFacts } from './checkpoint-facts.ts'
 import type { JsonObject } from './command.ts'
 import { composeJobs } from './compose-jobs.ts'
+import {
+  composeVersions,
+  neededFrom,
+  type VersionsBeside,
+  versionsBeside,
+} from './compose-versions.ts'
 import type { Config } from './config/config-schema.ts'
 import { rowStoreChecks } from './config/row-store-checks.ts'
 import { prepareDataDirectory } from './data-directory.ts'
 import { DistributedShape } from './distributed-shape.ts'
 import { version } from './machine.ts'
-import { dataPaths, factsOptions, modelSpec, trainerModel, trainerProcess } from './options.ts'
+import { dataPaths } from './options.ts'
 import { finalReport, metricsSnapshot, type Parts, TrainerView } from './service-view.ts'
 import { EmbeddedShape, type Shape, type ShapeOptions, type TrainerRole } from './shape.ts'
 import type { Logger } from './telemetry.ts'
-import { waitFor } from './visibility.ts'
+import { primaryServing, primaryTrainer } from './versions/primary.ts'
+import { VersionRecommender } from './versions/version-recommender.ts'
+import type { Versions } from './versions/versions.ts'
+import { allHave } from './visibility.ts'
 
 export interface ComposeOptions {
   readonly clock: Clock
@@ -44,7 +50,7 @@ export interface RunningService {
   /** Aborts when a part has failed and the service can only be stopped. */
   readonly ended: AbortSignal
   /** For who looks inside; undefined in a process without this role. */
-  readonly serving: ServingService | undefined
+  readonly serving: ServingRole | undefined
   /** Drains and stops everything; resolves with what was done in this life. */
   stop(): Promise<JsonObject>
 }
@@ -75,6 +81,7 @@ export async function startFreshet(
     const parts = await composeParts(config, shape, { ...options, metrics, fail })
     services.push(...parts.services)
     await startAll(services, signal)
+    parts.versions.startOthers()
     const { address } = parts.http
     logger.info({ address, model: config.model.name, roles: process.roles }, 'listening')
     return {
@@ -110,6 +117,7 @@ interface PartOptions extends ComposeOptions {
 
 interface ComposedParts extends Parts {
   readonly services: readonly Service[]
+  readonly versions: Versions
 }
 
 async function composeParts(
@@ -120,17 +128,33 @@ async function composeParts(
   const roles = new Set(config.process.roles)
   const view = new TrainerView(shape)
   const context = { config, shape, view, ...options }
-  const trainer = roles.has('trainer') ? composeTrainer(context) : undefined
-  const serving = roles.has('serving') ? await composeServing(context) : undefined
-  const jobs = roles.has('jobs') ? composeJobs({ ...context, trainer, serving }) : undefined
-  const http = composeHttp(context, { trainer, serving, scheduler: jobs?.scheduler })
+  const versions = await composeVersions(context)
+  const recommender = new VersionRecommender(versions, config.process.versions.compareEvery)
+  const beside = versionsBeside(context, versions, recommender)
+  const [trainer, serving] = [primaryTrainer(versions), primaryServing(versions)]
+  const jobs = roles.has('jobs')
+    ? composeJobs({ ...context, trainer, serving, neededFrom: () => neededFrom(versions) })
+    : undefined
+  const http = composeHttp(context, {
+    trainer,
+    serving,
+    scheduler: jobs?.scheduler,
+    versions,
+    recommender,
+    beside,
+  })
   const parts = { serving, trainer, scheduler: jobs?.scheduler, http, view }
   options.metrics.attach(() => metricsSnapshot(parts))
   const asked = serving === undefined ? [] : shape.replica(serving)
-  const services = [...shape.services, trainer, serving, ...asked, jobs?.service, http].filter(
-    (part) => part !== undefined,
-  )
-  return { ...parts, services }
+  const services = [
+    ...shape.services,
+    versions,
+    beside?.experiment,
+    ...asked,
+    jobs?.service,
+    http,
+  ].filter((part) => part !== undefined)
+  return { ...parts, services, versions }
 }
 
 interface Context extends PartOptions {
@@ -139,54 +163,19 @@ interface Context extends PartOptions {
   readonly view: TrainerView
 }
 
-const composeTrainer = ({ config, shape, view, logger, fail }: Context): TrainerRole =>
-  shape.trainer({
-    model: trainerModel(config.model),
-    process: trainerProcess(config),
-    report: ({ level, code, message, details }) => logger[level]({ code, ...details }, message),
-    onStatus: (status) => view.take(status),
-    onFailure: fail,
-  })
-
-async function composeServing({
-  config,
-  shape,
-  clock,
-  logger,
-  fail,
-}: Context): Promise<ServingService> {
-  const { model, process } = config
-  const { log } = shape
-  const start = await checkpointFacts(config, log)
-  return new ServingService({
-    model: modelSpec(model),
-    tables: model.tables,
-    facts: factsOptions(model),
-    log,
-    parameters: shape.subscriber(),
-    clock,
-    settings: process.serving,
-    implementation: process.kernels,
-    ...(start && { start }),
-    // Replicas of many processes have no directory of their own.
-    ...(process.shape === 'embedded' && {
-      indexFile: join(dataPaths(process.dataDirectory).index, 'live.index'),
-    }),
-    onWarning: (error) => logger.warn({ error: String(error) }, 'the index was not kept'),
-    onFailure: fail,
-  })
-}
-
 /** What the routes of the process need of its other roles. */
 interface Roles {
   readonly trainer: TrainerRole | undefined
-  readonly serving: ServingService | undefined
+  readonly serving: ServingRole | undefined
   readonly scheduler: Scheduler | undefined
+  readonly versions: Versions
+  readonly recommender: VersionRecommender
+  readonly beside: VersionsBeside | undefined
 }
 
 function composeHttp(
   { config, shape, view, clock, metrics, logger }: Context,
-  { trainer, serving, scheduler }: Roles,
+  { trainer, serving, scheduler, versions, recommender, beside }: Roles,
 ): HttpServer {
   const { model, process } = config
   const settings = {
@@ -201,7 +190,7 @@ function composeHttp(
     logger,
     log: process.roles.includes('ingest') ? shape.log : undefined,
     imports: receiptsOf(config),
-    readers: serving && readersOf(serving),
+    readers: serving && readersOf(serving, { recommender, versions }),
     health: {
       checks: () => [
         ...(serving?.checks() ?? trainerChecks(trainer)),
@@ -209,6 +198,8 @@ function composeHttp(
       ],
     },
     jobs: scheduler,
+    versions: beside?.desk,
+    experiment: beside?.experiment,
     administration: administrationOf({ config, view, serving }),
   })
 }
@@ -217,15 +208,13 @@ function composeHttp(
 const receiptsOf = ({ process: { shape, dataDirectory } }: Config): ImportReceipts | undefined =>
   shape === 'embedded' ? new ImportReceipts(dataPaths(dataDirectory).imports) : undefined
 
-const readersOf = (serving: ServingService): Readers => ({
+const readersOf = (
+  serving: ServingRole,
+  { recommender, versions }: Pick<Roles, 'recommender' | 'versions'>,
+): Readers => ({
   ...factsReaders(() => serving.replica.facts),
-  recommender: {
-    recommend: (request) => serving.retriever.recommend(request),
-    similar: (request) => serving.retriever.similar(request),
-    embedQuery: (request) => serving.retriever.embedQuery(request),
-    embedItem: (itemId) => serving.retriever.embedItem(itemId),
-  },
-  visibility: { waitFor: (offset, timeoutMs) => waitFor(serving, offset, timeoutMs) },
+  recommender,
+  visibility: { waitFor: (offset, timeoutMs) => allHave(versions, offset, timeoutMs) },
 })
 
 /** Of a process that answers nothing; one that only takes events is ready when it listens. */

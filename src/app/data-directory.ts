@@ -16,7 +16,8 @@ interface Used extends Pick<ProcessConfig, 'dataDirectory' | 'shape'> {
  * lease.
  */
 export function prepareDataDirectory({ dataDirectory: directory, shape, roles }: Used): void {
-  const { log, ...kept } = dataPaths(directory)
+  // The record of experiments is made when there is something to record.
+  const { log, experiment: _, ...kept } = dataPaths(directory)
   // Where the log is elsewhere, only the trainer has something to keep.
   if (shape === 'distributed' && !roles.includes('trainer')) return
   const logs = shape === 'distributed' ? [] : [log]

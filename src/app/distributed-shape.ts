@@ -10,7 +10,7 @@ import type { Service } from '../base/service.ts'
 import { BullMqScheduler } from '../jobs/bullmq-scheduler.ts'
 import type { CommandChannel } from '../jobs/command-channel.ts'
 import type { RedisSettings } from '../redis/redis-connection.ts'
-import type { ServingService } from '../serving/serving-service.ts'
+import type { ServingRole } from '../serving/serving-service.ts'
 import type { Position } from '../stream/event-log.ts'
 import {
   type CommitOptions,
@@ -39,7 +39,7 @@ import type {
   SchedulerParts,
   Shape,
   ShapeOptions,
-  TrainerRole,
+  TrainerPart,
   TrainerRoleOptions,
 } from './shape.ts'
 import {
@@ -101,7 +101,7 @@ export class DistributedShape implements Shape {
     return this.log.reading
   }
 
-  trainer(options: TrainerRoleOptions): TrainerRole {
+  trainer(options: TrainerRoleOptions): TrainerPart {
     const { logger } = this.#options
     const { dataDirectory, trainer, kafka } = this.#config.process
     const redis = this.#redis()
@@ -137,7 +137,7 @@ export class DistributedShape implements Shape {
     return new RedisSubscriber({ model: this.#tag, connection, reader: this.#reader })
   }
 
-  replica(serving: ServingService): readonly Service[] {
+  replica(serving: ServingRole): readonly Service[] {
     const replica = localReplica(this.#reader, serving, this.#options.clock)
     const commands = serveReplicaCommands({ redis: this.#redis(), tag: this.#tag }, replica)
     const { commits } = this.#commits(`serving-${hostname()}`)
@@ -228,7 +228,7 @@ function logOptions({ model, process }: Config): Omit<KafkaLogOptions, 'report'>
 }
 
 /** The trainer takes commands while it lives. */
-const withCommands = (trainer: LeasedTrainer, commands: readonly Service[]): TrainerRole => ({
+const withCommands = (trainer: LeasedTrainer, commands: readonly Service[]): TrainerPart => ({
   name: trainer.name,
   get status() {
     return trainer.status

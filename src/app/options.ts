@@ -50,6 +50,7 @@ export const dataPaths = (directory: string) =>
     quarantine: join(directory, 'quarantine'),
     rejects: join(directory, 'rejects'),
     index: join(directory, 'index'),
+    experiment: join(directory, 'experiment'),
     imports: join(directory, 'imports'),
   }) as const
 

@@ -11,7 +11,7 @@ import { type Command, CommandClient, CommandServer } from '../jobs/owner-comman
 import type { RecallReport, ReplicaCommands } from '../jobs/replica-jobs.ts'
 import type { JobContext, JobResult } from '../jobs/scheduler.ts'
 import type { RedisSettings } from '../redis/redis-connection.ts'
-import type { ServingService } from '../serving/serving-service.ts'
+import type { ServingRole } from '../serving/serving-service.ts'
 import { RedisReaders } from '../sync/redis/redis-readers.ts'
 import { waitFor } from './visibility.ts'
 
@@ -24,7 +24,7 @@ const beginMs = 5_000
 
 export const localReplica = (
   name: string,
-  serving: ServingService,
+  serving: ServingRole,
   clock: Clock,
 ): ReplicaCommands => ({
   name,

@@ -5,7 +5,7 @@ import type { Scheduler } from '../jobs/scheduler.ts'
 import type { LogReaderView } from '../serving/http/log-metrics.ts'
 import type { MetricsSnapshot } from '../serving/http/metrics-snapshot.ts'
 import type { HttpServer } from '../serving/http/server.ts'
-import type { ServingService } from '../serving/serving-service.ts'
+import type { ServingRole } from '../serving/serving-service.ts'
 import type { Position } from '../stream/event-log.ts'
 import type { Facts } from '../stream/facts/facts.ts'
 import type { TrainerStatus } from '../trainer/trainer-status.ts'
@@ -13,7 +13,7 @@ import type { JsonObject } from './command.ts'
 import type { Shape, TrainerRole } from './shape.ts'
 
 export interface Parts {
-  readonly serving: ServingService | undefined
+  readonly serving: ServingRole | undefined
   readonly trainer: TrainerRole | undefined
   readonly scheduler: Scheduler | undefined
   readonly http: HttpServer
@@ -52,7 +52,7 @@ export class TrainerView {
   }
 
   /** Who reads the log in this process, where that is a topic. */
-  readers(serving: ServingService | undefined): readonly LogReaderView[] {
+  readers(serving: ServingRole | undefined): readonly LogReaderView[] {
     const shape = this.#shape
     const { log, position = {} } = this.#status ?? {}
     const own = shape.reading && {
@@ -80,7 +80,7 @@ export function metricsSnapshot({ serving, trainer, scheduler, view }: Parts): M
   }
 }
 
-function servingPart(serving: ServingService, view: TrainerView): MetricsSnapshot {
+function servingPart(serving: ServingRole, view: TrainerView): MetricsSnapshot {
   const { replica, liveIndex, sync } = serving
   const { facts, position } = replica
   const { index, queues, versions } = liveIndex.stats()

@@ -12,7 +12,7 @@ import type { ReplicaJobDependencies } from '../jobs/replica-jobs.ts'
 import type { JobRun, Scheduler } from '../jobs/scheduler.ts'
 import { systemTimers, TimerScheduler } from '../jobs/timer-scheduler.ts'
 import type { Metrics } from '../serving/http/metrics.ts'
-import type { ServingService } from '../serving/serving-service.ts'
+import type { ServingRole } from '../serving/serving-service.ts'
 import type { EventLog, Position } from '../stream/event-log.ts'
 import { EndSignal } from '../stream/files/end-signal.ts'
 import { FileLog } from '../stream/files/file-log.ts'
@@ -32,18 +32,21 @@ import type { Logger } from './telemetry.ts'
 import { localTrainerCommands } from './trainer-commands.ts'
 
 /** The trainer of this process, as its other roles see it. */
-export interface TrainerRole extends Service, Pick<TrainerService, 'status' | 'command'> {
+export interface TrainerRole extends Pick<TrainerService, 'status' | 'command'> {
   /** For a person, and whether nothing is amiss; absent: it is ready with its first status. */
-  readonly condition?: { readonly ready: boolean; readonly detail: string }
+  readonly condition?: { readonly ready: boolean; readonly detail: string } | undefined
   /** Where one of several trains. */
-  readonly lease?: LeaseState
+  readonly lease?: LeaseState | undefined
 }
+
+/** It, and its life. */
+export interface TrainerPart extends Service, TrainerRole {}
 
 export type TrainerRoleOptions = Omit<TrainerServiceOptions, 'log' | 'parameters'>
 
 export interface SchedulerParts {
   readonly trainer: TrainerRole | undefined
-  readonly serving: ServingService | undefined
+  readonly serving: ServingRole | undefined
   readonly onFinished: (run: JobRun) => void
 }
 
@@ -58,7 +61,13 @@ export interface JobShape {
   close(): Promise<void>
 }
 
-export interface Shape {
+/** Where a model is learned, and where its parameters come out. */
+export interface ModelChannel {
+  trainer(options: TrainerRoleOptions): TrainerPart
+  subscriber(): ParameterSubscriber
+}
+
+export interface Shape extends ModelChannel {
   readonly log: EventLog
   /** Where the log is this process's own, to be trimmed. */
   readonly fileLog: FileLog | undefined
@@ -70,10 +79,10 @@ export interface Shape {
   readonly reading: LogReading | undefined
   /** What runs beside the roles: started first, stopped after them. */
   readonly services: readonly Service[]
-  trainer(options: TrainerRoleOptions): TrainerRole
-  subscriber(): ParameterSubscriber
+  /** For another model on the same log; absent: a process has one. */
+  readonly beside?: () => ModelChannel
   /** What lets jobs of other processes ask the replica of this one. */
-  replica(serving: ServingService): readonly Service[]
+  replica(serving: ServingRole): readonly Service[]
   jobs(parts: SchedulerParts): JobShape
 }
 
@@ -89,7 +98,7 @@ export class EmbeddedShape implements Shape {
   readonly reading = undefined
   readonly #config: Config
   readonly #clock: Clock
-  readonly #ports = new MessageChannel()
+  readonly #own: ModelChannel
   readonly #end: EndSignal
 
   constructor(config: Config, clock: Clock, log: FileLog) {
@@ -97,6 +106,7 @@ export class EmbeddedShape implements Shape {
     this.#clock = clock
     this.log = log
     this.#end = new EndSignal(log.endSignal)
+    this.#own = this.beside()
   }
 
   /** Throws `LOG_LOCKED` and others of the log. */
@@ -130,17 +140,23 @@ export class EmbeddedShape implements Shape {
     return []
   }
 
-  trainer(options: TrainerRoleOptions): TrainerRole {
-    const directory = dataPaths(this.#config.process.dataDirectory).log
-    return new TrainerService({
-      ...options,
-      log: { kind: 'file', directory, endSignal: this.log.endSignal },
-      parameters: { kind: 'port', port: this.#ports.port1 },
-    })
+  trainer(options: TrainerRoleOptions): TrainerPart {
+    return this.#own.trainer(options)
   }
 
   subscriber(): ParameterSubscriber {
-    return new LocalSubscriber(this.#ports.port2)
+    return this.#own.subscriber()
+  }
+
+  beside(): ModelChannel {
+    const { port1, port2 } = new MessageChannel()
+    const directory = dataPaths(this.#config.process.dataDirectory).log
+    const log = { kind: 'file', directory, endSignal: this.log.endSignal } as const
+    return {
+      trainer: (options) =>
+        new TrainerService({ ...options, log, parameters: { kind: 'port', port: port1 } }),
+      subscriber: () => new LocalSubscriber(port2),
+    }
   }
 
   replica(): readonly Service[] {

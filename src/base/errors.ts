@@ -416,6 +416,37 @@ const table = {
   TRAINER_STOPPED: { status: 503, retryable: true, text: 'the trainer is not running' },
   USAGE_INVALID: { status: 500, retryable: false, text: '{what}: {reason}' },
   USER_UNKNOWN: { status: 404, retryable: false, text: 'there is no user {userId}' },
+  VERSIONS_DAMAGED: {
+    status: 500,
+    retryable: false,
+    text: 'the list of versions in {file} cannot be read: {reason}',
+  },
+  VERSIONS_FULL: {
+    status: 409,
+    retryable: false,
+    text: 'there are {max} versions already, as many as may be: remove one',
+  },
+  VERSION_ANSWERS: {
+    status: 409,
+    retryable: false,
+    text: 'version {version} is the one that answers: promote another one first',
+  },
+  VERSION_EXISTS: { status: 409, retryable: false, text: 'there is a version {version} already' },
+  VERSION_NONE_BEFORE: {
+    status: 409,
+    retryable: false,
+    text: 'there is no version before {version} to go back to',
+  },
+  VERSION_NOT_READY: {
+    status: 409,
+    retryable: true,
+    text: 'version {version} cannot answer yet: {reason}',
+  },
+  VERSION_UNKNOWN: {
+    status: 404,
+    retryable: false,
+    text: 'there is no version {version}; there are {known}',
+  },
   WEIGHTS_INVALID: {
     status: 500,
     retryable: false,

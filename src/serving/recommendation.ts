@@ -80,6 +80,8 @@ export interface RecommendRequest extends ItemSelection {
   /** In any order; put before what the service knows of the user. */
   readonly history?: readonly GivenInteraction[] | undefined
   readonly context?: Features | undefined
+  /** Which version of the model is asked; default: the one that has the user. */
+  readonly version?: string | undefined
   /** Leaves out items that the user has had, given history included. Default true. */
   readonly excludeSeen?: boolean | undefined
   /** What is recommended to somebody of whom nothing at all is known. Default: what is popular. */
@@ -121,6 +123,8 @@ export interface Explanation {
 
 /** The parameters that an answer was made with. */
 export interface ModelState {
+  /** Of the version of the model; whoever asks a replica itself knows it. */
+  readonly name?: string
   /** Steps taken by the model. */
   readonly version: number
   /** Of the last delta applied; 0: none yet. */

@@ -73,6 +73,20 @@ interface Parts {
   readonly alignment: Alignment
 }
 
+/** What the rest of the process asks of whoever answers now; read it when it is needed. */
+export type ServingRole = Pick<
+  ServingService,
+  | 'replica'
+  | 'liveIndex'
+  | 'retriever'
+  | 'alignment'
+  | 'freshness'
+  | 'sync'
+  | 'checks'
+  | 'waitFor'
+  | 'rebuildIndex'
+>
+
 export class ServingService implements Service {
   readonly name = 'serving'
   readonly freshness: Freshness

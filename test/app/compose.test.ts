@@ -169,7 +169,11 @@ describe('what cannot start', { timeout: 60_000 }, () => {
     const { client, service } = await startSmall(smallConfig(directory.path))
     await client.sendEvents([click('u', 'i')])
     await service.stop()
-    const other = smallConfig(directory.path, 'model.tables.user.optimizer.rate=0.5')
+    const other = smallConfig(
+      directory.path,
+      'process.versions.onChange=refuse',
+      'model.tables.user.optimizer.rate=0.5',
+    )
     await expect(startSmall(other)).rejects.toMatchObject({
       code: 'CHECKPOINT_INCOMPATIBLE',
       message: expect.stringContaining('optimizer.rate'),

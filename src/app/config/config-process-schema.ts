@@ -6,6 +6,7 @@ import * as z from 'zod'
 
 import { kafka, redis, s3 } from './config-servers-schema.ts'
 import { tables } from './config-tables-schema.ts'
+import { experiment, versions } from './config-versions-schema.ts'
 
 const whole = z.int().min(0)
 const count = z.int().min(1)
@@ -221,6 +222,8 @@ export const processSchema = z
     tables,
     checkpoints,
     serving,
+    versions,
+    experiment,
     jobs,
     logging,
   })

@@ -171,6 +171,10 @@ function parseConfig(input: unknown, source: string): Config {
   return result.data
 }
 
+/** The `model` part alone, beside a process that there is. Throws `CONFIG_INVALID`. */
+export const parseModel = (model: unknown, { process }: Config): Config['model'] =>
+  parseConfig({ model, process }, 'model').model
+
 export interface LoadOptions {
   /** Path of the file; absent: FRESHET_CONFIG, else `fallback`. */
   readonly file?: string | undefined

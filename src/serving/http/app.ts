@@ -28,6 +28,7 @@ import { addOperationRoutes } from './routes/operations.ts'
 import { addPlainRoute } from './routes/plain.ts'
 import { addRecommendationRoutes } from './routes/recommendations.ts'
 import { addUserReads, addUserWrites } from './routes/users.ts'
+import { addExperimentRoutes, addVersionRoutes } from './routes/versions.ts'
 import type { HttpSettings } from './settings.ts'
 
 /** An id of 256 bytes, each of them percent-encoded. */
@@ -96,7 +97,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
 
 function addRoutes(app: FastifyInstance, parts: AppParts): void {
   const { settings, dependencies } = parts
-  const { log, readers, jobs, administration } = dependencies
+  const { log, readers, jobs, administration, versions, experiment } = dependencies
   const visibility = readers?.visibility
   const ingest = log && new Ingest({ ...dependencies, log, visibility }, settings)
   // In a plugin of its own, so that the document's hook sees every route.
@@ -105,6 +106,8 @@ function addRoutes(app: FastifyInstance, parts: AppParts): void {
     if (readers !== undefined) addReadRoutes(scope, { ...parts, readers, ingest })
     if (jobs !== undefined) addJobRoutes(scope, { ...parts, jobs })
     if (administration !== undefined) addAdminRoutes(scope, administration)
+    if (versions !== undefined) addVersionRoutes(scope, versions)
+    if (experiment !== undefined) addExperimentRoutes(scope, experiment)
     addOperationRoutes(scope, parts)
     done()
   })

@@ -14,6 +14,7 @@ import type {
   Recommendations,
   SimilarRequest,
 } from '../recommendation.ts'
+import type { ExperimentDesk, VersionsDesk } from '../versions/versions-desk.ts'
 import type { Administration } from './administration.ts'
 import type { ImportReceipts } from './import-receipts.ts'
 import type { Metrics } from './metrics.ts'
@@ -140,4 +141,7 @@ export interface ServerDependencies {
   /** With the role `jobs`. */
   readonly jobs?: Pick<Scheduler, 'names' | 'begin' | 'history' | 'find' | 'cancel'> | undefined
   readonly administration?: Administration | undefined
+  /** Where a process can have several. */
+  readonly versions?: VersionsDesk | undefined
+  readonly experiment?: ExperimentDesk | undefined
 }

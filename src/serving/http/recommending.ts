@@ -7,6 +7,7 @@ import type { ReadParts } from './route-parts.ts'
 import { attributes, time } from './schemas.ts'
 
 export const modelState = z.object({
+  name: z.string().optional().describe('the version of the model that answered'),
   version: z.number().describe('steps taken by the model'),
   sequence: z.number().describe('of the last delta applied'),
   watermark: z.object({
@@ -53,15 +54,28 @@ export const answers = z
   .object({ answers: z.array(recommendations), requestId: z.string() })
   .describe('an answer for each request, in order')
 
-/** Waits for the offset, if there is one, and counts what is answered. */
+export interface Asked {
+  readonly parts: ReadParts
+  readonly requestId: string
+}
+
+/** Waits for the offset, if there is one, and counts and records what is answered. */
 export async function recommend(
   request: RecommendRequest,
   after: string | undefined,
-  parts: ReadParts,
+  { parts, requestId }: Asked,
 ): Promise<Recommendations> {
   if (after !== undefined) await waitUntilVisible(after, parts)
   const found = await parts.readers.recommender.recommend(request)
-  parts.dependencies.metrics.countRecommendation(found.fallback)
+  const { metrics, experiment } = parts.dependencies
+  metrics.countRecommendation(found.fallback)
+  const { userId } = request
+  const { name } = found.model
+  // Who asks for a version looks at it; what comes of that says nothing.
+  const isLooking = request.version !== undefined
+  if (experiment !== undefined && userId !== undefined && name !== undefined && !isLooking) {
+    experiment.answered({ requestId, userId, version: name, items: found.items })
+  }
   return found
 }
 

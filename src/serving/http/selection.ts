@@ -175,6 +175,12 @@ export const askerFields = {
   context: features.optional().describe('of this request: device, place, ...'),
 }
 
+export const version = z
+  .string()
+  .regex(/^[A-Za-z][A-Za-z0-9_-]{0,63}$/, 'not a name of a version')
+  .optional()
+  .describe('which version of the model is asked; default: the one that has the user')
+
 /** A whole request, but for `minSequence`. */
 export const descriptionFields = (n: Count) => ({
   ...askerFields,
@@ -183,4 +189,5 @@ export const descriptionFields = (n: Count) => ({
   among: z.array(id).max(requestLimits.among).optional().describe('ids to choose among'),
   excludeSeen: z.boolean().optional().describe('leave out what the user had; default true'),
   fallback: lastFallback,
+  version,
 })

@@ -235,7 +235,7 @@ export class Checkpoints {
  * What a checkpoint must have been made with: all of the model but what only decides how it is fed
  * and watched. Through JSON, as the manifest holds it.
  */
-function comparable({ spec, tables, facts }: TrainerModel): Json {
+export function comparable({ spec, tables, facts }: TrainerModel): Json {
   const plain: Json = JSON.parse(JSON.stringify({ spec, tables, facts }))
   return plain
 }

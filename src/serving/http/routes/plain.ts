@@ -30,8 +30,9 @@ export function addPlainRoute(app: FastifyInstance, parts: ReadParts): void {
         .object({ user_id: z.string(), recommendations: z.array(z.string()) })
         .describe('best first'),
     },
-    handle: async ({ path, query }) => {
-      const { items } = await recommend({ userId: path.id, n: query.n }, undefined, parts)
+    handle: async ({ path, query }, { requestId }) => {
+      const request = { userId: path.id, n: query.n }
+      const { items } = await recommend(request, undefined, { parts, requestId })
       return { user_id: path.id, recommendations: items.map(titleOf) }
     },
   })

@@ -4,7 +4,7 @@ import * as z from 'zod'
 
 import { type RecommendRequest, type Recommendations, requestLimits } from '../../recommendation.ts'
 import { booleanText, none, part } from '../parts.ts'
-import { answer, answers, recommend, waitUntilVisible } from '../recommending.ts'
+import { answer, answers, type Asked, recommend, waitUntilVisible } from '../recommending.ts'
 import type { ReadParts } from '../route-parts.ts'
 import { addRoute } from '../route.ts'
 import { id, idPath } from '../schemas.ts'
@@ -18,6 +18,7 @@ import {
   selectionFields,
   selectionOf,
   selectionText,
+  version,
 } from '../selection.ts'
 
 export function addRecommendationRoutes(app: FastifyInstance, parts: ReadParts): void {
@@ -33,9 +34,9 @@ export function addRecommendationRoutes(app: FastifyInstance, parts: ReadParts):
 async function answerTo(
   request: RecommendRequest,
   after: string | undefined,
-  { parts, requestId }: { readonly parts: ReadParts; readonly requestId: string },
+  asked: Asked,
 ): Promise<Recommendations & { requestId: string }> {
-  return { ...(await recommend(request, after, parts)), requestId }
+  return { ...(await recommend(request, after, asked)), requestId: asked.requestId }
 }
 
 function addByUser(app: FastifyInstance, parts: ReadParts, n: Count): void {
@@ -50,6 +51,7 @@ function addByUser(app: FastifyInstance, parts: ReadParts, n: Count): void {
     ...selectionText(n),
     excludeSeen: booleanText.optional(),
     fallback: lastFallback,
+    version,
   }
   addRoute(app, {
     ...shared,
@@ -59,8 +61,8 @@ function addByUser(app: FastifyInstance, parts: ReadParts, n: Count): void {
     query: part('query', z.strictObject(fields)),
     handle: ({ path, query }, { requestId }) => {
       const { selection, after } = selectionOf(query)
-      const { excludeSeen, fallback } = query
-      const request = { ...selection, excludeSeen, fallback, userId: path.id }
+      const { excludeSeen, fallback, version: asked } = query
+      const request = { ...selection, excludeSeen, fallback, version: asked, userId: path.id }
       return answerTo(request, after, { parts, requestId })
     },
   })
@@ -72,8 +74,8 @@ function addByUser(app: FastifyInstance, parts: ReadParts, n: Count): void {
     query: part('query', z.strictObject({ ...fields, userId: id.optional() })),
     handle: ({ query }, { requestId }) => {
       const { selection, after } = selectionOf(query)
-      const { excludeSeen, fallback, userId } = query
-      const request = { ...selection, excludeSeen, fallback, userId }
+      const { excludeSeen, fallback, userId, version: asked } = query
+      const request = { ...selection, excludeSeen, fallback, version: asked, userId }
       return answerTo(request, after, { parts, requestId })
     },
   })
@@ -113,7 +115,7 @@ function addBatch(app: FastifyInstance, parts: ReadParts, n: Count): void {
     answers: { 200: answers },
     handle: async ({ body }, { requestId }) => {
       await waitUntilVisible(body.minSequence, parts)
-      const found = body.requests.map((one) => recommend(one, undefined, parts))
+      const found = body.requests.map((one) => recommend(one, undefined, { parts, requestId }))
       return { answers: await Promise.all(found), requestId }
     },
   })

@@ -1,0 +1,261 @@
+/**
+ * Records which version answered whom, and reads the event log for what came of it. Counts are a
+ * fold of its own file: after a crash it goes on from the last line, and counts nothing twice.
+ *
+ * While there is nothing to compare it neither reads nor writes.
+ */
+import type { Clock } from '../../base/clock.ts'
+import { digestBytes, digestWords } from '../../base/digest.ts'
+import type { Service } from '../../base/service.ts'
+import { type Answer, Experiment, rateOf } from '../../serving/versions/experiment.ts'
+import type {
+  ExperimentDesk,
+  ExperimentView,
+  GivenAnswer,
+} from '../../serving/versions/versions-desk.ts'
+import type { EventLogReader, LogBatch } from '../../stream/event-log.ts'
+import { ExperimentFile } from './experiment-file.ts'
+
+export interface ExperimentRecorderOptions {
+  readonly directory: string
+  readonly log: EventLogReader
+  readonly clock: Clock
+  readonly windowMs: number
+  readonly maxAnswers: number
+  readonly maxItems: number
+  /** Of the users, those whose answers are recorded. */
+  readonly usersPercent: number
+  /** Types of interactions that count; none: all. */
+  readonly types: readonly string[]
+  readonly segmentBytes: number
+  readonly keepSegments: number
+  /** Whether there is anything to record. */
+  readonly isWanted: () => boolean
+  /** It records no more, or not what it should. */
+  readonly onTrouble: (error: unknown) => void
+}
+
+const readMaxEvents = 1_024
+const readWaitMs = 1_000
+/** Where the log has been read up to is written so often at most. */
+const positionEveryMs = 1_000
+/** The one partition of a log of files. */
+const partition = 0
+
+const encoder = new TextEncoder()
+
+/** A user in the record: enough to put lines together, and no id. */
+const userOf = (userId: string): string =>
+  digestBytes(encoder.encode(userId)).toString(16).padStart(16, '0')
+
+/** Invariant: whatever is counted is a line of the file, in the same turn. */
+export class ExperimentRecorder implements Service, ExperimentDesk {
+  readonly name = 'experiment'
+  readonly #options: ExperimentRecorderOptions
+  readonly #types: ReadonlySet<string>
+  readonly #file: ExperimentFile
+  readonly #stopping = new AbortController()
+  #experiment: Experiment
+  #since = 0
+  #number = 0
+  /** The next event to look at. */
+  #position = ''
+  /** The newest event that has been counted, perhaps behind the position. */
+  #counted: string | undefined
+  #wroteAt = 0
+  #active: { readonly stop: AbortController; readonly done: Promise<void> } | undefined
+  #isRestored = false
+  #changing: Promise<void> = Promise.resolve()
+
+  constructor(options: ExperimentRecorderOptions) {
+    this.#options = options
+    this.#types = new Set(options.types)
+    this.#experiment = new Experiment(options)
+    this.#file = new ExperimentFile({
+      ...options,
+      counts: () => ({
+        since: this.#since,
+        position: this.#position,
+        versions: this.#experiment.totals(),
+      }),
+      onFailure: options.onTrouble,
+    })
+  }
+
+  get isActive(): boolean {
+    return this.#active !== undefined
+  }
+
+  start(): Promise<void> {
+    return this.follow()
+  }
+
+  /** Records from now on, or no more, as is wanted now. */
+  follow(): Promise<void> {
+    return this.#set(() => !this.#stopping.signal.aborted && this.#options.isWanted())
+  }
+
+  #set(isWanted: () => boolean): Promise<void> {
+    this.#changing = this.#changing
+      .then(() => (isWanted() ? this.#begin() : this.#end()))
+      .catch((error: unknown) => this.#options.onTrouble(error))
+    return this.#changing
+  }
+
+  drain(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    await this.follow()
+    this.#file.close()
+  }
+
+  answered({ requestId, userId, version, items }: GivenAnswer): void {
+    if (this.#active === undefined || !this.#isRecorded(userId)) return
+    this.#number += 1
+    const answer = {
+      number: this.#number,
+      requestId,
+      user: userOf(userId),
+      version,
+      items: items.slice(0, this.#options.maxItems).map(({ id }) => id),
+      at: this.#options.clock.now(),
+    }
+    this.#experiment.answered(answer)
+    this.#file.add({ kind: 'answer', ...answer })
+  }
+
+  report(): ExperimentView {
+    const { windowMs } = this.#options
+    const versions = Object.entries(this.#experiment.totals()).map(([version, totals]) => {
+      const { answers, answersTaken, interactions, hits } = totals
+      const [ctr, hitRate] = [rateOf(answersTaken, answers), rateOf(hits, interactions)]
+      return { version, answers, answersTaken, interactions, hits, ctr, hitRate }
+    })
+    const { forgotten } = this.#experiment
+    return { recording: this.isActive, since: this.#since, windowMs, forgotten, versions }
+  }
+
+  answers(limit: number, wanted: { userId?: string; requestId?: string }): readonly Answer[] {
+    const user = wanted.userId === undefined ? undefined : userOf(wanted.userId)
+    const { requestId } = wanted
+    return this.#experiment.newest(
+      limit,
+      (answer) =>
+        (user === undefined || answer.user === user) &&
+        (requestId === undefined || answer.requestId === requestId),
+    )
+  }
+
+  /** A share of the users that has nothing to do with which version they have. */
+  #isRecorded(userId: string): boolean {
+    const { usersPercent } = this.#options
+    if (usersPercent >= 100) return true
+    const [, high] = digestWords(encoder.encode(userId))
+    return high % 10_000 < usersPercent * 100
+  }
+
+  async #begin(): Promise<void> {
+    if (this.#active !== undefined || this.#stopping.signal.aborted) return
+    const { log, clock } = this.#options
+    const wasRestored = !this.#isRestored && this.#restore()
+    this.#isRestored = true
+    if (!wasRestored) {
+      this.#position = (await log.end())[partition] ?? '0'
+      if (this.#since === 0) this.#since = clock.now()
+    }
+    this.#file.open()
+    this.#file.add({ kind: 'position', position: this.#position })
+    const stop = new AbortController()
+    this.#active = { stop, done: this.#read(stop.signal) }
+  }
+
+  async #end(): Promise<void> {
+    const active = this.#active
+    if (active === undefined) return
+    this.#active = undefined
+    active.stop.abort()
+    await active.done
+    this.#file.flush()
+  }
+
+  /** What the file says; false: there is none. */
+  #restore(): boolean {
+    const { before, newest } = this.#file.read()
+    const [head] = newest
+    if (head?.kind !== 'counts') return false
+    this.#since = head.since
+    this.#position = head.position
+    this.#experiment = new Experiment(this.#options, head.versions)
+    for (const entry of before) {
+      if (entry.kind === 'answer') this.#take(entry)
+      else if (entry.kind === 'outcome' && entry.isFirst) this.#experiment.markTaken(entry.answer)
+      else if (entry.kind === 'forget') this.#experiment.forget(entry.user)
+    }
+    for (const entry of newest) {
+      if (entry.kind === 'answer') {
+        this.#number = entry.number
+        this.#experiment.answered(entry)
+      } else if (entry.kind === 'outcome') {
+        this.#counted = entry.offset
+        this.#experiment.count(entry)
+      } else if (entry.kind === 'position') this.#position = entry.position
+      else if (entry.kind === 'forget') this.#experiment.forget(entry.user)
+    }
+    return true
+  }
+
+  #take(answer: Answer): void {
+    this.#number = answer.number
+    this.#experiment.restore(answer)
+  }
+
+  async #read(signal: AbortSignal): Promise<void> {
+    const { log, onTrouble } = this.#options
+    try {
+      // What the log does not keep any more is lost to the counts.
+      const start = (await log.start())[partition] ?? '0'
+      if (log.compare(this.#position, start) < 0) this.#position = start
+      while (!signal.aborted) {
+        const options = { maxEvents: readMaxEvents, waitMs: readWaitMs, signal }
+        const batches = await log.read({ [partition]: this.#position }, options)
+        for (const batch of batches) this.#fold(batch)
+      }
+    } catch (error) {
+      if (!signal.aborted) onTrouble(error)
+    }
+  }
+
+  #fold({ events, offsets, next }: LogBatch): void {
+    const { log, clock } = this.#options
+    for (const [i, event] of events.entries()) {
+      const offset = offsets[i]
+      const isCounted = this.#counted !== undefined && log.compare(offset, this.#counted) <= 0
+      if (isCounted) continue
+      if (event.kind === 'interaction') this.#interaction(event, offset)
+      else if (event.kind === 'deleteUser') this.#forget(userOf(event.userId))
+    }
+    this.#position = next
+    const now = clock.monotonic()
+    if (now - this.#wroteAt < positionEveryMs) return
+    this.#wroteAt = now
+    this.#file.add({ kind: 'position', position: next })
+  }
+
+  #interaction(
+    event: { userId: string; itemId: string; type: string; acceptedAt: number },
+    offset: string,
+  ): void {
+    const { userId, itemId, type, acceptedAt: at } = event
+    if (this.#types.size > 0 && !this.#types.has(type)) return
+    const outcome = this.#experiment.taken({ user: userOf(userId), itemId, at })
+    if (outcome !== undefined) this.#file.add({ kind: 'outcome', offset, at, itemId, ...outcome })
+  }
+
+  #forget(user: string): void {
+    this.#experiment.forget(user)
+    this.#file.add({ kind: 'forget', user })
+  }
+}
