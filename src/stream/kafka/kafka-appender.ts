@@ -13,13 +13,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { ServiceError } from '../../base/errors.ts'
-import {
-  type KafkaConnection,
-  KafkaFailure,
-  type ProducedMessage,
-  type ProducerIdentity,
-} from './kafka-connection.ts'
+import { type KafkaConnection, KafkaFailure } from './kafka-connection.ts'
 import { placeText } from './kafka-offset.ts'
+import type { ProducedMessage, ProducerIdentity } from './kafka-produce.ts'
 import type { KafkaCompression } from './kafka-settings.ts'
 import type { KafkaTopic } from './kafka-topic.ts'
 

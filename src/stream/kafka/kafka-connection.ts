@@ -19,9 +19,16 @@ import Cluster, {
 import filterAborted from 'kafkajs/src/consumer/filterAbortedMessages.js'
 import RequestQueue from 'kafkajs/src/network/requestQueue/index.js'
 import fetchAnswer from 'kafkajs/src/protocol/requests/fetch/v11/response.js'
+import produceAnswer from 'kafkajs/src/protocol/requests/produce/v7/response.js'
 
 import { present } from '../../base/assert.ts'
 import { addKafkaCodecs } from './kafka-codecs.ts'
+import {
+  encodeProduce,
+  type ProducedPartition,
+  type ProducerIdentity,
+  produceVersion,
+} from './kafka-produce.ts'
 import { decodeFetch } from './kafka-records.ts'
 import type { KafkaCompression, KafkaSettings } from './kafka-settings.ts'
 
@@ -38,25 +45,6 @@ export interface FetchedPartition {
   readonly messages: readonly KafkaMessage[]
   /** Where to fetch on. */
   readonly next: number
-}
-
-export interface ProducedMessage {
-  readonly key: string | Buffer | null
-  readonly value: string | Buffer
-  /** Epoch ms. */
-  readonly timestamp: string
-  readonly headers?: kafkajs.IHeaders
-}
-
-export interface ProducerIdentity {
-  readonly producerId: string
-  readonly producerEpoch: number
-}
-
-interface ProducedPartition {
-  readonly partition: number
-  readonly firstSequence: number
-  readonly messages: readonly ProducedMessage[]
 }
 
 /** What the brokers know of the topic. */
@@ -92,6 +80,7 @@ mendTimers(RequestQueue.prototype)
 hastenFetches(fetchAnswer)
 addKafkaCodecs(kafkajs.CompressionCodecs)
 
+const produceKey = 0
 const readCommitted = 1
 const beforeAll = -2
 const afterAll = -1
@@ -180,17 +169,22 @@ export class KafkaConnection {
   async produce(
     leader: number,
     identity: ProducerIdentity,
-    { partitions, compression, onSend }: ProduceRequest,
+    { partitions, compression, onSend }: Production,
   ): Promise<ReadonlyMap<number, number>> {
     const { topic } = this.#settings
+    const codec = compressionTypes[compression]
+    const timeoutMs = this.#requestTimeoutMs
+    const payload = await encodeProduce({ topic, identity, timeoutMs, codec, partitions })
     const { topics } = await this.#ask(leader, (broker) => {
       onSend()
-      return broker.produce({
-        ...identity,
-        acks: -1,
-        timeout: this.#requestTimeoutMs,
-        compression: compressionTypes[compression],
-        topicData: [{ topic, partitions }],
+      return broker.connectionPool.send({
+        request: {
+          apiKey: produceKey,
+          apiVersion: produceVersion,
+          apiName: 'Produce',
+          encode: () => Promise.resolve({ buf: payload, buffer: payload }),
+        },
+        response: produceAnswer,
       })
     })
     const found = topics.flatMap((response) => response.partitions)
@@ -271,7 +265,7 @@ export class KafkaConnection {
   }
 }
 
-interface ProduceRequest {
+interface Production {
   readonly partitions: readonly ProducedPartition[]
   readonly compression: KafkaCompression
   /** From here on the brokers may have appended. */

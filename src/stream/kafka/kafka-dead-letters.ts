@@ -6,9 +6,9 @@
  */
 import { appendFile } from 'node:fs/promises'
 
-import type { ProducedMessage } from './kafka-connection.ts'
 import { placeText } from './kafka-offset.ts'
 import type { PoisonedValue } from './kafka-partition.ts'
+import type { ProducedMessage } from './kafka-produce.ts'
 
 export interface DeadLetter {
   readonly topic: string

@@ -1,4 +1,4 @@
-/** What kafka-connection.ts uses of kafkajs 2.2.4 that the package's own types leave out. */
+/** What we and our tests use of kafkajs 2.2.4 that the package's own types leave out. */
 declare module 'kafkajs/src/cluster/index.js' {
   import type { ConnectionOptions } from 'node:tls'
 
@@ -36,11 +36,25 @@ declare module 'kafkajs/src/cluster/index.js' {
     readonly partitions: readonly Partition[]
   }
 
+  interface Response<Result> {
+    decode: (payload: Buffer) => Promise<unknown>
+    parse: (decoded: unknown) => Promise<Result>
+  }
+
   interface Broker {
     fetch(request: object): Promise<{ responses: readonly Answer<FetchedRecords>[] }>
-    produce(
-      request: object,
-    ): Promise<{ topics: readonly Answer<{ partition: number; baseOffset: string }>[] }>
+    readonly connectionPool: {
+      send<Result>(of: {
+        request: {
+          apiKey: number
+          apiVersion: number
+          apiName: string
+          /** An encoder: what it has written. */
+          encode: () => Promise<{ buf: Buffer; buffer: Buffer }>
+        }
+        response: Response<Result>
+      }): Promise<Result>
+    }
     listOffsets(
       request: object,
     ): Promise<{ responses: readonly Answer<{ partition: number; offset: string }>[] }>
@@ -74,22 +88,32 @@ declare module 'kafkajs/src/cluster/index.js' {
     findTopicPartitionMetadata(topic: string): readonly { partitionId: number; leader: number }[]
   }
 
-  export { type Broker, type FetchedRecords, type RawMessage }
+  export { type Answer, type Broker, type FetchedRecords, type RawMessage, type Response }
   export default Cluster
 }
 
 declare module 'kafkajs/src/protocol/message/compression/index.js' {
   const compression: {
     /** Null: the batch is not compressed. Throws where there is no such codec. */
-    lookupCodecByAttributes(
-      attributes: number,
-    ): { decompress(bytes: Buffer): Promise<Buffer> } | null
+    lookupCodecByAttributes(attributes: number): {
+      compress(of: { readonly buffer: Buffer }): Promise<Buffer>
+      decompress(bytes: Buffer): Promise<Buffer>
+    } | null
   }
   export default compression
 }
 
 declare module 'kafkajs/src/protocol/requests/fetch/v11/response.js' {
   const response: { decode: (payload: Buffer) => Promise<unknown> }
+  export default response
+}
+
+declare module 'kafkajs/src/protocol/requests/produce/v7/response.js' {
+  import type { Answer, Response } from 'kafkajs/src/cluster/index.js'
+
+  const response: Response<{
+    topics: readonly Answer<{ partition: number; baseOffset: string }>[]
+  }>
   export default response
 }
 
@@ -106,5 +130,11 @@ declare module 'kafkajs/src/network/requestQueue/index.js' {
   export default class RequestQueue {
     pending: readonly unknown[]
     scheduleCheckPendingRequests: (this: RequestQueue) => void
+  }
+}
+
+declare module 'kafkajs/src/protocol/requests/produce/v7/request.js' {
+  export default function produceRequest(of: object): {
+    encode: () => Promise<{ readonly buffer: Buffer }>
   }
 }
