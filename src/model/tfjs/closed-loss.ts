@@ -25,6 +25,9 @@ export interface LossShape {
   readonly tileFloats: number
 }
 
+/** Below it the logarithm of a probability is not taken: it may have come to nothing. */
+const leastProbability = 1e-30
+
 /** Gradients are of the summed loss. */
 export interface LossOutcome {
   readonly queries: Tensor
@@ -52,6 +55,14 @@ interface RowGradients {
   /** Rows x 1; what `columns` has of them already is not in it. */
   readonly own: Tensor
   readonly losses: Tensor
+}
+
+/** Of some rows, and of their own positives. */
+interface Softmax {
+  readonly logits: Tensor
+  readonly probabilities: Tensor
+  readonly own: Tensor
+  readonly ofOwn: Tensor
 }
 
 /** Rows of a batch. */
@@ -147,25 +158,32 @@ export class ClosedLoss {
   #rows(scores: Tensor, own: Tensor, place: TilePlace): RowGradients {
     const { kind = 'softmax', hardNegatives } = this.#shape.loss
     if (hardNegatives !== undefined) return this.#hardest(scores, own, place, hardNegatives)
-    if (kind === 'softmax') return this.#softmax(this.#written(scores, place, own), own)
+    if (kind === 'softmax') return this.#softmax(this.#written(scores, place, own), own, place)
     return this.#pairwise(this.#written(scores, place), own)
   }
 
   /** Over all columns, the own positive in its own. */
-  #softmax(logits: Tensor, own: Tensor): RowGradients {
+  #softmax(logits: Tensor, own: Tensor, { batch, span }: TilePlace): RowGradients {
     const tf = this.#tf
+    const { from, rows } = span
     const columns = tf.softmax(logits)
-    return {
-      columns,
-      own: tf.mul(tf.ones(own.shape), -1),
-      losses: tf.sub(this.#logSum(logits, columns), own),
+    const places = new Int32Array(2 * rows)
+    for (let i = 0; i < rows; i += 1) {
+      places[2 * i] = i
+      places[2 * i + 1] = batch.targets[from + i]
     }
+    const found = tf.gatherND(columns, tf.tensor(places, [rows, 2], 'int32'))
+    const all = { logits, probabilities: columns, own, ofOwn: tf.reshape(found, [rows, 1]) }
+    return { columns, own: tf.neg(tf.ones(own.shape)), losses: this.#crossEntropy(all) }
   }
 
-  /** log of the sum of a row's exponentials: the largest logit less the log of its probability. */
-  #logSum(logits: Tensor, probabilities: Tensor): Tensor {
+  /** -log of the own positive's probability. */
+  #crossEntropy({ logits, probabilities, own, ofOwn }: Softmax): Tensor {
     const tf = this.#tf
-    return tf.sub(tf.max(logits, 1, true), tf.log(tf.max(probabilities, 1, true)))
+    if (tf.min(ofOwn).dataSync()[0] > leastProbability) return tf.neg(tf.log(ofOwn))
+    // As the sum of all exponentials: the largest logit less the log of its probability.
+    const most = tf.max(logits, 1, true)
+    return tf.sub(tf.sub(most, tf.log(tf.max(probabilities, 1, true))), own)
   }
 
   /** Of the negatives only so many, those with the largest logits. */
@@ -189,10 +207,11 @@ export class ClosedLoss {
     const [rows, k] = negatives.shape
     const logits = tf.concat([negatives, own], 1)
     const all = tf.softmax(logits)
+    const ofOwn = tf.slice(all, [0, k], [rows, 1])
     return {
       columns: tf.slice(all, [0, 0], [rows, k]),
-      own: tf.sub(tf.slice(all, [0, k], [rows, 1]), 1),
-      losses: tf.sub(this.#logSum(logits, all), own),
+      own: tf.sub(ofOwn, 1),
+      losses: this.#crossEntropy({ logits, probabilities: all, own, ofOwn }),
     }
   }
 

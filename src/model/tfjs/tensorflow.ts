@@ -42,7 +42,6 @@ export interface ModelArtifacts {
   readonly weightData: ArrayBuffer
 }
 
-type Activation = 'linear' | 'relu'
 type Unary = (x: Tensor) => Tensor
 type Binary = (a: Tensor, b: Tensor | number) => Tensor
 type Reduction = (x: Tensor, axis?: number, keepDims?: boolean) => Tensor
@@ -77,18 +76,11 @@ export interface Tensorflow {
   slice(x: Tensor, begin: readonly number[], size: readonly number[]): Tensor
   transpose: Unary
   gather(x: Tensor, indices: Tensor): Tensor
+  gatherND(x: Tensor, indices: Tensor): Tensor
   scatterND(indices: Tensor, updates: Tensor, shape: Shape): Tensor
   tensorScatterUpdate(x: Tensor, indices: Tensor, updates: Tensor): Tensor
   topk(x: Tensor, k: number, sorted?: boolean): { values: Tensor; indices: Tensor }
 
-  readonly fused: {
-    matMul(operands: {
-      readonly a: Tensor
-      readonly b: Tensor
-      readonly bias: Tensor
-      readonly activation: Activation
-    }): Tensor
-  }
   matMul(a: Tensor, b: Tensor, transposeA?: boolean, transposeB?: boolean): Tensor
   add: Binary
   sub: Binary
@@ -101,6 +93,7 @@ export interface Tensorflow {
   erf: Unary
   tanh: Unary
   relu: Unary
+  sign: Unary
   step: Unary
   square: Unary
   sqrt: Unary
@@ -111,6 +104,7 @@ export interface Tensorflow {
   neg: Unary
   sum: Reduction
   max: Reduction
+  min: Reduction
   mean: Reduction
 
   customGrad<Xs extends readonly Tensor[]>(
