@@ -10,9 +10,10 @@
  *
  * (lowbias32: Chris Wellons' hash.) Also given arrays in NumPy's format.
  */
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 
 import { ServiceError } from '../src/base/errors.ts'
+import { npyHeader } from '../src/embedding/exchange/npy.ts'
 
 /** n x dim, row-major. */
 export interface Points {
@@ -116,4 +117,11 @@ export function readNpy(file: string): Points {
   const values = new Float32Array(n * dim)
   new Uint8Array(values.buffer).set(bytes.subarray(begin + length, begin + length + 4 * n * dim))
   return { n, dim, values }
+}
+
+/** In the same format. */
+export function writeNpy(file: string, { n, dim, values }: Points): void {
+  const header = npyHeader({ type: '<f4', shape: [n, dim] })
+  const data = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+  writeFileSync(file, Buffer.concat([header, data]))
 }
