@@ -27,6 +27,12 @@ export interface BatchEffects {
   readonly time: number
 }
 
+/** What a learner asks of a mirror. */
+export type Mirror = Pick<
+  CatalogueMirror,
+  'ranker' | 'prepare' | 'follow' | 'invalidate' | 'rebuild' | 'serialize' | 'load' | 'close'
+>
+
 export class CatalogueMirror {
   readonly #ranker: Ranker
   readonly #isIncremental: boolean
@@ -102,6 +108,10 @@ export class CatalogueMirror {
   load(reader: ByteReader): void {
     this.#ranker.load(reader)
     this.#isStale = true
+  }
+
+  close(): Promise<void> {
+    return this.#ranker.close()
   }
 
   /** Makes a live item a candidate with its present count, and a hidden one none. */

@@ -1,12 +1,17 @@
 /** What a learner is made of: its tables, and who ranks for its evaluation. */
 import { present } from '../base/assert.ts'
+import { tablesThatShare } from '../embedding/admission/admission.ts'
 import { withAdmission } from '../embedding/admission/admitted-table.ts'
 import type { DurableTable } from '../embedding/durable-table.ts'
 import { MemoryTable } from '../embedding/memory/memory-table.ts'
 import type { KernelImplementation } from '../kernels/kernels.ts'
 import type { TwoTower } from '../model/two-tower.ts'
+import { CatalogueMirror, type Mirror } from './catalogue-mirror.ts'
+import { DeltaSource } from './delta-source.ts'
+import { DeltaReader } from './evaluation/delta-reader.ts'
 import { type Breathe, Ranker } from './evaluation/ranker.ts'
 import type { FarRows } from './far-rows.ts'
+import { LateMirror } from './late-mirror.ts'
 import type { Tables } from './rows.ts'
 import type { TrainerModel } from './trainer-config.ts'
 
@@ -20,6 +25,11 @@ export interface LearnerOptions {
   readonly farRows?: FarRows | undefined
   /** Milliseconds of a clock that never goes back, for the pauses that tables report. */
   readonly now?: (() => number) | undefined
+  /**
+   * The evaluation ranks as a reader of deltas would, with one every so many milliseconds of stream
+   * time (0: after every batch); absent: with the model as it is.
+   */
+  readonly deltaIntervalMs?: number | undefined
 }
 
 /** Rows that a step touches beside those of its keys: the one that unknown keys share. */
@@ -47,7 +57,7 @@ export function makeTables({ options, model, settings }: LearnerBasis): Tables {
   return tables
 }
 
-export function makeRanker(
+function makeRanker(
   { options, model, settings }: LearnerBasis,
   tables: Tables,
   handleCapacity: number,
@@ -67,6 +77,27 @@ export function makeRanker(
     implementation,
     breathe,
   })
+}
+
+/** Who keeps the catalogue for the evaluation; throws `MEMORY_EXHAUSTED`. */
+export async function makeMirror(
+  basis: LearnerBasis,
+  tables: Tables,
+  handleCapacity: number,
+): Promise<Mirror> {
+  const { options, model, settings } = basis
+  const { deltaIntervalMs: intervalMs, kernels: implementation = 'wasm' } = settings
+  const { spec, tables: specs } = options
+  const shared = tablesThatShare(specs)
+  if (intervalMs === undefined) {
+    return new CatalogueMirror(await makeRanker(basis, tables, handleCapacity), spec, shared)
+  }
+  const { maxQueries, maxItems } = model
+  const limits = { maxQueries, maxItems, implementation }
+  const reader = await DeltaReader.create({ spec, tables: specs, ...limits })
+  const ranker = await makeRanker({ ...basis, model: reader.model }, reader.tables, handleCapacity)
+  const mirror = new CatalogueMirror(ranker, spec, shared)
+  return new LateMirror({ mirror, source: new DeltaSource({ model, tables }), reader, intervalMs })
 }
 
 /** The rows of items and users with these ids stay in the table. */

@@ -9,7 +9,6 @@ import { assert, present } from '../base/assert.ts'
 import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { ServiceError } from '../base/errors.ts'
 import { keyCount } from '../base/keys.ts'
-import { tablesThatShare } from '../embedding/admission/admission.ts'
 import { AdmittedTable } from '../embedding/admission/admitted-table.ts'
 import type { DurableTable } from '../embedding/durable-table.ts'
 import type { TableStats } from '../embedding/embedding-table.ts'
@@ -18,13 +17,13 @@ import { type TableKeys, TwoTower } from '../model/two-tower.ts'
 import type { Event } from '../stream/event.ts'
 import type { Example, Item } from '../stream/example.ts'
 import { type Eviction, Facts, type Outcome } from '../stream/facts/facts.ts'
-import { CatalogueMirror } from './catalogue-mirror.ts'
+import type { Mirror } from './catalogue-mirror.ts'
 import { type CheckpointPart, tablePart } from './checkpoint/checkpoint.ts'
 import { type SavedState, saveTables, type TableVersions } from './checkpoint/saved-tables.ts'
 import { type EvaluationReport, Evaluator } from './evaluation/evaluator.ts'
 import { directoryPart, type FarRows } from './far-rows.ts'
 import { Guard, type GuardTrip } from './guard.ts'
-import { type LearnerOptions, makeRanker, makeTables } from './learner-parts.ts'
+import { type LearnerOptions, makeMirror, makeTables } from './learner-parts.ts'
 import { ColumnBuilder } from './negatives.ts'
 import { requestOf, type RestrictLimits, stepRequest } from './restrict-requests.ts'
 import { rollBackTable } from './roll-back-table.ts'
@@ -52,7 +51,7 @@ interface Parts {
   readonly model: TwoTower
   readonly tables: Tables
   readonly columns: ColumnBuilder
-  readonly mirror: CatalogueMirror | undefined
+  readonly mirror: Mirror | undefined
   readonly farRows: FarRows | undefined
 }
 
@@ -104,11 +103,10 @@ export class Learner {
     const { handleCapacity } = new Facts({ ...facts, maxUsers: 1 }).catalogue
     const { loss, seed } = spec
     const columns = new ColumnBuilder({ loss, seed, maxExamples: maxQueries, handleCapacity })
-    const ranker =
+    const mirror =
       options.evaluation.everyNth === 0
         ? undefined
-        : await makeRanker({ options, model, settings }, tables, handleCapacity)
-    const mirror = ranker && new CatalogueMirror(ranker, spec, tablesThatShare(options.tables))
+        : await makeMirror({ options, model, settings }, tables, handleCapacity)
     return new Learner(options, { model, tables, columns, mirror, farRows })
   }
 
@@ -368,7 +366,7 @@ export class Learner {
 
   async close(): Promise<void> {
     await this.model.close()
-    await this.#parts.mirror?.ranker.close()
+    await this.#parts.mirror?.close()
   }
 
   /** The tables in which a key must earn its row. */

@@ -55,6 +55,8 @@ export interface TrainerProcess {
   readonly deltaIntervalMs: number
   /** Events read from the log at once. */
   readonly readMaxEvents: number
+  /** Of a replay: see `LearnerOptions.deltaIntervalMs`. */
+  readonly evaluationDeltaMs?: number | undefined
   /** Absent: nothing is kept, every start is from the beginning of the log. */
   readonly checkpoints?: CheckpointOptions
   /** For trainers that share no folder, in the distributed shape; absent: they share it. */

@@ -122,12 +122,13 @@ export class Trainer {
    */
   static async create(options: TrainerOptions): Promise<Trainer> {
     const { model, process, reader, report = () => {} } = options
-    const { threads, kernels, journalDirectory } = process
+    const { threads, kernels, journalDirectory, evaluationDeltaMs } = process
     // A replay is done the sooner the better; beside a service others need the processor.
     const breathe = journalDirectory === undefined ? undefined : breather(options.clock, sliceMs)
     const farRows = await openFarRows(options)
     const now = (): number => options.clock.monotonic()
-    const learner = await Learner.create(model, { threads, kernels, breathe, farRows, now })
+    const settings = { threads, kernels, breathe, farRows, now }
+    const learner = await Learner.create(model, { ...settings, deltaIntervalMs: evaluationDeltaMs })
     try {
       const checkpoints =
         process.checkpoints && new Checkpoints({ ...process.checkpoints, ...options, report })

@@ -15,7 +15,7 @@ import {
   withJson,
 } from '../command.ts'
 import type { Config } from '../config/config-schema.ts'
-import { wholeNumber } from '../flags.ts'
+import { decimal, wholeNumber } from '../flags.ts'
 import {
   type RecordingFlags,
   recordingOptions,
@@ -27,6 +27,7 @@ import { stopSignal } from '../stop-signal.ts'
 interface ReplayFlags extends ConfigFlags, RecordingFlags {
   readonly json?: true
   readonly limit?: number
+  readonly deltaInterval?: number
   /** False with --no-restrict. */
   readonly restrict: boolean
 }
@@ -45,6 +46,11 @@ export function addReplay(program: Command, terminal: Terminal): void {
       'threads; the result does not depend on it',
       wholeNumber(1, 64),
     )
+    .option(
+      '--delta-interval <seconds>',
+      'evaluate as a reader whose parameters come in deltas so far apart in stream time',
+      decimal(0),
+    )
     .option('--no-restrict', 'tables four times as large that never evict, for comparison')
   withRecording(withJson(withConfig(command))).action(
     async (files: string[], flags: ReplayFlags) => {
@@ -56,6 +62,7 @@ export function addReplay(program: Command, terminal: Terminal): void {
         ...recordingOptions(flags),
         ...(flags.limit !== undefined && { limit: flags.limit }),
         ...(flags.data !== undefined && { dataDirectory: flags.data }),
+        ...(flags.deltaInterval !== undefined && { deltaIntervalMs: 1000 * flags.deltaInterval }),
         clock: systemClock,
         signal: stop.signal,
         progress: terminal.progress,

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 
 import type { Clock } from '../../base/clock.ts'
 import { ServiceError } from '../../base/errors.ts'
+import { tablesThatShare } from '../../embedding/admission/admission.ts'
 import type { EventLogReader } from '../../stream/event-log.ts'
 import { RecordedLog, type RecordedLogOptions } from '../../stream/recorded/recorded-log.ts'
 import type { EvaluationReport } from '../../trainer/evaluation/evaluator.ts'
@@ -29,6 +30,11 @@ export interface ReplayOptions extends Omit<RecordedLogOptions, 'contextFields'>
   readonly limit?: number
   /** Checkpoints and rejected rows go here. Absent: nothing is kept. */
   readonly dataDirectory?: string
+  /**
+   * The evaluation ranks as a reader would whose parameters come in deltas, one every so much
+   * stream time; absent: with the trainer's own. Not with a data directory.
+   */
+  readonly deltaIntervalMs?: number
   readonly clock: Clock
   /** Aborting it ends the replay early; the report is of what was done. */
   readonly signal: AbortSignal
@@ -42,6 +48,7 @@ const progressMs = 2_000
 /** Replays and answers what `freshet replay --json` prints. Throws what the trainer throws. */
 export async function replay(options: ReplayOptions): Promise<JsonObject> {
   const { config, clock, dataDirectory, progress, signal, limit } = options
+  checkDeltaInterval(options)
   const folder = dataDirectory ?? join(tmpdir(), `freshet-replay-${process.pid}`)
   makeDirectory(folder)
   const { rejectsFile = join(folder, 'rejects.ndjson') } = options
@@ -49,7 +56,10 @@ export async function replay(options: ReplayOptions): Promise<JsonObject> {
   const startedAt = clock.monotonic()
   const trainer = await Trainer.create({
     model: trainerModel(config.model),
-    process: replayProcess(config, dataDirectory),
+    process: {
+      ...replayProcess(config, dataDirectory),
+      evaluationDeltaMs: options.deltaIntervalMs,
+    },
     reader,
     clock,
     report: (report) => tell(report, progress),
@@ -80,6 +90,15 @@ export async function replay(options: ReplayOptions): Promise<JsonObject> {
     await trainer.close()
     await reader.close()
   }
+}
+
+/** Deltas of a checkpoint's past are not kept, and a row that keys share comes by another way. */
+function checkDeltaInterval({ config, dataDirectory, deltaIntervalMs }: ReplayOptions): void {
+  if (deltaIntervalMs === undefined) return
+  const sharing = tablesThatShare(trainerModel(config.model).tables)
+  if (dataDirectory === undefined && sharing.size === 0) return
+  const reason = 'not with a data directory, nor with tables that do not admit every key'
+  throw new ServiceError('USAGE_INVALID', { what: '--delta-interval', reason })
 }
 
 interface Source extends EventLogReader {
