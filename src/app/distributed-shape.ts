@@ -216,11 +216,14 @@ export class DistributedShape implements Shape {
 
 function logOptions({ model, process }: Config): Omit<KafkaLogOptions, 'report'> {
   const { compression, maxPendingEvents, appendLimitMs, giveUpMs, metadataMaxAgeMs } = process.kafka
+  const { lingerMs, fetchLingerMs } = process.kafka
   return {
     ...kafkaSettings(process.kafka),
     compression,
     maxPendingEvents,
     appendLimitMs,
+    lingerMs,
+    fetchLingerMs,
     giveUpMs,
     metadataMaxAgeMs,
     maxFutureMs: model.facts.futureSkewMs,

@@ -125,6 +125,14 @@ export const kafka = z
       .describe('what is no event goes there; absent: into a file of the trainer'),
     maxPendingEvents: count.default(100_000).describe('appends beyond are refused: 503'),
     appendLimitMs: milliseconds.default(10_000).describe('until an append is confirmed, or 503'),
+    lingerMs: milliseconds
+      .max(1_000)
+      .default(5)
+      .describe('small appends are sent together, so often; one that comes alone does not wait'),
+    fetchLingerMs: milliseconds
+      .max(1_000)
+      .default(10)
+      .describe('from fetch to fetch of a reader that has read everything'),
     giveUpMs: milliseconds.default(10_000).describe('how long an answer of brokers is looked for'),
     connectTimeoutMs: milliseconds.default(2_000).describe('until a broker takes the connection'),
     requestTimeoutMs: milliseconds.default(10_000).describe('until a broker answers a request'),

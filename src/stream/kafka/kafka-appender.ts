@@ -27,6 +27,8 @@ export interface AppenderOptions {
   readonly maxPending: number
   /** Until an append is confirmed. */
   readonly appendLimitMs: number
+  /** From one request to the next, unless many messages wait. */
+  readonly lingerMs: number
   readonly onFailure: (failure: KafkaFailure) => void
 }
 
@@ -78,6 +80,8 @@ const maxBatchBytes = 768 << 10
 const maxBatchMessages = 10_000
 /** Beside key and value. */
 const messageOverheadBytes = 64
+/** So many that wait are worth a request of their own. */
+const manyMessages = 512
 const firstPauseMs = 50
 const longestPauseMs = 1_000
 const maxSequence = 2 ** 31
@@ -92,6 +96,8 @@ export class KafkaAppender {
   #waiting: Waiting[] = []
   #sending: Promise<void> | undefined
   #producer: Producer | undefined
+  /** When the last round began. */
+  #sentAt = -Infinity
   #closed = false
 
   constructor(options: AppenderOptions) {
@@ -140,9 +146,21 @@ export class KafkaAppender {
     // Whatever is appended in this turn of the event loop belongs to the first request.
     await Promise.resolve()
     while (this.#waiting.length > 0) {
+      await this.#linger()
+      this.#sentAt = performance.now()
       await this.#sendUntilOver({ batches: this.#nextBatches(), producer: undefined })
     }
     this.#sending = undefined
+  }
+
+  /**
+   * Small appends one after the other go together: a request costs the brokers, and every reader
+   * that it wakes, as much with one event as with a hundred. One that comes alone need not wait.
+   */
+  async #linger(): Promise<void> {
+    const leftMs = this.#sentAt + this.#options.lingerMs - performance.now()
+    const isWorth = leftMs > 0 && this.#waiting.length < manyMessages && !this.#closed
+    if (isWorth) await sleep(leftMs)
   }
 
   /** As many of those that wait longest as fit into one batch for each partition. */

@@ -39,6 +39,13 @@ export interface KafkaLogOptions extends KafkaSettings {
   readonly maxPendingEvents?: number
   /** Until an append is confirmed, or rejected with `LOG_UNCONFIRMED`. Default 30,000. */
   readonly appendLimitMs?: number
+  /**
+   * Small appends are sent together, a request of them every so often; an append that comes alone
+   * does not wait. Default 5.
+   */
+  readonly lingerMs?: number
+  /** From fetch to fetch of a reader that has read everything. Default 10. */
+  readonly fetchLingerMs?: number
   /** How long to look for an answer before `LOG_UNAVAILABLE`. Default 30,000. */
   readonly giveUpMs?: number
   /** After this, partitions and their leaders are looked up again. Default 30,000. */
@@ -86,6 +93,8 @@ const defaults = {
   fetchBytes: 256 << 10,
   maxPendingEvents: 100_000,
   appendLimitMs: 30_000,
+  lingerMs: 5,
+  fetchLingerMs: 10,
   giveUpMs: 30_000,
   metadataMaxAgeMs: 30_000,
   clock: systemClock,
@@ -120,7 +129,7 @@ export class KafkaLog implements EventLog {
   /** `open` it before use: `openKafkaLog` does. */
   constructor(options: KafkaLogOptions) {
     this.#options = { ...defaults, ...options }
-    const { partitions, fetchBytes, maxFutureMs, giveUpMs } = this.#options
+    const { partitions, fetchBytes, fetchLingerMs, maxFutureMs, giveUpMs } = this.#options
     this.#topic = this.#topicOf(options)
     this.#commits = new KafkaConnection(options)
     this.#appender = this.#appenderTo(this.#topic, options)
@@ -138,6 +147,7 @@ export class KafkaLog implements EventLog {
       partitions: () => this.#partitions(),
       deadLetters: this.#deadLetters(),
       fetchBytes,
+      fetchLingerMs,
       maxFutureMs,
       giveUpMs,
       onFailure: (failure) => this.#onFailure(failure),
@@ -266,13 +276,14 @@ export class KafkaLog implements EventLog {
   }
 
   #appenderTo(topic: KafkaTopic, settings: KafkaSettings): KafkaAppender {
-    const { compression, maxPendingEvents: maxPending, appendLimitMs } = this.#options
+    const { compression, maxPendingEvents: maxPending, appendLimitMs, lingerMs } = this.#options
     return new KafkaAppender({
       topic,
       connection: new KafkaConnection(settings),
       compression,
       maxPending,
       appendLimitMs,
+      lingerMs,
       onFailure: (failure) => this.#onFailure(failure),
     })
   }

@@ -25,6 +25,11 @@ export interface KafkaReaderOptions {
   readonly deadLetters: DeadLetters
   /** Of one partition in one fetch. */
   readonly fetchBytes: number
+  /**
+   * Between two fetches of one who has read everything. Without it every append wakes every reader,
+   * and a fetch of one event costs broker and reader as much as one of a hundred.
+   */
+  readonly fetchLingerMs: number
   readonly maxFutureMs: number
   readonly giveUpMs: number
   readonly onFailure: (failure: KafkaFailure) => void
@@ -41,11 +46,6 @@ interface ReaderCounts {
  * Longest wait on a broker that has nothing: so long may a stop or a new partition have to wait.
  */
 const longestPollMs = 250
-/**
- * Between two fetches of one who has read everything. Without it every append wakes every reader,
- * and a fetch of one event costs broker and reader as much as one of a hundred.
- */
-const lingerMs = 5
 const firstPauseMs = 50
 const longestPauseMs = 1_000
 /** Places that are kept for a reader to come back to, by partition. */
@@ -213,7 +213,7 @@ export class KafkaReader {
   }
 
   async #linger(): Promise<void> {
-    const leftMs = this.#answeredAt + lingerMs - performance.now()
+    const leftMs = this.#answeredAt + this.#options.fetchLingerMs - performance.now()
     if (leftMs > 0) await sleep(leftMs, undefined, { signal: this.#closed.signal })
   }
 
