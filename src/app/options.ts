@@ -12,6 +12,7 @@ import { copiesOptions } from './config/servers-options.ts'
 const hourMs = 3_600_000
 
 export const modelSpec = ({
+  engine,
   seed,
   dim,
   tables,
@@ -19,7 +20,16 @@ export const modelSpec = ({
   score,
   loss,
   denseOptimizer,
-}: ModelConfig): ModelSpec => ({ seed, dim, tables, ...towers, score, loss, denseOptimizer })
+}: ModelConfig): ModelSpec => ({
+  ...(engine && { engine }),
+  seed,
+  dim,
+  tables,
+  ...towers,
+  score,
+  loss,
+  denseOptimizer,
+})
 
 export function factsOptions({ facts, score, loss }: ModelConfig): FactsOptions {
   const { futureSkewMs: _, ...bounds } = facts

@@ -103,6 +103,7 @@ function trainerPart(status: TrainerStatus, view: TrainerView): MetricsSnapshot 
   const { checkpoint, evaluation } = status
   return {
     trainer: {
+      engine: status.engine,
       steps: status.step,
       events: status.events,
       examples: status.examples,

@@ -58,6 +58,16 @@ export function planModel(spec: ModelSpec): ModelPlan {
   return { spec, tables: spec.tables, query, candidate, popularity }
 }
 
+/**
+ * The specification without the engine, where any gives the same: what computes a model is no part
+ * of what is learned. Towers that are LayersModels have one engine alone.
+ */
+export function withoutEngine(spec: ModelSpec): ModelSpec {
+  const { engine: _, ...learned } = spec
+  const towers = [spec.query, spec.candidate]
+  return towers.some(({ layersModel }) => layersModel !== undefined) ? spec : learned
+}
+
 /** Floats per row after the layer, given those before it. */
 export const layerOutput = (layer: LayerSpec, input: number): number =>
   layer.kind === 'dense' ? layer.units : input

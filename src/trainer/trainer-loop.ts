@@ -133,6 +133,9 @@ export class Trainer {
       const checkpoints =
         process.checkpoints && new Checkpoints({ ...process.checkpoints, ...options, report })
       const found = await checkpoints?.restore(learner, reader)
+      const { engine } = learner.model
+      const message = `the towers run on ${engine}`
+      report({ level: 'info', code: 'engineChosen', message, details: { engine } })
       await farRows?.start(found?.sequence ?? -1)
       const journal = await openJournal(process, options.journalCopy)
       const from = found?.position ?? (await reader.start())
@@ -218,6 +221,7 @@ export class Trainer {
     const { facts, guard } = learner
     const checkpoint = this.#checkpoints?.last
     return {
+      engine: learner.model.engine,
       step: learner.step,
       events: facts.events,
       examples: learner.trained,

@@ -2,7 +2,7 @@
  * The trainer as the rest of the process sees it: a service whose work happens in a thread of its
  * own, so that training never blocks a query. Parameters leave from there, as deltas.
  */
-import { Worker } from 'node:worker_threads'
+import { SHARE_ENV, Worker } from 'node:worker_threads'
 
 import { ServiceError } from '../base/errors.ts'
 import type { Service } from '../base/service.ts'
@@ -75,7 +75,8 @@ export class TrainerService implements Service {
     const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
     const file = new URL(`./trainer-worker${extension}`, import.meta.url)
     const transferList = parameters.kind === 'port' ? [parameters.port] : []
-    const worker = new Worker(file, { workerData, transferList, execArgv: [] })
+    // Libraries that the thread loads see what it sets for them.
+    const worker = new Worker(file, { workerData, transferList, execArgv: [], env: SHARE_ENV })
     this.#worker = worker
     worker.on('message', (message: TrainerMessage) => this.#take(message))
     worker.on('error', (error) => this.#end(fromPlain({ message: String(error) })))

@@ -17,6 +17,7 @@ export interface TrainerReport {
   readonly code:
     | 'restored'
     | 'startedFresh'
+    | 'engineChosen'
     | 'checkpointWritten'
     | 'checkpointDamaged'
     | 'checkpointFailed'
@@ -108,6 +109,8 @@ export interface CheckpointStatus {
 }
 
 export interface TrainerStatus {
+  /** What computes the towers, see `DenseEngine`. */
+  readonly engine: string
   /** Batches trained on: the version of the model. */
   readonly step: number
   /** Events folded, duplicates included, and examples trained on, since the start of the log. */

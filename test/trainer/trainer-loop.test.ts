@@ -258,7 +258,7 @@ test('an end leaves a checkpoint, and a start goes on from it', async () => {
   await run(first.trainer)
   await first.trainer.close()
   await using second = await open({ log, directory: directory.path })
-  expect(second.reports.map(({ code }) => code)).toEqual(['restored'])
+  expect(second.reports.map(({ code }) => code)).toEqual(['restored', 'engineChosen'])
   expect(second.trainer.status()).toMatchObject({ events: 320, retainFrom: { 0: '320' } })
   expect(await second.trainer.learner.digest()).toBe(await first.trainer.learner.digest())
 })
@@ -278,7 +278,11 @@ test('a damaged checkpoint is reported and the one before it is taken, with the 
   const newest = readdirSync(checkpoints).toSorted().at(-1)!
   writeFileSync(join(checkpoints, newest, 'weights'), 'nonsense')
   await using third = await open({ log, directory: directory.path })
-  expect(third.reports.map(({ code }) => code)).toEqual(['checkpointDamaged', 'restored'])
+  expect(third.reports.map(({ code }) => code)).toEqual([
+    'checkpointDamaged',
+    'restored',
+    'engineChosen',
+  ])
   expect(third.trainer.status().events).toBe(300)
   await run(third.trainer)
   expect(await third.trainer.learner.digest()).toBe(await second.trainer.learner.digest())

@@ -207,8 +207,24 @@ export function* checkConfig({ model, process }: Config): Generator<Complaint> {
   yield* checkModel(model)
 }
 
+/** A LayersModel stands in the place of layers, and only one engine knows what to do with it. */
+function* checkLayersModels({ engine, towers }: ModelConfig): Generator<Complaint> {
+  for (const side of ['query', 'candidate'] as const) {
+    const { layersModel, layers } = towers[side]
+    if (layersModel === undefined) continue
+    const path = ['model', 'towers', side]
+    if (engine !== 'tfjs') {
+      yield { path: [...path, 'layersModel'], reason: 'needs model.engine: tfjs' }
+    }
+    if (layers.length > 0) {
+      yield { path: [...path, 'layers'], reason: 'must be empty beside a layersModel' }
+    }
+  }
+}
+
 /** Everything wrong with a model whose parts are each well-formed. */
 function* checkModel(model: ModelConfig): Generator<Complaint> {
+  yield* checkLayersModels(model)
   yield* checkHistory(model)
   yield* checkTables(model.tables)
   const tables = new Map(model.tables.map((table) => [table.name, table]))

@@ -125,6 +125,12 @@ const tower = z.strictObject({
   features: features.min(1),
   combine: z.enum(['concat', 'sum']).default('concat').describe('features side by side, or added'),
   layers: z.array(layer).max(16).default([]),
+  layersModel: z
+    .string()
+    .min(1)
+    .max(4096)
+    .exactOptional()
+    .describe('path of a TensorFlow.js model.json in the place of `layers`; needs `engine: tfjs`'),
   normalize: z.boolean().default(false).describe('L2 normalisation of the output'),
 })
 
@@ -333,6 +339,10 @@ const offline = z
 
 export const modelSchema = z.strictObject({
   name,
+  engine: z
+    .enum(['wasm', 'tfjs'])
+    .exactOptional()
+    .describe('what computes the towers; absent: wasm, the built-in engine'),
   seed: whole.default(1).describe('of every initial value and draw'),
   dim: dim.describe('floats of both towers’ outputs'),
   facts,

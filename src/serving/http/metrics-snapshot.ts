@@ -51,6 +51,8 @@ export interface MetricsSnapshot {
     | { readonly recall10: number; readonly recall100: number; readonly items: number }
     | undefined
   readonly trainer?: {
+    /** What computes the towers. */
+    readonly engine?: string
     readonly steps: number
     readonly events: number
     readonly examples: number
@@ -250,6 +252,12 @@ const rankings = (
   Object.entries(evaluation).map(([ranker, ranking]) => [[ranker], read(ranking)])
 
 const labelled: readonly Labelled[] = [
+  [
+    'freshet_trainer_engine_info',
+    'What computes the towers',
+    ['engine'],
+    ({ trainer }) => (trainer?.engine === undefined ? [] : [[[trainer.engine], 1]]),
+  ],
   [
     'freshet_alignment_recall_ratio',
     'Items of exact search with current parameters that the live index finds',

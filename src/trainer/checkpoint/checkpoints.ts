@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../../base/clock.ts'
 import { ServiceError } from '../../base/errors.ts'
+import { withoutEngine } from '../../model/plan.ts'
 import type { EventLogReader, Position } from '../../stream/event-log.ts'
 import type { Json } from '../../stream/event.ts'
 import type { Learner } from '../learner.ts'
@@ -236,6 +237,6 @@ export class Checkpoints {
  * and watched. Through JSON, as the manifest holds it.
  */
 export function comparable({ spec, tables, facts }: TrainerModel): Json {
-  const plain: Json = JSON.parse(JSON.stringify({ spec, tables, facts }))
+  const plain: Json = JSON.parse(JSON.stringify({ spec: withoutEngine(spec), tables, facts }))
   return plain
 }
