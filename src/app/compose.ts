@@ -8,12 +8,13 @@ import type { Clock } from '../base/clock.ts'
 import { ServiceError } from '../base/errors.ts'
 import { type Service, startAll, stopAll } from '../base/service.ts'
 import type { Scheduler } from '../jobs/scheduler.ts'
-import type { Readers } from '../serving/http/dependencies.ts'
+import type { ReadinessCheck, Readers } from '../serving/http/dependencies.ts'
 import { factsReaders } from '../serving/http/facts-readers.ts'
 import { ImportReceipts } from '../serving/http/import-receipts.ts'
 import { Metrics } from '../serving/http/metrics.ts'
 import { HttpServer } from '../serving/http/server.ts'
 import type { ServingRole } from '../serving/serving-service.ts'
+import type { EventLog } from '../stream/event-log.ts'
 import { administrationOf } from './administration.ts'
 import type { JsonObject } from './command.ts'
 import { composeJobs } from './compose-jobs.ts'
@@ -42,6 +43,18 @@ export interface ComposeOptions {
   readonly logger: Logger
   /** Aborting while it starts gives the start up. */
   readonly signal: AbortSignal
+  /** False: no HTTP. Default true. */
+  readonly listens?: boolean
+}
+
+interface InnerParts {
+  readonly log: EventLog
+  readonly metrics: Metrics
+  /** With the role `serving`. */
+  readonly readers: Readers | undefined
+  /** With the role `jobs`. */
+  readonly scheduler: Scheduler | undefined
+  readonly checks: () => readonly ReadinessCheck[]
 }
 
 export interface RunningService {
@@ -49,6 +62,8 @@ export interface RunningService {
   readonly address: string
   /** Aborts when a part has failed and the service can only be stopped. */
   readonly ended: AbortSignal
+  /** For a program that asks within this process. */
+  readonly inside: InnerParts
   /** For who looks inside; undefined in a process without this role. */
   readonly serving: ServingRole | undefined
   /** Drains and stops everything; resolves with what was done in this life. */
@@ -79,7 +94,9 @@ export async function startFreshet(
   const services: Service[] = [{ name: 'log', ...idle, stop: () => log.close() }]
   try {
     const parts = await composeParts(config, shape, { ...options, metrics, fail })
-    services.push(...parts.services)
+    services.push(
+      ...parts.services.filter((part) => options.listens !== false || part !== parts.http),
+    )
     await startAll(services, signal)
     parts.versions.startOthers()
     const { address } = parts.http
@@ -87,6 +104,7 @@ export async function startFreshet(
     return {
       address,
       ended: ended.signal,
+      inside: { log, metrics, ...innerOf(parts) },
       serving: parts.serving,
       async stop() {
         logger.info({}, 'stopping')
@@ -97,6 +115,15 @@ export async function startFreshet(
   } catch (error) {
     await log.close()
     throw error
+  }
+}
+
+function innerOf(parts: ComposedParts): Omit<InnerParts, 'log' | 'metrics'> {
+  const { serving, scheduler, trainer } = parts
+  return {
+    readers: serving && readersOf(serving, parts),
+    scheduler,
+    checks: () => serving?.checks() ?? trainerChecks(trainer),
   }
 }
 
@@ -118,6 +145,7 @@ interface PartOptions extends ComposeOptions {
 interface ComposedParts extends Parts {
   readonly services: readonly Service[]
   readonly versions: Versions
+  readonly recommender: VersionRecommender
 }
 
 async function composeParts(
@@ -154,7 +182,7 @@ async function composeParts(
     jobs?.service,
     http,
   ].filter((part) => part !== undefined)
-  return { ...parts, services, versions }
+  return { ...parts, services, versions, recommender }
 }
 
 interface Context extends PartOptions {

@@ -56,6 +56,35 @@ test('its command learns from events', { timeout: 60_000 }, () => {
   })
 })
 
+test('a program that imports it learns and recommends', { timeout: 60_000 }, () => {
+  const script = `
+    import { createFreshet } from 'freshet'
+    await using freshet = await createFreshet({ dataDirectory: './shop', onLog: () => {} })
+    await freshet.ready()
+    const clicks = Array.from({ length: 90 }, (_, i) =>
+      ({ kind: 'interaction', userId: 'u' + (i % 9), itemId: 'i' + (i % 10), type: 'click' }))
+    const { accepted, offset } = await freshet.append(clicks)
+    const { items } = await freshet.recommend({ userId: 'new', n: 3, minSequence: offset })
+    console.log(accepted, items.length)`
+  expect(run(process.execPath, ['--input-type=module', '-e', script], root)).toBe('90 3\n')
+})
+
+test('its types are all there', { timeout: 60_000 }, () => {
+  const script = join(root, 'own.ts')
+  const lines = [
+    "import { createFreshet, type Freshet, type Recommendations } from 'freshet'",
+    'export const ask = (shop: Freshet): Promise<Recommendations> => shop.recommend({ n: 1 })',
+    '// @ts-expect-error: an interaction has a user',
+    "export const tell = (shop: Freshet) => shop.append([{ kind: 'interaction', itemId: 'i' }])",
+    '// @ts-expect-error: a port is a number',
+    "export const port = createFreshet({ process: { http: { port: '80' } } })",
+  ]
+  execFileSync('tee', [script], { input: lines.join('\n'), stdio: 'pipe' })
+  const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2024']
+  const types = ['--lib', 'es2025,esnext.disposable', '--types', 'node', '--skipLibCheck']
+  expect(run(resolve('node_modules/.bin/tsc'), [...options, ...types, script], root)).toBe('')
+})
+
 test('its client is imported by name', () => {
   const script = "import { FreshetClient } from 'freshet/client'; console.log(FreshetClient.name)"
   expect(run(process.execPath, ['--input-type=module', '-e', script], root)).toBe('FreshetClient\n')

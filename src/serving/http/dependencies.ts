@@ -53,7 +53,7 @@ export interface CatalogueReader {
   search(text: string, cursor: string | undefined, limit: number): ItemPage
 }
 
-interface UserView {
+export interface UserView {
   readonly id: string
   readonly features: Features
   /** Newest first, distinct items, bounded by the facts' `historyLength`. */
@@ -98,7 +98,7 @@ interface Visibility {
   waitFor(offset: string, timeoutMs: number): boolean | Promise<boolean>
 }
 
-interface ReadinessCheck {
+export interface ReadinessCheck {
   /** facts, parameters, index, log, trainer, ... */
   readonly name: string
   readonly ready: boolean
