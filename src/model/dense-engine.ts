@@ -7,6 +7,7 @@
  * Shapes: B queries, C candidate columns, Q and P floats of tower input, d floats of tower output;
  * all matrices row-major f32. Arrays may be longer than their shape needs.
  */
+import type { ModelArtifacts } from './tower-export.ts'
 
 /** One batch to learn from. Columns are distinct items. */
 export interface StepInput {
@@ -63,6 +64,11 @@ export interface StepOutput {
   readonly squaredGradient: number
 }
 
+export interface ExportedTowers {
+  readonly query: ModelArtifacts
+  readonly candidate: ModelArtifacts
+}
+
 export interface DenseEngine {
   /** Name and backend, for the log and for checkpoints. */
   readonly kind: string
@@ -88,6 +94,9 @@ export interface DenseEngine {
   loadState(from: Float32Array): void
   /** The optimizer as before its first step. */
   resetState(): void
+
+  /** Each tower as a LayersModel with the weights as they are. */
+  exportTowers(): Promise<ExportedTowers>
 
   /** Gives back what it holds outside the model's memory. */
   close(): void

@@ -12,9 +12,9 @@ import type { LayerSpec } from './spec.ts'
 import type { TowerShape } from './tower-weights.ts'
 
 /** Added to the sum of squares before a row is divided by its root. */
-const normEpsilon = 1e-12
+export const normEpsilon = 1e-12
 /** Added to a row's variance by a layer norm. */
-const varianceEpsilon = 1e-5
+export const varianceEpsilon = 1e-5
 const bytesPerFloat = 4
 
 /** Where a layer's matrices and their gradients are. */

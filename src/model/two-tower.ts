@@ -21,7 +21,7 @@ import { scratchBytes } from '../kernels/kernels.ts'
 import { KeyDeduper } from '../kernels/key-deduper.ts'
 import { KeyHasher } from '../kernels/key-hasher.ts'
 import { ThreadPool } from '../kernels/thread-pool.ts'
-import type { DenseEngine, StepOutput } from './dense-engine.ts'
+import type { DenseEngine, ExportedTowers, StepOutput } from './dense-engine.ts'
 import { ItemEncoder, QueryEncoder, type EncoderParts } from './encoder.ts'
 import { namespaceSeed, namespaces } from './feature-keys.ts'
 import type { ItemInput, QueryInput } from './inputs.ts'
@@ -184,6 +184,11 @@ export class TwoTower {
   /** What computes its towers, for the log and for metrics. */
   get engine(): string {
     return this.#engine.kind
+  }
+
+  /** Each tower as a LayersModel, from its pooled features to its vector. */
+  exportTowers(): Promise<ExportedTowers> {
+    return this.#engine.exportTowers()
   }
 
   /** Ends the threads. */

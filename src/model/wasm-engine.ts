@@ -4,12 +4,13 @@
  */
 import { seededRandom } from '../base/random.ts'
 import type { ThreadPool } from '../kernels/thread-pool.ts'
-import type { DenseEngine, StepInput, StepOutput } from './dense-engine.ts'
+import type { DenseEngine, ExportedTowers, StepInput, StepOutput } from './dense-engine.ts'
 import { DenseParameters, type Allocator } from './dense-parameters.ts'
 import type { ModelPlan, SidePlan } from './plan.ts'
 import { ProgramSet, type Program } from './program.ts'
 import { columnGranularity, SoftmaxLoss } from './softmax-loss.ts'
 import type { ModelSpec, TowerSpec } from './spec.ts'
+import { exportTower } from './tower-export.ts'
 import { initialWeights, weightCount, type TowerShape } from './tower-weights.ts'
 import { Tower } from './tower.ts'
 
@@ -103,6 +104,7 @@ export class WasmEngine implements DenseEngine {
   readonly #pool: ThreadPool
   readonly #dim: number
   readonly #widths: { readonly query: number; readonly candidate: number }
+  readonly #shapes: readonly [TowerShape, TowerShape]
   readonly #queryPrograms: number
   readonly #onStage: (stage: EngineStage) => void
   #divisor = 0
@@ -119,7 +121,8 @@ export class WasmEngine implements DenseEngine {
     this.#widths = { query: plan.query.width, candidate: plan.candidate.width }
     this.#queryPrograms = memory.query.weightGradients.length
     this.#onStage = onStage
-    this.#initialize(plan.spec, shapesOf(plan, { maxQueries: 0, maxItems: 0 }))
+    this.#shapes = shapesOf(plan, { maxQueries: 0, maxItems: 0 })
+    this.#initialize(plan.spec)
   }
 
   get weightCount(): number {
@@ -203,10 +206,20 @@ export class WasmEngine implements DenseEngine {
     this.#memory.parameters.resetState()
   }
 
+  exportTowers(): Promise<ExportedTowers> {
+    const [query, candidate] = this.#shapes
+    const { view } = this.#memory.parameters.values
+    return Promise.resolve({
+      query: exportTower('query', query, view),
+      candidate: exportTower('candidate', candidate, view.subarray(weightCount(query))),
+    })
+  }
+
   /** All of it is in the model's memory. */
   close(): void {}
 
-  #initialize(spec: ModelSpec, [query, candidate]: readonly [TowerShape, TowerShape]): void {
+  #initialize(spec: ModelSpec): void {
+    const [query, candidate] = this.#shapes
     const weights = this.#memory.parameters.values.view
     const queryWeights = weightCount(query)
     initialWeights(query, seededRandom(spec.seed, queryProgram), weights)

@@ -6,6 +6,7 @@
 import { assert, unreachable } from '../../base/assert.ts'
 import type { Random } from '../../base/random.ts'
 import type { LayerSpec } from '../spec.ts'
+import { exportTower, type ModelArtifacts } from '../tower-export.ts'
 import {
   initialWeights,
   layerWeights,
@@ -13,14 +14,11 @@ import {
   weightCount,
   weightShapes,
 } from '../tower-weights.ts'
+import { normEpsilon, varianceEpsilon } from '../tower.ts'
 import type { Products } from './products.ts'
 import type { TensorTower } from './tensor-tower.ts'
 import type { Tensor, Tensorflow } from './tensorflow.ts'
 
-/** Added to the sum of squares before a row is divided by its root. */
-const normEpsilon = 1e-12
-/** Added to a row's variance by a layer norm. */
-const varianceEpsilon = 1e-5
 const perRootTau = 1 / Math.sqrt(2 * Math.PI)
 
 export interface Backwards {
@@ -105,6 +103,10 @@ export class ClosedTower implements TensorTower {
       gradFunc,
     }))
     return pass(x, ...this.#weights)
+  }
+
+  export(name: string, values: Float32Array): Promise<ModelArtifacts> {
+    return Promise.resolve(exportTower(name, this.#shape, values))
   }
 
   close(): void {

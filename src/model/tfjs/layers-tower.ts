@@ -3,13 +3,13 @@
  * are derived from the operations it runs. While it learns, they run as in training (dropout).
  */
 import { ServiceError } from '../../base/errors.ts'
+import type { ModelArtifacts } from '../tower-export.ts'
+import { normEpsilon } from '../tower.ts'
 import type { TensorTower } from './tensor-tower.ts'
 import type { LayersModel, LayerVariable, Tensor, Tensorflow } from './tensorflow.ts'
 
 /** Their weights change with every pass, which no guard could take back. */
 const changing = new Set(['BatchNormalization'])
-/** Added to the sum of squares before a row is divided by its root. */
-const normEpsilon = 1e-12
 
 export interface LayersTowerShape {
   /** Of the model.json, for what is said of it. */
@@ -65,6 +65,18 @@ export class LayersTower implements TensorTower {
 
   derivable(x: Tensor): Tensor {
     return this.#apply(x, true)
+  }
+
+  /** As the user brought it: without the engine's normalisation of its output. */
+  async export(_: string, values: Float32Array): Promise<ModelArtifacts> {
+    this.load(values)
+    const found = Promise.withResolvers<ModelArtifacts>()
+    const take = (artifacts: ModelArtifacts): Promise<object> => {
+      found.resolve(artifacts)
+      return Promise.resolve({ modelArtifactsInfo: { dateSaved: new Date(0) } })
+    }
+    await this.#model.save(this.#tf.io.withSaveHandler(take))
+    return found.promise
   }
 
   close(): void {

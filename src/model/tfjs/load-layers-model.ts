@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
 import { ServiceError } from '../../base/errors.ts'
-import type { LayersModel, ModelArtifacts, Tensorflow } from './tensorflow.ts'
+import type { ModelArtifacts } from '../tower-export.ts'
+import type { LayersModel, Tensorflow } from './tensorflow.ts'
 
 /** Throws `LAYERS_MODEL_INVALID`. */
 export async function loadLayersModel(tf: Tensorflow, path: string): Promise<LayersModel> {

@@ -1,4 +1,5 @@
 /** A tower on tensors, as the engine sees it: specified, or brought by the user. */
+import type { ModelArtifacts } from '../tower-export.ts'
 import type { Tensor } from './tensorflow.ts'
 
 export interface TensorTower {
@@ -12,5 +13,7 @@ export interface TensorTower {
   embed(x: Tensor): Tensor
   /** The output while operations are recorded, so that gradients can be derived. */
   derivable(x: Tensor): Tensor
+  /** As a LayersModel with these weights. */
+  export(name: string, values: Float32Array): Promise<ModelArtifacts>
   close(): void
 }

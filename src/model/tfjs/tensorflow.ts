@@ -2,6 +2,7 @@
  * What of TensorFlow.js the engine uses, as types: its packages are optional peers, so nothing may
  * import them. Names and meanings are theirs (tfjs 4.22).
  */
+import type { ModelArtifacts } from '../tower-export.ts'
 
 export interface Tensor {
   readonly shape: readonly number[]
@@ -32,14 +33,8 @@ export interface LayersModel {
   readonly layers: readonly Layer[]
   readonly trainableWeights: readonly LayerVariable[]
   apply(input: Tensor, options: { readonly training: boolean }): Tensor | Tensor[]
+  save(handler: object): Promise<unknown>
   dispose(): unknown
-}
-
-/** A model.json and its weights, as `tf.io` has them in memory. */
-export interface ModelArtifacts {
-  readonly modelTopology: object
-  readonly weightSpecs: readonly object[]
-  readonly weightData: ArrayBuffer
 }
 
 type Unary = (x: Tensor) => Tensor
@@ -112,6 +107,9 @@ export interface Tensorflow {
   ): (...xs: Xs) => Tensor
   valueAndGrads(f: (...xs: readonly Tensor[]) => Tensor): ValueAndGradients
 
-  readonly io: { fromMemory(artifacts: ModelArtifacts): object }
+  readonly io: {
+    fromMemory(artifacts: ModelArtifacts): object
+    withSaveHandler(handler: (artifacts: ModelArtifacts) => Promise<object>): object
+  }
   loadLayersModel(handler: object): Promise<LayersModel>
 }

@@ -9,7 +9,7 @@
  */
 import { assert } from '../../base/assert.ts'
 import type { ThreadPool } from '../../kernels/thread-pool.ts'
-import type { DenseEngine, StepInput, StepOutput } from '../dense-engine.ts'
+import type { DenseEngine, ExportedTowers, StepInput, StepOutput } from '../dense-engine.ts'
 import type { DenseParameters } from '../dense-parameters.ts'
 import type { ModelPlan } from '../plan.ts'
 import type { LossOutcome } from './closed-loss.ts'
@@ -146,6 +146,15 @@ export class TfjsEngine implements DenseEngine {
 
   resetState(): void {
     this.#parameters.resetState()
+  }
+
+  async exportTowers(): Promise<ExportedTowers> {
+    const { query, candidate } = this.#parts
+    const { view } = this.#parameters.values
+    return {
+      query: await query.export('query', view.subarray(0, query.weightCount)),
+      candidate: await candidate.export('candidate', view.subarray(query.weightCount)),
+    }
   }
 
   close(): void {
