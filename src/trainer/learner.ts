@@ -21,6 +21,7 @@ import type { Mirror } from './catalogue-mirror.ts'
 import { type CheckpointPart, tablePart } from './checkpoint/checkpoint.ts'
 import { type SavedState, saveTables, type TableVersions } from './checkpoint/saved-tables.ts'
 import { type EvaluationReport, Evaluator } from './evaluation/evaluator.ts'
+import type { HourReport } from './evaluation/hourly-metrics.ts'
 import { directoryPart, type FarRows } from './far-rows.ts'
 import { Guard, type GuardTrip } from './guard.ts'
 import { type LearnerOptions, makeMirror, makeTables } from './learner-parts.ts'
@@ -163,6 +164,10 @@ export class Learner {
     return this.#evaluator.report()
   }
 
+  evaluationHours(): readonly HourReport[] {
+    return this.#evaluator.hours()
+  }
+
   tableStats(): readonly (TableStats & { readonly name: string })[] {
     return [...this.tables].map(([name, table]) => Object.assign({ name }, table.stats()))
   }
@@ -211,6 +216,9 @@ export class Learner {
     }
     const result = examples.length === 0 ? undefined : await this.#train(examples, prefetch)
     this.#evaluator.observe(examples)
+    if (result !== undefined && result.trip === undefined) {
+      this.#evaluator.learned(this.#facts.time, result)
+    }
     await this.#eraseRemoved()
     const evicted = await this.#restrictTables()
     for (const table of this.tables.values()) table.compactSome()

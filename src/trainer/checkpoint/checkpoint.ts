@@ -81,7 +81,7 @@ export interface CheckpointStoreOptions {
 }
 
 const formatName = 'freshet-checkpoint'
-const formatVersion = 1
+const formatVersion = 2
 export const manifestFile = 'manifest.json'
 const prefix = 'checkpoint-'
 /** Of what is not whole yet. */

@@ -8,11 +8,18 @@
 import type { ByteReader, ByteWriter } from '../../base/bytes.ts'
 import type { Example } from '../../stream/example.ts'
 import { type Boosts, CoVisitation } from './co-visitation.ts'
+import { HourlyMetrics, type HourReport } from './hourly-metrics.ts'
 import type { Ranker, RankRequest } from './ranker.ts'
-import { meanRank, RankingMetrics, type RankingReport, RankingWindow } from './ranking-metrics.ts'
-
-const rankings = ['model', 'recentlyPopular', 'coVisitation'] as const
-type Ranking = (typeof rankings)[number]
+import {
+  type ByRanking,
+  byRanking,
+  meanRank,
+  type Ranking,
+  RankingMetrics,
+  rankings,
+  type RankingReport,
+  RankingWindow,
+} from './ranking-metrics.ts'
 
 /**
  * Examples whose user is new, whose item nobody had before, with history and a known item, without
@@ -49,14 +56,6 @@ export interface EvaluationReport {
   readonly window: Readonly<Record<Ranking, RankingReport>>
 }
 
-type ByRanking<Value> = Readonly<Record<Ranking, Value>>
-
-const byRanking = <Value>(make: (ranking: Ranking) => Value): ByRanking<Value> => ({
-  model: make('model'),
-  recentlyPopular: make('recentlyPopular'),
-  coVisitation: make('coVisitation'),
-})
-
 const byCohort = <Value>(make: (cohort: Cohort) => Value): Readonly<Record<Cohort, Value>> => ({
   newUser: make('newUser'),
   newItem: make('newItem'),
@@ -70,6 +69,7 @@ export class Evaluator {
   readonly #metrics = byRanking(() => new RankingMetrics())
   readonly #windows: ByRanking<RankingWindow>
   readonly #cohorts = byCohort(() => new RankingMetrics())
+  readonly #hours = new HourlyMetrics()
   readonly #coVisitation = new CoVisitation()
   /** Boosts of the query at hand by slot, zero between queries. */
   #boosts = new Float64Array(256)
@@ -109,9 +109,10 @@ export class Evaluator {
         byCount[i] === Infinity
           ? Infinity
           : this.#coVisitationRank(due[i], requests[i], ranker, total)
-      this.#add('model', rank)
-      this.#add('recentlyPopular', byCount[i])
-      this.#add('coVisitation', coVisited)
+      const { timestamp } = due[i].query
+      this.#add('model', rank, timestamp)
+      this.#add('recentlyPopular', byCount[i], timestamp)
+      this.#add('coVisitation', coVisited, timestamp)
       this.#addToCohorts(due[i], rank)
     }
   }
@@ -124,6 +125,14 @@ export class Evaluator {
       if (previous === undefined || previous.handle === item.handle) continue
       this.#coVisitation.observe(previous.handle, item.handle, query.timestamp)
     }
+  }
+
+  /** A batch that ended at `time` had this loss before the model learned from it. */
+  learned(
+    time: number,
+    { loss, weight }: { readonly loss: number; readonly weight: number },
+  ): void {
+    if (this.#options.everyNth > 0) this.#hours.addLoss(time, loss, weight)
   }
 
   /** The handle will be given to another item. */
@@ -143,11 +152,17 @@ export class Evaluator {
     }
   }
 
+  /** Oldest first; the newest hours of the stream. */
+  hours(): readonly HourReport[] {
+    return this.#hours.report()
+  }
+
   serialize(writer: ByteWriter): void {
     for (const ranking of rankings) this.#metrics[ranking].serialize(writer)
     for (const ranking of rankings) this.#windows[ranking].serialize(writer)
     for (const cohort of cohorts) this.#cohorts[cohort].serialize(writer)
     this.#coVisitation.serialize(writer)
+    this.#hours.serialize(writer)
   }
 
   load(reader: ByteReader): void {
@@ -155,9 +170,11 @@ export class Evaluator {
     for (const ranking of rankings) this.#windows[ranking].load(reader)
     for (const cohort of cohorts) this.#cohorts[cohort].load(reader)
     this.#coVisitation.load(reader)
+    this.#hours.load(reader)
   }
 
-  #add(ranking: Ranking, rank: number): void {
+  #add(ranking: Ranking, rank: number, time: number): void {
+    this.#hours.add(time, ranking, rank)
     this.#metrics[ranking].add(rank)
     this.#windows[ranking].add(rank)
   }

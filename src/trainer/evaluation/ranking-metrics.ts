@@ -1,64 +1,76 @@
 /**
- * What a list of ranks comes to: HR@k (here also recall@k, there being one relevant item), NDCG@10
- * and MRR@10. A rank counts from 1; infinite is a miss. Tied items share the mean of their ranks,
- * so a rank may end in a half and a constant model gets no credit for the order of a list.
+ * What a list of ranks comes to: HR@k (here also recall@k, there being one relevant item), NDCG@k
+ * and MRR@k. A rank counts from 1; infinite is a miss. Tied items share the mean of their ranks, so
+ * a rank may end in a half and a constant model gets no credit for the order of a list.
  */
 import type { ByteReader, ByteWriter } from '../../base/bytes.ts'
 import { ln } from '../../base/math.ts'
 
-/** Keys are those of `freshet replay --json`. */
-export interface RankingReport {
-  readonly hr1: number
-  readonly hr5: number
-  readonly hr10: number
-  readonly hr20: number
-  readonly hr50: number
-  readonly hr100: number
-  readonly ndcg10: number
-  readonly mrr10: number
-  /** Ranks behind these figures. */
-  readonly evaluated: number
-}
+/** What is ranked beside each other. */
+export const rankings = ['model', 'recentlyPopular', 'coVisitation'] as const
+export type Ranking = (typeof rankings)[number]
+export type ByRanking<Value> = Readonly<Record<Ranking, Value>>
+
+export const byRanking = <Value>(make: (ranking: Ranking) => Value): ByRanking<Value> => ({
+  model: make('model'),
+  recentlyPopular: make('recentlyPopular'),
+  coVisitation: make('coVisitation'),
+})
 
 const cutoffs = [1, 5, 10, 20, 50, 100] as const
+type Cutoff = (typeof cutoffs)[number]
+
+/** Keys are those of `freshet replay --json`; `evaluated`: ranks behind these figures. */
+export type RankingReport = Readonly<Record<`${'hr' | 'ndcg' | 'mrr'}${Cutoff}`, number>> & {
+  readonly evaluated: number
+}
 
 /** Of `above` items scored higher and `equal` other items scored the same. */
 export const meanRank = (above: number, equal: number): number => 1 + above + equal / 2
 
-/** 1 / log2(rank + 1) within the first ten, else nothing. */
-export const ndcg10 = (rank: number): number => (rank <= 10 ? ln(2) / ln(rank + 1) : 0)
-export const mrr10 = (rank: number): number => (rank <= 10 ? 1 / rank : 0)
-
-/** Running sums of one stream of ranks. */
+/** Running sums of one stream of ranks, a place per cutoff. */
 export class RankingMetrics {
   readonly #hits = new Float64Array(cutoffs.length)
-  #ndcg = 0
-  #mrr = 0
+  readonly #gains = new Float64Array(cutoffs.length)
+  readonly #reciprocals = new Float64Array(cutoffs.length)
   #count = 0
 
   add(rank: number): void {
-    for (let i = 0; i < cutoffs.length; i += 1) if (rank <= cutoffs[i]) this.#hits[i] += 1
-    this.#ndcg += ndcg10(rank)
-    this.#mrr += mrr10(rank)
     this.#count += 1
+    if (rank > cutoffs[cutoffs.length - 1]) return
+    const gain = ln(2) / ln(rank + 1)
+    for (let i = 0; i < cutoffs.length; i += 1) {
+      if (rank > cutoffs[i]) continue
+      this.#hits[i] += 1
+      this.#gains[i] += gain
+      this.#reciprocals[i] += 1 / rank
+    }
   }
 
   report(): RankingReport {
-    const n = Math.max(1, this.#count)
-    const [hr1, hr5, hr10, hr20, hr50, hr100] = Array.from(this.#hits, (hits) => hits / n)
-    const means = { ndcg10: this.#ndcg / n, mrr10: this.#mrr / n }
-    return { hr1, hr5, hr10, hr20, hr50, hr100, ...means, evaluated: this.#count }
+    const evaluated = this.#count
+    const mean = (sums: Float64Array): number[] =>
+      Array.from(sums, (sum) => sum / Math.max(1, evaluated))
+    const [hr1, hr5, hr10, hr20, hr50, hr100] = mean(this.#hits)
+    const [ndcg1, ndcg5, ndcg10, ndcg20, ndcg50, ndcg100] = mean(this.#gains)
+    const [mrr1, mrr5, mrr10, mrr20, mrr50, mrr100] = mean(this.#reciprocals)
+    const hr = { hr1, hr5, hr10, hr20, hr50, hr100 }
+    const ndcg = { ndcg1, ndcg5, ndcg10, ndcg20, ndcg50, ndcg100 }
+    return { ...hr, ...ndcg, mrr1, mrr5, mrr10, mrr20, mrr50, mrr100, evaluated }
   }
 
   serialize(writer: ByteWriter): void {
-    writer.array(this.#hits).float64(this.#ndcg).float64(this.#mrr).float64(this.#count)
+    for (const sums of this.#sums) writer.array(sums)
+    writer.float64(this.#count)
   }
 
   load(reader: ByteReader): void {
-    this.#hits.set(new Float64Array(reader.array()))
-    this.#ndcg = reader.float64()
-    this.#mrr = reader.float64()
+    for (const sums of this.#sums) sums.set(new Float64Array(reader.array()))
     this.#count = reader.float64()
+  }
+
+  get #sums(): readonly Float64Array<ArrayBuffer>[] {
+    return [this.#hits, this.#gains, this.#reciprocals]
   }
 }
 

@@ -3,8 +3,6 @@ import { expect, test } from 'vitest'
 import { ByteReader, ByteWriter } from '../../../src/base/bytes.ts'
 import {
   meanRank,
-  mrr10,
-  ndcg10,
   RankingMetrics,
   RankingWindow,
 } from '../../../src/trainer/evaluation/ranking-metrics.ts'
@@ -17,12 +15,24 @@ test('ties count at their mean rank', () => {
   expect(meanRank(0, 999)).toBe(500.5)
 })
 
-test('gains are those of the definitions', () => {
-  expect(ndcg10(1)).toBe(1)
-  expect(ndcg10(3)).toBeCloseTo(1 / 2, 12)
-  expect(ndcg10(10.5)).toBe(0)
-  expect(mrr10(4)).toBe(0.25)
-  expect(mrr10(Infinity)).toBe(0)
+const reportOf = (rank: number) => {
+  const metrics = new RankingMetrics()
+  metrics.add(rank)
+  return metrics.report()
+}
+
+test('gains are those of the definitions, within each cutoff', () => {
+  expect(reportOf(1)).toMatchObject({ ndcg1: 1, ndcg100: 1, mrr1: 1, mrr100: 1 })
+  const { ndcg1, ndcg5, ndcg100, mrr1, mrr5, mrr100 } = reportOf(3)
+  expect([ndcg1, mrr1]).toEqual([0, 0])
+  expect([ndcg5, ndcg100, mrr5, mrr100]).toEqual([
+    expect.closeTo(1 / 2, 12),
+    expect.closeTo(1 / 2, 12),
+    1 / 3,
+    1 / 3,
+  ])
+  expect(reportOf(10.5)).toMatchObject({ ndcg10: 0, mrr10: 0, hr10: 0, mrr20: 1 / 10.5 })
+  expect(reportOf(Infinity)).toMatchObject({ ndcg100: 0, mrr100: 0, hr100: 0, evaluated: 1 })
 })
 
 test('a report is the mean over ranks, misses included', () => {
