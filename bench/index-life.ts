@@ -11,7 +11,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
 import type { Points } from './index-data.ts'
-import { rounded, Subject } from './index-subject.ts'
+import { rounded, type Subject } from './index-subject.ts'
 
 setFlagsFromString('--expose-gc')
 const collectGarbage: () => void = runInNewContext('gc')
@@ -48,7 +48,7 @@ export async function measureDrift(
       await nextTurn()
     }
   }
-  await using fresh = new Subject(moved, queries)
+  await using fresh = subject.sibling(moved, queries)
   await fresh.build(moved)
   const truth = fresh.answers({ exact: true })
   const effort = fresh.stats.tree?.effort ?? 1
@@ -58,9 +58,8 @@ export async function measureDrift(
   return { after, fresh: fresh.recall(truth, { effort }), settled: subject.recall(truth) }
 }
 
-/** From nothing to all items and back to a thousand, with as much maintenance as vectors. */
-export async function measureGrowth(items: Points, queries: Points): Promise<object> {
-  await using subject = new Subject(items, queries)
+/** Of an empty one: from nothing to all items and back to a thousand, with as much maintenance as vectors. */
+export async function measureGrowth(subject: Subject, items: Points): Promise<object> {
   const looks = sizes.filter((size) => size < items.n)
   const grown: object[] = []
   let size = 0

@@ -32,10 +32,19 @@ const chunk = 256
 /** Between two looks whether the second thread is done, milliseconds. */
 const lookMs = 1
 
+/** What is special to the index; absent: as it is by default. */
+export interface SubjectSettings {
+  /** Up to so many items there is no tree. */
+  readonly flatBelow?: number
+  /** The last so many dimensions are kept in f32, as the service keeps popularity. */
+  readonly exactDims?: number
+}
+
 export class Subject implements AsyncDisposable {
   #queries: Points
   readonly #thread = new IndexThread()
   readonly #items: Points
+  readonly #settings: SubjectSettings
   readonly index: PartitionedIndex
   /** Slices of maintenance, and upserts: what a query may have to wait for. */
   readonly #maintenance = new Pauses()
@@ -43,10 +52,12 @@ export class Subject implements AsyncDisposable {
   /** Keeps results alive. */
   sink = 0
 
-  constructor(items: Points, queries: Points) {
+  constructor(items: Points, queries: Points, settings: SubjectSettings) {
     this.#queries = queries
     this.#items = items
+    this.#settings = settings
     this.index = new PartitionedIndex({
+      ...settings,
       dim: items.dim,
       capacityItems: items.n,
       maxK: 100,
@@ -127,9 +138,9 @@ export class Subject implements AsyncDisposable {
     return (performance.now() - begin) / 1000
   }
 
-  /** An empty one for the same points. */
-  sibling(): Subject {
-    return new Subject(this.#items, this.#queries)
+  /** An empty one with the same settings. */
+  sibling(items = this.#items, queries = this.#queries): Subject {
+    return new Subject(items, queries, this.#settings)
   }
 
   /** Seconds until an empty index answers from a file. */

@@ -8,9 +8,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { seededRandom } from '../src/base/random.ts'
 import { dissolved, drifted, mixture, type Points, readNpy } from './index-data.ts'
 import { measureDrift, measureGrowth, measureRestart } from './index-life.ts'
-import { k, quantile, rounded, Subject } from './index-subject.ts'
+import { k, quantile, rounded, Subject, type SubjectSettings } from './index-subject.ts'
 
-export interface IndexBenchOptions {
+export interface IndexBenchOptions extends SubjectSettings {
   readonly count: number
   readonly dim: number
   readonly seed: number
@@ -48,7 +48,7 @@ export async function run(
     options.queries === undefined
       ? mixture(queryCount, items.dim, queryStream)
       : readNpy(options.queries)
-  await using subject = new Subject(items, queries)
+  await using subject = new Subject(items, queries, settingsOf(options))
   progress('building')
   const buildSeconds = await subject.build(items)
   progress('exact answers')
@@ -85,7 +85,8 @@ export async function run(
   const dissolving = await measureDrift(subject, others, otherQueries)
   const pauses = subject.pauses()
   progress('growing and shrinking')
-  const growth = await measureGrowth(items, queries)
+  await using growing = subject.sibling()
+  const growth = await measureGrowth(growing, items)
   const { seed } = options
   return {
     config: { count: items.n, dim: items.dim, seed, queries: queries.n, index: kind, k },
@@ -108,6 +109,11 @@ export async function run(
     sink: subject.sink,
   }
 }
+
+const settingsOf = ({ flatBelow, exactDims }: SubjectSettings): SubjectSettings => ({
+  ...(flatBelow !== undefined && { flatBelow }),
+  ...(exactDims !== undefined && { exactDims }),
+})
 
 /** Random items replaced by themselves. */
 class Churn {

@@ -4,6 +4,7 @@
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 
 import * as z from 'zod'
 
@@ -12,15 +13,20 @@ import { type Points, writeNpy } from '../index-data.ts'
 const [, , address = 'http://127.0.0.1:8080', directory = '.', count = '1000'] = process.argv
 /** Requests under way. */
 const atOnce = 32
+const [tries, pauseMs] = [50, 200]
 
 const page = z.object({ items: z.array(z.object({ id: z.string() })), next: z.string().optional() })
 const users = z.object({ users: z.array(z.object({ id: z.string() })) })
 const embedding = z.object({ vector: z.array(z.number()) })
 
-const ask = async (path: string): Promise<unknown> => {
-  const answer = await fetch(`${address}${path}`)
-  if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`)
-  return answer.json()
+/** A service that has too much to do is asked again. */
+async function ask(path: string): Promise<unknown> {
+  for (let left = tries; ; left -= 1) {
+    const answer = await fetch(`${address}${path}`)
+    if (answer.ok) return answer.json()
+    if (answer.status !== 503 || left === 0) throw new Error(`${path}: ${await answer.text()}`)
+    await pause(pauseMs)
+  }
 }
 
 async function itemIds(): Promise<readonly string[]> {

@@ -18,6 +18,11 @@ export class QueryRing {
     else kept.set(query)
   }
 
+  /** Queries, ever. */
+  get asked(): number {
+    return this.#asked
+  }
+
   get size(): number {
     return this.#vectors.length
   }

@@ -39,8 +39,11 @@ const firstEffort = 0.5
 const firstTailWeight = 0.25
 /** A tree is grown anew when items or the weight of tails have changed by this factor. */
 const [itemsFactor, weightFactor] = [2, 4]
-/** Between two audits so many vectors change, as a share of all. */
-const auditShare = 1
+/**
+ * Between two audits as many vectors change as there are, or fewer and some queries are asked, which
+ * may be of another kind: each counts as so many vectors.
+ */
+const queryChanges = 8
 /** Between two rounds in which centroids follow their members. */
 const followShare = 1 / 2
 /** Vectors placed between two looks at which leaves are crowded. */
@@ -81,8 +84,9 @@ export class TreeUpkeep {
   #changesSinceGrown = 0
   /** Whether somebody wants the next tree, whatever is said for it. */
   #isAsked = false
-  /** Vectors changed since the last audit. */
+  /** Vectors changed since the last audit, and queries asked before it. */
   #changes = 0
+  #audited = 0
   /** Since the last round over the leaves. */
   #moved = 0
   /** Since leaves were weighed. */
@@ -292,7 +296,8 @@ export class TreeUpkeep {
 
   #isAuditDue(items: number): boolean {
     if (this.#options.queries.size < fewQueries) return false
-    return this.#recall < 0 || this.#changes > items * auditShare
+    const asked = this.#options.queries.asked - this.#audited
+    return this.#recall < 0 || this.#changes + asked * queryChanges > items
   }
 
   *#grow(items: number): Generator<number, void> {
@@ -369,6 +374,7 @@ export class TreeUpkeep {
   *#auditOf(tree: Tree): Generator<number, AuditReport> {
     const { memory, queries, effortOf, recallTarget: target } = this.#options
     this.#changes = 0
+    this.#audited = queries.asked
     const subject = { tree, search: memory.search, effortOf }
     const asked = {
       queries: queries.vectors,

@@ -82,6 +82,21 @@ test('the effort that it chooses holds the recall, under popularity, drift and g
   expect(recallOf(index, queries)).toBeGreaterThan(0.955)
 })
 
+test('queries of another kind have the effort chosen anew, though no vector changes', () => {
+  const index = indexOf({ flatBelow: 1_000 })
+  const items = points(1, 8_000, dim)
+  index.upsert(range(8_000), items)
+  const own = items.slice(0, 1_024 * dim)
+  ask(index, own)
+  settle(index)
+  const before = index.stats().tree?.effort ?? 1
+  const others = vectors(5, 1_024, dim)
+  ask(index, others)
+  settle(index)
+  expect(index.stats().tree?.effort).toBeGreaterThan(before)
+  expect(recallOf(index, others)).toBeGreaterThan(0.955)
+})
+
 test('it goes back to a scan when most items have left', () => {
   const index = indexOf({ flatBelow: 1_000 })
   index.upsert(range(3_000), points(1, 3_000, dim))

@@ -147,6 +147,8 @@ function addRoomBenchmarks(bench: Command, terminal: Terminal): void {
     .option('--dim <number>', 'floats per vector', wholeNumber(1, 1024), 32)
     .option('--vectors <file>', 'points from a .npy file (f32) instead')
     .option('--queries <file>', 'queries from a .npy file (f32)')
+    .option('--flat-below <items>', 'up to so many are all scored', wholeNumber(0))
+    .option('--exact-dims <number>', 'last dimensions that are not coded', wholeNumber(0))
   addDistributed(bench, terminal)
   addRoomBenchmark(bench, terminal, { name: 'log', description: 'event log append and replay' })
     .option('--backend <name>', 'which log: file or kafka', oneOf('file', 'kafka'), 'file')
