@@ -18,6 +18,7 @@ import { addRestrict } from './commands/restrict.ts'
 import { addRows } from './commands/rows.ts'
 import { addStart } from './commands/start.ts'
 import { addExport, addImport } from './commands/tables.ts'
+import { addVersions } from './commands/versions.ts'
 import { exitCodeOf, exitCodes, exitCodesHelp } from './exit-codes.ts'
 import { version } from './machine.ts'
 
@@ -57,6 +58,7 @@ function buildProgram(terminal: Terminal): Command {
   addImport(program, terminal)
   addImportKafka(program, terminal)
   addRows(program, terminal)
+  addVersions(program, terminal)
   addConfig(program, terminal)
   return program
 }

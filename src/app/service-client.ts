@@ -112,6 +112,15 @@ export class ServiceClient {
     return ranJob.parse(await this.#json('GET', `/v1/admin/jobs/${encodeURIComponent(run)}`))
   }
 
+  /** What an admin route answers. Throws `REQUEST_FAILED`. */
+  admin(
+    method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
+    path: string,
+    body?: object,
+  ): Promise<unknown> {
+    return this.#json(method, `/v1/admin/${path}`, body)
+  }
+
   async metrics(): Promise<Metrics> {
     const response = await this.#fetch('GET', '/metrics')
     return parseMetrics(await response.text())
