@@ -19,7 +19,7 @@ import {
   type PartitionLag,
 } from '../stream/kafka/kafka-ends.ts'
 import {
-  type KafkaLog,
+  KafkaLog,
   type KafkaLogOptions,
   type LogReading,
   openKafkaLog,
@@ -75,18 +75,20 @@ export class DistributedShape implements Shape {
   /** Throws `LOG_UNAVAILABLE`, `LOG_TOPIC_UNKNOWN`, `LOG_REFUSED`, `CONFIG_INVALID`. */
   static async open(config: Config, options: ShapeOptions): Promise<DistributedShape> {
     const { logger } = options
-    const log = await openKafkaLog({
+    const settings: KafkaLogOptions = {
       ...logOptions(config),
       report({ code, message }) {
         if (code === 'brokersBack') logger.info({ code }, message)
         else logger.error({ code }, message)
       },
-    })
+    }
+    // One that is never asked connects to nobody.
+    const log = needsLog(config) ? await openKafkaLog(settings) : new KafkaLog(settings)
     return new DistributedShape(config, options, log)
   }
 
   get services(): readonly Service[] {
-    return [this.#ends]
+    return needsLog(this.#config) ? [this.#ends] : []
   }
 
   eventsAfter(position: Position): number {
@@ -97,8 +99,8 @@ export class DistributedShape implements Shape {
     return this.#ends.lag(position)
   }
 
-  get reading(): LogReading {
-    return this.log.reading
+  get reading(): LogReading | undefined {
+    return needsLog(this.#config) ? this.log.reading : undefined
   }
 
   trainer(options: TrainerRoleOptions): TrainerPart {
@@ -213,6 +215,9 @@ export class DistributedShape implements Shape {
     return { redis, tag: this.#tag, owner }
   }
 }
+
+/** Jobs ask trainers and replicas through Redis. */
+const needsLog = ({ process }: Config): boolean => process.roles.some((role) => role !== 'jobs')
 
 function logOptions({ model, process }: Config): Omit<KafkaLogOptions, 'report'> {
   const { compression, maxPendingEvents, appendLimitMs, giveUpMs, metadataMaxAgeMs } = process.kafka

@@ -46,6 +46,8 @@ const settings = [
   'process.checkpoints.keep=1000',
   'model.tables.user.restrict={policy: timestamp, numReserved: 20, trigger: 30}',
 ]
+/** Jobs need no log. */
+const noBroker = 'process.kafka.brokers=[127.0.0.1:1]'
 const never = ['process.jobs.restrictMs=0', 'process.jobs.checkpointMs=0']
 
 /** Writes until told to stop; what was refused is of no interest. */
@@ -94,7 +96,7 @@ test('jobs by the clock go on under load, once each, whoever of their processes 
   const door = await fleet.start('ingest', 'ingest')
   const trainer = await fleet.start('trainer', 'trainer')
   // The journal is kept from the first checkpoint on.
-  const first = await fleet.start('jobs 0', 'jobs', never)
+  const first = await fleet.start('jobs 0', 'jobs', [...never, noBroker])
   expect(await first.client.runJob('checkpoint')).toMatchObject({ state: 'done' })
   expect(await first.end('SIGTERM')).toBe(0)
   let workers = [await fleet.start('jobs 1', 'jobs'), await fleet.start('jobs 2', 'jobs')]
