@@ -12,3 +12,9 @@ export const keyCount = (keys: Keys): number => keys.length >>> 1
  * A value, or a promise of it: what a port returns whose memory adapter has nothing to wait for.
  */
 export type Awaitable<Value> = Value | Promise<Value>
+
+/**
+ * The key of the row that keys without one of their own share, in tables that have such a row. No
+ * value hashes to it but by a chance of 2^-64. Do not write to it.
+ */
+export const outOfVocabularyKey: Keys = Uint32Array.of(0xffff_ffff, 0xffff_ffff)

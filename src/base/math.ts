@@ -1,8 +1,9 @@
 /**
- * Powers of two and logarithms with the same bits on every machine. `Math.exp`, `Math.log` and `**`
- * may differ in the last bit from one engine or processor to the next; these use only + - * / and
- * the bits of a double, so that state which depends on them is reproducible. Error: at most 2 units
- * in the last place, tested against Math.
+ * Powers of two, logarithms, sines and cosines with the same bits on every machine. `Math.exp`,
+ * `Math.log`, `Math.sin` and `**` may differ in the last bit from one engine or processor to the
+ * next; these use only + - * / and the bits of a double, so that state which depends on them is
+ * reproducible. Error: at most 2 units in the last place of powers and logarithms, tested against
+ * Math.
  */
 const double = new Float64Array(1)
 const words = new Uint32Array(double.buffer)
@@ -78,3 +79,23 @@ export function ln(x: number): number {
   sum = sum * z + 1 / 3
   return n * ln2High + (n * ln2Low + 2 * s * sum * z + 2 * s)
 }
+
+/** sin(2 pi x). Error: some 1e-15. */
+export function sinTurns(x: number): number {
+  // Half turns from -1/4 to 1/4 of a turn: sin(pi - a) = sin a.
+  let turn = x - Math.round(x)
+  if (turn > 0.25) turn = 0.5 - turn
+  if (turn < -0.25) turn = -0.5 - turn
+  // The series up to a^19 for |a| <= pi / 2: its next term is below 2^-58.
+  const a = 2 * Math.PI * turn
+  const z = -a * a
+  let sum = 1 + z / 342
+  for (const divisor of sineDivisors) sum = 1 + (z / divisor) * sum
+  return a * sum
+}
+
+/** 2k (2k + 1) for k from 8 down. */
+const sineDivisors = [272, 210, 156, 110, 72, 42, 20, 6]
+
+/** cos(2 pi x). */
+export const cosTurns = (x: number): number => sinTurns(x + 0.25)

@@ -1,11 +1,12 @@
 /**
- * From queries and items to keys: fills the bags of every feature of a side, and the columns of its
- * plain numbers. Feature by feature, so that a feature's entries are consecutive in its table's
+ * From queries and items to keys: fills the bags of every feature of a side, and the columns that
+ * no table gives. Feature by feature, so that a feature's entries are consecutive in its table's
  * lookup.
  */
 import { unreachable } from '../base/assert.ts'
 import type { FeatureValue } from '../base/features.ts'
-import type { Keys } from '../base/keys.ts'
+import { outOfVocabularyKey, type Keys } from '../base/keys.ts'
+import { exp2 } from '../base/math.ts'
 import type { KeyHasher } from '../kernels/key-hasher.ts'
 import type { FeatureBags } from './feature-bags.ts'
 import {
@@ -15,11 +16,11 @@ import {
   namespaces,
   numberOf,
   tokensOf,
-  transformed,
 } from './feature-keys.ts'
 import type { ItemInput, QueryInput } from './inputs.ts'
 import { bucketName, namespaceOf } from './item-keys.ts'
 import type { ItemKeys } from './item-keys.ts'
+import type { PlainColumns } from './plain-columns.ts'
 import type { SidePlan } from './plan.ts'
 import type { FeatureSpec } from './spec.ts'
 
@@ -28,8 +29,8 @@ export interface SideInputs {
   readonly plan: SidePlan
   /** Of the features that have a table, in the order of the plan. */
   readonly bags: readonly FeatureBags[]
-  /** Examples x plan.width. */
-  readonly inputs: Float32Array
+  /** The columns that no table gives. */
+  readonly plain: PlainColumns
 }
 
 export interface EncoderParts {
@@ -61,6 +62,7 @@ export class QueryEncoder {
   /** Keys of the buckets of `gap` features. */
   readonly #bucketKeys = new Map<FeatureBags, Keys>()
   readonly #seeds = new Map<FeatureBags, number>()
+  #step: number | undefined
 
   constructor(sides: readonly SideInputs[], parts: EncoderParts, maxQueries: number) {
     this.#sides = sides
@@ -74,10 +76,12 @@ export class QueryEncoder {
     for (const bag of bags) this.#prepare(bag)
   }
 
-  encode(queries: readonly QueryInput[]): void {
+  /** `step`: of the batch that is learned from, which decides who is taken for unknown. */
+  encode(queries: readonly QueryInput[], step?: number): void {
     this.#locateHistories(queries)
+    this.#step = step
     for (const side of this.#sides) {
-      writeNumbers(side, queries, fieldOf)
+      side.plain.write(queries, { field: fieldOf, time: ({ timestamp }) => timestamp })
       for (const bag of side.bags) {
         bag.begin()
         this.#fill(bag, queries)
@@ -114,6 +118,9 @@ export class QueryEncoder {
     const { spec } = bag.plan
     if (spec.kind === 'sequence') return this.#fillSequence(bag, spec, queries)
     if (spec.kind === 'gap') return this.#fillGap(bag, spec.boundariesMs, queries)
+    if (spec.kind === 'id' && spec.dropout !== undefined) {
+      return this.#fillUsers(bag, spec.dropout, queries)
+    }
     const seed = this.#seeds.get(bag) ?? 0
     for (const query of queries) bag.close(this.#add(seed, spec, query))
     bag.lookup.stageAll(this.#hasher.finish())
@@ -143,10 +150,29 @@ export class QueryEncoder {
         return this.#addAll(seed, tokensOf(fieldOf(query, spec.field), spec))
       case 'sequence':
       case 'gap':
+      case 'dense':
+      case 'time':
         return 0
       default:
         return unreachable(spec)
     }
+  }
+
+  /** Users, some of whom are taken for unknown; those without an id are. */
+  #fillUsers(bag: FeatureBags, dropout: number, queries: readonly QueryInput[]): void {
+    const seed = this.#seeds.get(bag) ?? 0
+    for (const { userId } of queries) {
+      this.#hasher.add(seed, userId ?? '')
+      bag.close(1)
+    }
+    const keys = this.#hasher.finish()
+    for (let b = 0; b < queries.length; b += 1) {
+      const isUnknown = queries[b].userId === undefined
+      if (isUnknown || isDropped(keys, 2 * b, { share: dropout, step: this.#step })) {
+        keys.set(outOfVocabularyKey, 2 * b)
+      }
+    }
+    bag.lookup.stageAll(keys)
   }
 
   #addAll(seed: number, values: readonly string[]): number {
@@ -157,6 +183,7 @@ export class QueryEncoder {
   #fillSequence(bag: FeatureBags, spec: Sequence, queries: readonly QueryInput[]): void {
     const { words, headerWords } = this.#itemKeys
     const learned = spec.weights === 'learned'
+    const hasFactors = spec.typeWeights !== undefined || spec.ageHalfLifeMs !== undefined
     for (const [b, query] of queries.entries()) {
       const length = Math.min(spec.length, query.history.length)
       const bucket = learned && length > 0 ? gapBucket(query, spec.gapBoundariesMs) : 0
@@ -166,6 +193,7 @@ export class QueryEncoder {
         const position = this.#positions[b * this.#longestSequence + j]
         bag.lookup.stage(words, position + headerWords)
         if (learned) bag.weightIndices[entry + j] = firstWeight + j
+        if (hasFactors) bag.setFactor(entry + j, factorOf(spec, query, j))
       }
       bag.close(length)
     }
@@ -193,45 +221,70 @@ export class ItemEncoder {
     this.#next = new Int32Array(maxItems)
   }
 
-  encode(items: readonly ItemInput[]): void {
+  /** `step`: as of queries. */
+  encode(items: readonly ItemInput[], step?: number): void {
     const itemKeys = this.#itemKeys
     itemKeys.begin(items.length)
     for (const [i, item] of items.entries()) this.#positions[i] = itemKeys.locate(item)
     itemKeys.finish()
-    writeNumbers(this.#side, items, (item, field) => item.features[field])
+    this.#side.plain.write(items, { field: (item, name) => item.features[name] })
     // Behind the counts and the id's own key the keys of the features follow each other.
     for (let i = 0; i < items.length; i += 1) {
       this.#next[i] = this.#positions[i] + itemKeys.headerWords + 2
     }
-    for (const [index, bag] of this.#side.bags.entries()) this.#fill(bag, index, items.length)
+    for (const [index, bag] of this.#side.bags.entries()) {
+      this.#fill(bag, { index, items: items.length, step })
+    }
   }
 
-  #fill(bag: FeatureBags, index: number, items: number): void {
+  #fill(bag: FeatureBags, { index, items, step }: Filling): void {
     const { words } = this.#itemKeys
+    const { spec } = bag.plan
+    const share = spec.kind === 'id' ? (spec.dropout ?? 0) : 0
     bag.begin()
     for (let i = 0; i < items; i += 1) {
       const keys = words[this.#positions[i] + index]
       const first = this.#next[i]
-      for (let j = 0; j < keys; j += 1) bag.lookup.stage(words, first + 2 * j)
+      const isUnknown = share > 0 && isDropped(words, first, { share, step })
+      for (let j = 0; j < keys; j += 1) {
+        if (isUnknown) bag.lookup.stage(outOfVocabularyKey, 0)
+        else bag.lookup.stage(words, first + 2 * j)
+      }
       this.#next[i] = first + 2 * keys
       bag.close(keys)
     }
   }
 }
 
-/** The columns of a side's plain numbers: (value, 0), or (0, 1) where it is missing. */
-function writeNumbers<Example>(
-  { plan, inputs }: SideInputs,
-  examples: readonly Example[],
-  read: (example: Example, field: string) => FeatureValue | undefined,
-): void {
-  for (const { spec, table, column } of plan.features) {
-    if (spec.kind !== 'numeric' || table >= 0) continue
-    for (const [i, example] of examples.entries()) {
-      const at = i * plan.width + column
-      const value = numberOf(read(example, spec.field))
-      inputs[at] = value === undefined ? 0 : transformed(value, spec)
-      inputs[at + 1] = value === undefined ? 1 : 0
-    }
-  }
+interface Filling {
+  /** Of the feature among those that have a table. */
+  readonly index: number
+  readonly items: number
+  readonly step: number | undefined
+}
+
+/**
+ * Whether an id is taken for an unknown one in the batch of this step: by a hash of both, so that
+ * it does not matter who else is in the batch, or in what order.
+ */
+function isDropped(
+  keys: Uint32Array,
+  at: number,
+  { share, step }: { readonly share: number; readonly step: number | undefined },
+): boolean {
+  if (step === undefined) return false
+  let h = (keys[at] ^ Math.imul(keys[at + 1], 0x85ebca6b) ^ Math.imul(step, 0x9e3779b9)) >>> 0
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+  return (h ^ (h >>> 16)) >>> 0 < share * 2 ** 32
+}
+
+/** What an entry of the history counts by its type and its age. */
+function factorOf({ typeWeights, ageHalfLifeMs }: Sequence, query: QueryInput, j: number): number {
+  const { type, timestamp } = query.history[j]
+  const age = Math.max(0, query.timestamp - timestamp)
+  const byAge = ageHalfLifeMs === undefined ? 1 : exp2(-age / ageHalfLifeMs)
+  if (typeWeights === undefined) return byAge
+  const name = Object.hasOwn(typeWeights, type) ? type : 'other'
+  return byAge * (typeWeights[name] ?? 1)
 }

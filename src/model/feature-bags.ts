@@ -3,6 +3,7 @@
  * what each counts, and where its pooled vector goes.
  */
 import { unreachable } from '../base/assert.ts'
+import { exp, ln } from '../base/math.ts'
 import type { Block } from '../kernels/arena.ts'
 import { absent } from '../kernels/operands.ts'
 import type { Address } from '../kernels/operands.ts'
@@ -11,7 +12,7 @@ import type { FeaturePlan } from './plan.ts'
 import type { TableLookup } from './table-lookup.ts'
 
 /** How the rows of one example become one vector. */
-export type Pooling = 'sum' | 'mean' | 'sqrtn' | 'max' | 'learned'
+export type Pooling = 'sum' | 'mean' | 'sqrtn' | 'max' | 'learned' | 'attention'
 
 const bytesPerFloat = 4
 const { fround, sqrt } = Math
@@ -38,6 +39,8 @@ export class FeatureBags {
   /** With learned weights: which of the model's an entry has, and the first of this feature's. */
   readonly weightIndices: Int32Array
   readonly firstWeight: number
+  /** What each entry's weight is multiplied by; empty where that is always 1. */
+  readonly #factors: Float64Array
   #start = 0
   #bags = 0
 
@@ -48,7 +51,9 @@ export class FeatureBags {
     this.pooling = poolingOf(feature.plan)
     const entries = maxExamples * feature.plan.maxKeys
     const weighted = this.pooling !== 'sum' && this.pooling !== 'max' ? entries : 0
-    const learned = this.pooling === 'learned' ? entries : 0
+    const isLearned = this.pooling === 'learned' || this.pooling === 'attention'
+    const learned = isLearned ? entries : 0
+    this.#factors = new Float64Array(hasFactors(feature.plan) ? entries : 0)
     this.offsets = allocator.ints(maxExamples + 1)
     this.weights = allocator.floats(weighted)
     this.weightGradients = allocator.floats(learned)
@@ -83,25 +88,126 @@ export class FeatureBags {
     const first = this.offsets.view[this.#bags]
     this.#bags += 1
     this.offsets.view[this.#bags] = first + entries
-    if (this.weights.view.length === 0 || this.pooling === 'learned') return
+    if (this.weightGradients.view.length > 0 || this.weights.view.length === 0) return
+    if (this.#factors.length > 0) {
+      this.#closeWeighted(first, first + entries)
+      return
+    }
     const weight = this.pooling === 'mean' ? 1 / entries : 1 / sqrt(entries)
     this.weights.view.fill(fround(weight), first, first + entries)
+  }
+
+  /** What the weight of the entry is multiplied by, before its bag is closed. */
+  setFactor(entry: number, factor: number): void {
+    this.#factors[entry] = factor
+  }
+
+  /** The mean of what has a factor above 0. */
+  #closeWeighted(from: number, to: number): void {
+    const { view } = this.weights
+    let total = 0
+    for (let e = from; e < to; e += 1) total += this.#factors[e]
+    for (let e = from; e < to; e += 1) view[e] = total > 0 ? this.#factors[e] / total : 0
   }
 
   /** Fetches the learned weights as they are now. */
   takeWeights(learned: Float32Array): void {
     const { view } = this.weights
     const { weightIndices, entries } = this
+    const factors = this.#factors
     for (let e = 0; e < entries; e += 1) view[e] = learned[weightIndices[e]]
+    if (factors.length === 0) return
+    for (let e = 0; e < entries; e += 1) view[e] *= factors[e]
   }
 
   /** Adds the gradients of the entries' weights to those of the learned weights, in their order. */
   giveWeightGradients(gradients: Float32Array): void {
     const { view } = this.weightGradients
     const { weightIndices, entries } = this
-    for (let e = 0; e < entries; e += 1) gradients[weightIndices[e]] += view[e]
+    const factors = this.#factors
+    for (let e = 0; e < entries; e += 1) {
+      gradients[weightIndices[e]] += factors.length === 0 ? view[e] : view[e] * factors[e]
+    }
+  }
+
+  /**
+   * Weights by attention: a softmax over the entries of a bag, of the dot product of an entry's row
+   * with the learned vector u, plus the learned number of its place, plus the log of its factor.
+   */
+  attend(learned: Float32Array): void {
+    const { view } = this.weights
+    const offsets = this.offsets.view
+    for (let b = 0; b < this.#bags; b += 1) {
+      const [from, to] = [offsets[b], offsets[b + 1]]
+      let most = -Infinity
+      for (let e = from; e < to; e += 1) {
+        view[e] = this.#attention(learned, e, e - from)
+        most = Math.max(most, view[e])
+      }
+      let total = 0
+      for (let e = from; e < to; e += 1) {
+        view[e] = most === -Infinity ? 0 : exp(view[e] - most)
+        total += view[e]
+      }
+      const share = total > 0 ? 1 / total : 0
+      for (let e = from; e < to; e += 1) view[e] *= share
+    }
+  }
+
+  /**
+   * Given the gradients by the weights, those of the softmax's arguments; by way of these adds to
+   * the gradients of places, vector and rows. Of the rows by way of the weighted sum others take
+   * care.
+   */
+  giveAttentionGradients(gradients: Float32Array, learned: Float32Array): void {
+    const { lookup, firstWeight: place } = this
+    const vector = place + this.#places
+    const { dim } = lookup.spec
+    const [rows, rowGradients] = [lookup.rows.view, lookup.gradients.view]
+    const offsets = this.offsets.view
+    for (let b = 0; b < this.#bags; b += 1) {
+      const mean = this.#weightedMean(offsets[b], offsets[b + 1])
+      for (let e = offsets[b]; e < offsets[b + 1]; e += 1) {
+        const slope = this.weights.view[e] * (this.weightGradients.view[e] - mean)
+        const row = this.#row(e) * dim
+        gradients[place + e - offsets[b]] += slope
+        for (let d = 0; d < dim; d += 1) {
+          gradients[vector + d] += slope * rows[row + d]
+          rowGradients[row + d] += slope * learned[vector + d]
+        }
+      }
+    }
+  }
+
+  /** Of the gradients by the weights of a bag. */
+  #weightedMean(from: number, to: number): number {
+    let mean = 0
+    for (let e = from; e < to; e += 1) mean += this.weights.view[e] * this.weightGradients.view[e]
+    return mean
+  }
+
+  #attention(learned: Float32Array, entry: number, place: number): number {
+    const { firstWeight, lookup } = this
+    const { dim } = lookup.spec
+    const vector = firstWeight + this.#places
+    const row = this.#row(entry) * dim
+    let sum = learned[firstWeight + place]
+    for (let d = 0; d < dim; d += 1) sum += lookup.rows.view[row + d] * learned[vector + d]
+    return this.#factors.length === 0 ? sum : sum + ln(this.#factors[entry])
+  }
+
+  #row(entry: number): number {
+    return this.lookup.inverse.view[this.#start + entry]
+  }
+
+  /** Places that an entry of a sequence may have. */
+  get #places(): number {
+    return this.plan.maxKeys
   }
 }
+
+const hasFactors = ({ spec }: FeaturePlan): boolean =>
+  spec.kind === 'sequence' && (spec.typeWeights !== undefined || spec.ageHalfLifeMs !== undefined)
 
 function poolingOf({ spec }: FeaturePlan): Pooling {
   switch (spec.kind) {
@@ -115,6 +221,8 @@ function poolingOf({ spec }: FeaturePlan): Pooling {
     case 'numeric':
     case 'context':
     case 'gap':
+    case 'dense':
+    case 'time':
       return 'sum'
     default:
       return unreachable(spec)

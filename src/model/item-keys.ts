@@ -149,6 +149,8 @@ function valuesOf({ spec }: FeaturePlan, item: ItemInput): readonly string[] {
     case 'sequence':
     case 'context':
     case 'gap':
+    case 'dense':
+    case 'time':
       return []
     default:
       return unreachable(spec)
@@ -172,6 +174,8 @@ export function namespaceOf({ spec }: FeaturePlan): string {
     case 'numeric':
       return namespaces.bucket(spec.field)
     case 'gap':
+    case 'dense':
+    case 'time':
       return namespaces.bucket(spec.name)
     default:
       return unreachable(spec)

@@ -9,9 +9,14 @@ import type { FeatureSpec, LayerSpec, ModelSpec, ModelTableSpec, TowerSpec } fro
 /** Values of one `categories` feature that are read; more are left out. */
 export const maxCategories = 32
 
+export type Numeric = Extract<FeatureSpec, { kind: 'numeric' }>
+
+/** Of the transform `quantile`. */
+export const bucketsOf = ({ buckets = 16 }: Numeric): number => buckets
+
 export interface FeaturePlan {
   readonly spec: FeatureSpec
-  /** Index in the model's tables; -1: two plain numbers, no table. */
+  /** Index in the model's tables; -1: plain numbers, no table. */
   readonly table: number
   /** Its columns in the side's input: `width` of them from `column` on. */
   readonly column: number
@@ -73,8 +78,11 @@ export const layerOutput = (layer: LayerSpec, input: number): number =>
   layer.kind === 'dense' ? layer.units : input
 
 /** Whether nothing but its rows decides what a tower gives: it has no dense weights. */
-export const isStatic = ({ combine }: SidePlan, { layers, layersModel }: TowerSpec): boolean =>
-  layers.length === 0 && layersModel === undefined && combine !== 'sum'
+export const isStatic = (side: SidePlan, { layers, layersModel }: TowerSpec): boolean =>
+  layers.length === 0 &&
+  layersModel === undefined &&
+  side.combine !== 'sum' &&
+  !side.features.some(({ spec }) => isMeasured(spec))
 
 function checkTables(tables: readonly ModelTableSpec[]): void {
   const names = new Set<string>()
@@ -120,11 +128,12 @@ function planSide(features: readonly FeatureSpec[], side: SideContext): SidePlan
   for (const feature of features) {
     const path = `${side.path}.${feature.name}`
     if (planned.some(({ spec }) => spec.name === feature.name)) refuse(path, 'is declared twice')
+    checkNumbers(feature, path)
     if (side.candidate && isOfUser(feature)) {
       refuse(path, `a candidate has no feature of kind ${feature.kind}`)
     }
     const table = tableOf(feature, side.spec.tables, path)
-    const width = table < 0 ? 2 : (side.spec.tables[table]?.dim ?? 0)
+    const width = table < 0 ? plainWidth(feature) : (side.spec.tables[table]?.dim ?? 0)
     planned.push({ spec: feature, table, column, width, maxKeys: maxKeysOf(feature) })
     if (side.combine === 'concat') column += width
     else checkSum(planned, path)
@@ -133,8 +142,32 @@ function planSide(features: readonly FeatureSpec[], side: SideContext): SidePlan
   return { features: planned, combine: side.combine, width }
 }
 
-const isOfUser = ({ kind }: FeatureSpec): boolean =>
-  kind === 'sequence' || kind === 'context' || kind === 'gap'
+const isOfUser = (feature: FeatureSpec): boolean =>
+  feature.kind === 'sequence' ||
+  feature.kind === 'context' ||
+  feature.kind === 'gap' ||
+  (feature.kind === 'time' && feature.field === undefined)
+
+function checkNumbers(feature: FeatureSpec, path: string): void {
+  if (feature.kind === 'numeric' && isMeasured(feature) && feature.table !== undefined) {
+    refuse(path, `${feature.transform} has no table`)
+  }
+  if (feature.kind === 'time' && feature.periodsMs.some((period) => !(period > 0))) {
+    refuse(path, 'periods must be above 0')
+  }
+}
+
+/** Columns of a feature without a table. */
+function plainWidth(spec: FeatureSpec): number {
+  if (spec.kind === 'numeric') return spec.transform === 'quantile' ? bucketsOf(spec) + 1 : 2
+  if (spec.kind === 'dense') return spec.dim + 1
+  if (spec.kind !== 'time') return 0
+  return 2 * spec.periodsMs.length * spec.harmonics + (spec.field === undefined ? 0 : 1)
+}
+
+/** Whether what it becomes depends on the stream so far. */
+const isMeasured = (feature: FeatureSpec): boolean =>
+  feature.kind === 'numeric' && (feature.transform === 'zscore' || feature.transform === 'quantile')
 
 function tableOf(feature: FeatureSpec, tables: readonly ModelTableSpec[], path: string): number {
   if (feature.kind === 'numeric') {
@@ -179,6 +212,9 @@ function maxKeysOf(feature: FeatureSpec): number {
     case 'context':
     case 'gap':
       return 1
+    case 'dense':
+    case 'time':
+      return 0
     default:
       return unreachable(feature)
   }

@@ -2,8 +2,10 @@
  * One side's features as rows of numbers: the rows of each feature's keys pooled into its columns,
  * and the way back, from the gradients of these numbers to those of the rows and of the pooling's
  * own weights. Those are a learned bias where features are summed (for the popularity weight: what
- * it is before any offset) and the weights of `learned` sequences, by gap and position.
+ * it is before any offset), the weights of sequences, and what is measured of numbers.
  */
+import { unreachable } from '../base/assert.ts'
+import { ln } from '../base/math.ts'
 import type { Random } from '../base/random.ts'
 import { activationCode } from '../kernels/dense-kernels.ts'
 import type { Address, Flag } from '../kernels/operands.ts'
@@ -11,6 +13,7 @@ import type { ThreadPool } from '../kernels/thread-pool.ts'
 import type { Allocator, DenseParameters } from './dense-parameters.ts'
 import type { SideInputs } from './encoder.ts'
 import { FeatureBags } from './feature-bags.ts'
+import { measuredFloats, PlainColumns } from './plain-columns.ts'
 import type { FeaturePlan, SidePlan } from './plan.ts'
 import type { TableLookup } from './table-lookup.ts'
 
@@ -20,10 +23,30 @@ const fewBags = 256
 /** Of the learned bias of summed features at the start. */
 const biasStd = 0.1
 
-/** Learned weights of a feature's entries: one for each gap bucket and position. */
-function learnedWeights({ spec }: FeaturePlan): number {
-  if (spec.kind !== 'sequence' || spec.weights !== 'learned') return 0
-  return (spec.gapBoundariesMs.length + 1) * spec.length
+/**
+ * Weights of a feature's entries: learned, one for each gap bucket and position; of attention, one
+ * for each position and a vector; or what is measured of a number.
+ */
+function poolingWeights(feature: FeaturePlan): number {
+  const { spec, width } = feature
+  if (spec.kind !== 'sequence') return measuredFloats(feature)
+  switch (spec.weights) {
+    case 'mean':
+      return 0
+    case 'learned':
+      return (spec.gapBoundariesMs.length + 1) * spec.length
+    case 'attention':
+      return spec.length + width
+    default:
+      return unreachable(spec.weights)
+  }
+}
+
+/** Nearer items count more from the start: 1 / position, of attention its logarithm. */
+function initialWeight({ spec }: FeaturePlan, k: number): number {
+  if (spec.kind !== 'sequence') return 0
+  if (spec.weights === 'learned') return 1 / ((k % spec.length) + 1)
+  return k < spec.length ? -ln(k + 1) : 0
 }
 
 /** Where a side's weights start among the pooling weights of the model. */
@@ -38,7 +61,7 @@ export function poolingLayout(plan: SidePlan, start: number): PoolingLayout {
   const features: number[] = []
   for (const feature of plan.features) {
     features.push(at)
-    at += learnedWeights(feature)
+    at += poolingWeights(feature)
   }
   return { bias: start, features, end: at }
 }
@@ -54,6 +77,7 @@ export interface PooledSideOptions {
 export class PooledSide implements SideInputs {
   readonly plan: SidePlan
   readonly bags: readonly FeatureBags[]
+  readonly plain: PlainColumns
   readonly inputs: Float32Array
   readonly #layout: PoolingLayout
   readonly #parameters: DenseParameters
@@ -66,6 +90,8 @@ export class PooledSide implements SideInputs {
     this.#layout = layout
     this.#parameters = parameters
     this.#inputs = inputs.address
+    const memory = { inputs: inputs.view, weights: parameters.values.view }
+    this.plain = new PlainColumns(plan, memory, layout.features, maxExamples)
     this.bags = plan.features.flatMap((feature, i) => {
       const lookup = lookups[feature.table]
       if (feature.table < 0 || lookup === undefined) return []
@@ -82,11 +108,9 @@ export class PooledSide implements SideInputs {
       values[this.#layout.bias + j] = bias ?? biasStd * random.normal()
     }
     for (const [i, feature] of plan.features.entries()) {
-      const { spec } = feature
       const first = this.#layout.features[i] ?? 0
-      for (let k = 0; k < learnedWeights(feature); k += 1) {
-        // Nearer items count more from the start: 1 / position.
-        values[first + k] = spec.kind === 'sequence' ? 1 / ((k % spec.length) + 1) : 0
+      for (let k = 0; k < poolingWeights(feature); k += 1) {
+        values[first + k] = initialWeight(feature, k)
       }
     }
   }
@@ -98,6 +122,7 @@ export class PooledSide implements SideInputs {
     if (summed && this.bags.length === 0) this.inputs.fill(0, 0, n * plan.width)
     for (const [i, bag] of this.bags.entries()) {
       if (bag.pooling === 'learned') bag.takeWeights(this.#parameters.values.view)
+      if (bag.pooling === 'attention') bag.attend(this.#parameters.values.view)
       this.#pool(pool, bag, summed && i > 0 ? 1 : 0)
     }
     if (!summed) return
@@ -148,9 +173,11 @@ export class PooledSide implements SideInputs {
       return
     }
     pool.run('poolBagsBackward', [into, from, ...list, bag.weightsOrNone, bags], width, grain)
-    if (bag.pooling !== 'learned') return
+    if (bag.pooling !== 'learned' && bag.pooling !== 'attention') return
     const weights = bag.weightGradients.address
     pool.run('bagWeightGradients', [weights, rows, from, ...list], bags, fewBags)
-    bag.giveWeightGradients(this.#parameters.gradients.view)
+    const { gradients: learned, values } = this.#parameters
+    if (bag.pooling === 'learned') bag.giveWeightGradients(learned.view)
+    else bag.giveAttentionGradients(learned.view, values.view)
   }
 }

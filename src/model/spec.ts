@@ -6,8 +6,17 @@
 type Combiner = 'sum' | 'mean' | 'sqrtn' | 'max'
 
 export type FeatureSpec =
-  /** One key: the user's or item's own id. */
-  | { readonly kind: 'id'; readonly name: string; readonly table: string }
+  /**
+   * One key: the user's or item's own id. `dropout`: the share of a batch's users or items that are
+   * taken for unknown ones, and read and move the row that unknown ids share; in a table in which
+   * they do share one.
+   */
+  | {
+      readonly kind: 'id'
+      readonly name: string
+      readonly table: string
+      readonly dropout?: number
+    }
   /** A list of strings (or one) among the features of the user or item. */
   | {
       readonly kind: 'categories'
@@ -27,29 +36,60 @@ export type FeatureSpec =
     }
   /**
    * A number: passed on as (transform(value), 0), or (0, 1) when missing; with `boundaries` and a
-   * table instead the key of its bucket.
+   * table instead the key of its bucket. `zscore` and `quantile` measure the stream: the first is
+   * the value less the mean over the deviation so far; the second a 1 in the column of its bucket
+   * of `buckets`, each of which has as many values, and behind them the column of a missing one.
+   * Both come before `offset` and `scale`, which `quantile` does without.
    */
   | {
       readonly kind: 'numeric'
       readonly name: string
       readonly field: string
-      readonly transform: 'linear' | 'log1p'
+      readonly transform: 'linear' | 'log1p' | 'zscore' | 'quantile'
       readonly offset: number
       readonly scale: number
+      /** Of `quantile`; default 16. */
+      readonly buckets?: number
       readonly table?: string
       readonly boundaries?: readonly number[]
     }
   /**
    * The user's last `length` distinct items. `learned`: one weight for each position and bucket of
-   * the time since the newest, starting at 1/position; `mean`: equal weights.
+   * the time since the newest, starting at 1/position; `mean`: equal weights; `attention`: a
+   * softmax over the items, of each one's dot product with a learned vector plus a learned number
+   * by position, starting as 1/position. `typeWeights` and `ageHalfLifeMs` multiply an item's
+   * weight by that of its interaction's type (`other`: any not named) and by half for each such
+   * time that has passed since; means and attention are over what is left.
    */
   | {
       readonly kind: 'sequence'
       readonly name: string
       readonly table: string
       readonly length: number
-      readonly weights: 'learned' | 'mean'
+      readonly weights: 'learned' | 'mean' | 'attention'
       readonly gapBoundariesMs: readonly number[]
+      readonly typeWeights?: Readonly<Record<string, number>>
+      readonly ageHalfLifeMs?: number
+    }
+  /** A vector of the user's or item's own, as it comes, and a 1 where there is none. */
+  | {
+      readonly kind: 'dense'
+      readonly name: string
+      readonly field: string
+      readonly dim: number
+      readonly table?: undefined
+    }
+  /**
+   * Where a time stands in each period: sine and cosine of `harmonics` waves. Of the event or
+   * request; with a `field` of the epoch ms in that, and a 1 where there is none.
+   */
+  | {
+      readonly kind: 'time'
+      readonly name: string
+      readonly field?: string
+      readonly periodsMs: readonly number[]
+      readonly harmonics: number
+      readonly table?: undefined
     }
   /** One value of the request's or event's context. */
   | {

@@ -205,19 +205,23 @@ export class TwoTower {
 
   /**
    * The rows that training on these needs. Candidates are distinct items: the columns of the
-   * scores.
+   * scores. `step` numbers batches: it seeds what is dropped; absent: nothing is.
    */
-  prepareStep(queries: readonly QueryInput[], candidates: readonly ItemInput[]): readonly Lookup[] {
-    return this.#prepare(queries, candidates, true)
+  prepareStep(
+    queries: readonly QueryInput[],
+    candidates: readonly ItemInput[],
+    step?: number,
+  ): readonly Lookup[] {
+    return this.#prepare(queries, candidates, { withGradients: true, step })
   }
 
   /** The rows that embedding these needs; then fill them and call `embedQueries`. */
   prepareQueries(queries: readonly QueryInput[]): readonly Lookup[] {
-    return this.#prepare(queries, [], false)
+    return this.#prepare(queries, [])
   }
 
   prepareItems(items: readonly ItemInput[]): readonly Lookup[] {
-    return this.#prepare([], items, false)
+    return this.#prepare([], items)
   }
 
   /**
@@ -253,6 +257,8 @@ export class TwoTower {
   /** Applies the dense gradients of the last step, once, by a share of the learning rate. */
   update(rateScale = 1): void {
     if (this.#divisor === 0) return
+    const { query, candidate, popularity } = this.#memory
+    for (const side of [query, candidate, popularity]) side?.plain.measure()
     this.#memory.pooling.update(this.#pool.kernels, 1 / this.#divisor, rateScale)
     this.#engine.update(rateScale)
     this.#divisor = 0
@@ -287,7 +293,7 @@ export class TwoTower {
    * Every key that an item's vector depends on: a changed row of one of these changes the vector.
    */
   itemKeys(item: ItemInput): readonly TableKeys[] {
-    this.#prepare([], [item], false)
+    this.#prepare([], [item])
     const used = new Set(this.#memory.candidate.bags.map(({ lookup }) => lookup))
     return [...used].map(({ spec, unique }) => ({ table: spec.name, keys: unique.slice() }))
   }
@@ -363,15 +369,15 @@ export class TwoTower {
   #prepare(
     queries: readonly QueryInput[],
     items: readonly ItemInput[],
-    withGradients: boolean,
+    { withGradients, step }: Preparation = { withGradients: false },
   ): readonly Lookup[] {
     assert(queries.length <= this.maxQueries, 'no more queries than were reserved')
     assert(items.length <= this.maxItems, 'no more items than were reserved')
     this.#onStage('keys')
     const { lookups } = this.#memory
     for (const lookup of lookups) lookup.begin()
-    if (queries.length > 0) this.#queryEncoder.encode(queries)
-    if (items.length > 0) this.#itemEncoder.encode(items)
+    if (queries.length > 0) this.#queryEncoder.encode(queries, step)
+    if (items.length > 0) this.#itemEncoder.encode(items, step)
     this.#queries = queries.length
     this.#items = items.length
     this.#divisor = 0
@@ -449,6 +455,11 @@ export class TwoTower {
     const tables = new Set(features.map(({ table }) => table))
     return [...tables].map((table) => ({ table: this.#plan.tables[table].name, keys }))
   }
+}
+
+interface Preparation {
+  readonly withGradients: boolean
+  readonly step?: number | undefined
 }
 
 interface OutputRows {

@@ -53,6 +53,7 @@ export async function trainStep(
   const lookups = model.prepareStep(
     examples.map(({ query }) => query),
     columns.items,
+    context.step,
   )
   await fetchRows(lookups, learning.tables, context.stamp)
   context.onRows?.()

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 
-import { exp, exp2, ln, powerOfTwo } from '../../src/base/math.ts'
+import { cosTurns, exp, exp2, ln, powerOfTwo, sinTurns } from '../../src/base/math.ts'
 
 /** Difference in units of the last place of the expected value. */
 const ulps = (value: number, expected: number): number =>
@@ -72,4 +72,15 @@ test('bits are those recorded: they are part of every saved state', () => {
       "b57ff847349685c0",
     ]
   `)
+})
+
+test('sines and cosines of turns are those of the platform to 1e-14', () => {
+  fc.assert(
+    fc.property(fc.double({ min: -3, max: 3, noNaN: true }), (x) => {
+      expect(Math.abs(sinTurns(x) - Math.sin(2 * Math.PI * x))).toBeLessThan(1e-14)
+      expect(Math.abs(cosTurns(x) - Math.cos(2 * Math.PI * x))).toBeLessThan(1e-14)
+    }),
+    { numRuns: 2_000 },
+  )
+  expect([sinTurns(0), cosTurns(0.25), sinTurns(7)]).toEqual([0, 0, 0])
 })

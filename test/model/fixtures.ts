@@ -184,6 +184,59 @@ export function mixedSpec(): ModelSpec {
   }
 }
 
+const history = (name: string, weights: 'learned' | 'mean' | 'attention') =>
+  ({
+    kind: 'sequence',
+    name,
+    table: 'items',
+    length: 4,
+    weights,
+    gapBoundariesMs: gapBounds,
+    typeWeights: { click: 1, view: 0.5, skip: 0, other: 0.25 },
+    ageHalfLifeMs: 1_800_000,
+  }) as const
+
+/** Histories weighted in every way, vectors and times. */
+export function weightedSpec(): ModelSpec {
+  const spec = mixedSpec()
+  const { typeWeights: _, ageHalfLifeMs: __, ...plain } = history('plain', 'attention')
+  return {
+    ...spec,
+    tables: [table('items', 5), table('users', 4, 'mean')],
+    query: {
+      features: [
+        { kind: 'id', name: 'user', table: 'users' },
+        history('learned', 'learned'),
+        history('mean', 'mean'),
+        history('attention', 'attention'),
+        plain,
+        { kind: 'time', name: 'hour', periodsMs: [86_400_000, 604_800_000], harmonics: 2 },
+        { kind: 'dense', name: 'taste', field: 'taste', dim: 2 },
+      ],
+      combine: 'concat',
+      layers: [{ kind: 'dense', units: 6, activation: 'tanh' }],
+      normalize: true,
+    },
+    candidate: {
+      features: [
+        { kind: 'id', name: 'item', table: 'items' },
+        { kind: 'dense', name: 'content', field: 'content', dim: 3 },
+        {
+          kind: 'time',
+          name: 'age',
+          field: 'published',
+          periodsMs: [86_400_000],
+          harmonics: 1,
+        },
+      ],
+      combine: 'concat',
+      layers: [{ kind: 'dense', units: 6, activation: 'linear' }],
+      normalize: true,
+    },
+    score: { temperature: 0.3 },
+  }
+}
+
 /** Cross layers in two runs, layer norms, tanh and unit length. */
 export function crossSpec(): ModelSpec {
   const spec = mixedSpec()
@@ -251,6 +304,8 @@ export function someItems(count: number, seed = 1): ItemInput[] {
       genres: kinds.filter(() => random.next() < 0.5),
       ...(random.next() < 0.7 ? { price: random.next() * 3 } : {}),
       ...(random.next() < 0.8 ? { year: 1980 + random.integer(30) } : {}),
+      ...(handle % 3 > 0 ? { content: [0, 1, 2].map((j) => Math.sin(handle + j)) } : {}),
+      ...(handle % 4 > 0 ? { published: 1_000_000 * handle } : {}),
     },
   }))
 }
@@ -267,11 +322,12 @@ export function someQueries(count: number, items: readonly ItemInput[], seed = 1
       userFeatures: {
         genres: ['a', 'b', 'x'].filter(() => random.next() < 0.5),
         ...(random.next() < 0.7 ? { age: 20 + random.integer(50) } : {}),
+        ...(b % 3 > 0 ? { taste: [Math.sin(b), Math.cos(b)] } : {}),
       },
       history: Array.from({ length }, (_entry, j) => ({
         item: items[(start + j) % items.length],
         timestamp: timestamp - age - j,
-        type: 'click',
+        type: ['click', 'view', 'buy', 'skip'][(b + j) % 4],
       })),
       context: {
         device: pick(random, ['phone', 'desk']),

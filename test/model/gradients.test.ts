@@ -13,6 +13,7 @@ import {
   someItems,
   someQueries,
   streamSpec,
+  weightedSpec,
 } from './fixtures.ts'
 import { keyText, learnedFrom, Twin, type Learned } from './twin.ts'
 
@@ -69,6 +70,7 @@ const variants: [string, ModelSpec][] = [
   ['the stream recipe', streamSpec()],
   ['every kind of feature and layer', mixedSpec()],
   ['cross layers, layer norm, tanh', crossSpec()],
+  ['histories weighted in every way, vectors, times', weightedSpec()],
   ['ids alone with a penalty', plainSpec(5, { l2: 0.1 })],
   ['ids alone, three hard negatives', plainSpec(5, { hardNegatives: 3 })],
   ['ids alone, sigmoid', plainSpec(5, { kind: 'sigmoid' })],

@@ -140,7 +140,7 @@ test('a batch of one event learns from its negatives', async () => {
 test('without any weight there is no loss and no gradient', async () => {
   const targets = Int32Array.of(-1, -1)
   const result = await lossOf({ queries, candidates, batch: { targets } })
-  expect(result).toEqual({ loss: 0, weight: 0, gradientNorm: 0, rowGradientNorm: 0 })
+  expect(result).toMatchObject({ loss: 0, weight: 0, gradientNorm: 0, rowGradientNorm: 0 })
 })
 
 test('columns far below the best add nothing, those far above do not overflow', async () => {

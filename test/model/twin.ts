@@ -169,10 +169,8 @@ export class Twin {
   ): Vector[] {
     const dims = tower.features.map((feature) => this.#dim(feature))
     const bias = tower.combine === 'sum' ? this.#take(width ?? dims[0]) : []
-    const learnedWeights = tower.features.map((feature) =>
-      feature.kind === 'sequence' && feature.weights === 'learned'
-        ? this.#take((feature.gapBoundariesMs.length + 1) * feature.length)
-        : new Float64Array(0),
+    const learnedWeights = tower.features.map((feature, f) =>
+      this.#take(poolingFloats(feature, dims[f])),
     )
     return examples.map((example) => {
       const parts = tower.features.map((feature, f) =>
@@ -184,6 +182,7 @@ export class Twin {
   }
 
   #dim(feature: FeatureSpec): number {
+    if (feature.kind === 'dense' || feature.kind === 'time') return NaN
     if (feature.table === undefined) return 2
     return this.#spec.tables.find(({ name }) => name === feature.table)?.dim ?? NaN
   }
@@ -199,6 +198,8 @@ export class Twin {
       const bent = feature.transform === 'linear' ? value : Math.log1p(value)
       return [(bent - feature.offset) * feature.scale, 0]
     }
+    if (feature.kind === 'dense') return vectorOf(feature, example)
+    if (feature.kind === 'time') return wavesOf(feature, example)
     const { namespace, values } = named(feature, example)
     const seed = namespaceSeed(namespace, this.#spec.seed)
     const vectors = values.map((value) => {
@@ -219,8 +220,15 @@ export class Twin {
         return { sum: 1, mean: 1 / n, sqrtn: 1 / Math.sqrt(n), max: NaN }[feature.combine]
       }
       if (feature.kind !== 'sequence') return 1
-      if (feature.weights === 'mean') return 1 / n
-      return given.weights[bucket(example as QueryInput, feature) * feature.length + j]
+      const factors = vectors.map((_vector, k) => factorOf(feature, example as QueryInput, k))
+      if (feature.weights === 'mean') return factors[j] / factors.reduce((sum, x) => sum + x, 0)
+      if (feature.weights === 'learned') {
+        const first = bucket(example as QueryInput, feature) * feature.length
+        return given.weights[first + j] * factors[j]
+      }
+      const u = given.weights.subarray(feature.length)
+      const terms = vectors.map((one, k) => factors[k] * Math.exp(dot(one, u) + given.weights[k]))
+      return terms[j] / terms.reduce((sum, x) => sum + x, 0)
     })
     return Array.from({ length: given.dim }, (_, j) =>
       vectors.reduce((sum, vector, k) => sum + weights[k] * vector[j], 0),
@@ -282,6 +290,41 @@ export class Twin {
   }
 }
 
+type Kind<Name extends FeatureSpec['kind']> = Extract<FeatureSpec, { kind: Name }>
+
+function poolingFloats(feature: FeatureSpec, dim: number): number {
+  if (feature.kind !== 'sequence') return 0
+  const { length, gapBoundariesMs } = feature
+  const floats = { mean: 0, learned: (gapBoundariesMs.length + 1) * length }
+  return { ...floats, attention: length + dim }[feature.weights]
+}
+
+function factorOf({ typeWeights, ageHalfLifeMs }: Kind<'sequence'>, query: QueryInput, j: number) {
+  const { type, timestamp } = query.history[j]
+  const byType = typeWeights?.[type] ?? typeWeights?.['other'] ?? 1
+  return byType * 2 ** -((query.timestamp - timestamp) / (ageHalfLifeMs ?? Infinity))
+}
+
+function vectorOf({ field, dim }: Kind<'dense'>, example: QueryInput | ItemInput): Vector {
+  const value = fieldOf(example, field) as readonly number[] | undefined
+  return value?.length === dim ? [...value, 0] : [...Array.from({ length: dim }, () => 0), 1]
+}
+
+function wavesOf(
+  { field, periodsMs, harmonics }: Kind<'time'>,
+  example: QueryInput | ItemInput,
+): Vector {
+  const time = field === undefined ? (example as QueryInput).timestamp : fieldOf(example, field)
+  const waves = periodsMs.flatMap((period) =>
+    Array.from({ length: harmonics }, (_, k) => (2 * Math.PI * (k + 1)) / period).flatMap((speed) =>
+      time === undefined
+        ? [0, 0]
+        : [Math.sin(speed * Number(time)), Math.cos(speed * Number(time))],
+    ),
+  )
+  return field === undefined ? waves : [...waves, time === undefined ? 1 : 0]
+}
+
 function bucket(
   query: QueryInput,
   { gapBoundariesMs }: { gapBoundariesMs: readonly number[] },
@@ -298,7 +341,7 @@ const fieldOf = (example: QueryInput | ItemInput, field: string): unknown =>
 
 /** The values of a feature and the namespace that they are hashed in. */
 function named(
-  feature: FeatureSpec,
+  feature: Exclude<FeatureSpec, Kind<'dense' | 'time'>>,
   example: QueryInput | ItemInput,
 ): { namespace: string; values: string[] } {
   switch (feature.kind) {

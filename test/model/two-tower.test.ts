@@ -13,6 +13,7 @@ import {
   someItems,
   someQueries,
   streamSpec,
+  weightedSpec,
 } from './fixtures.ts'
 import { keyText, learnedFrom, Twin } from './twin.ts'
 
@@ -22,6 +23,7 @@ vi.setConfig({ testTimeout: 30_000 })
 const specs: [string, ModelSpec][] = [
   ['the stream recipe', streamSpec()],
   ['every kind of feature and layer', mixedSpec()],
+  ['histories weighted in every way, vectors, times', weightedSpec()],
 ]
 
 /** Some steps of training on rows that stay as they are: everything that comes out of them. */

@@ -1,7 +1,8 @@
 /** What admission and restrict do in the trainer, as the replica and its index see it. */
 import { expect, test } from 'vitest'
 
-import { outOfVocabularyKey, SharedRowReader } from '../../src/embedding/admission/shared-row.ts'
+import { outOfVocabularyKey } from '../../src/base/keys.ts'
+import { SharedRowReader } from '../../src/embedding/admission/shared-row.ts'
 import type { AdmissionSpec, TableSpec } from '../../src/embedding/table-spec.ts'
 import type { ServingService } from '../../src/serving/serving-service.ts'
 import { catalogue, clicks, Shop, shopTables, until } from '../support/shop-replica.ts'

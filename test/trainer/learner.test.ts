@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 
-import { outOfVocabularyKey } from '../../src/embedding/admission/shared-row.ts'
+import { outOfVocabularyKey } from '../../src/base/keys.ts'
 import type { Event } from '../../src/stream/event.ts'
 import type { LearnerOptions } from '../../src/trainer/learner-parts.ts'
 import { Learner } from '../../src/trainer/learner.ts'

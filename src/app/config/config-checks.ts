@@ -1,4 +1,5 @@
 /** What the parts of a model must agree on beyond their own shapes; paths lead to the culprit. */
+import { sharesRow } from '../../embedding/admission/admission.ts'
 import { ownRequest } from '../../embedding/restrict/restrict.ts'
 import { suggestion } from '../nearest.ts'
 import type { ModelConfig } from './config-model-schema.ts'
@@ -22,13 +23,16 @@ interface FeatureList {
   readonly side: 'query' | 'candidate'
 }
 
+const tableOf = (feature: Feature): string | undefined =>
+  'table' in feature ? feature.table : undefined
+
 const ofQueryOnly = new Set(['sequence', 'context', 'gap'])
 
 function featureLists({ towers, score }: ModelConfig): readonly FeatureList[] {
   const lists: FeatureList[] = []
   for (const side of ['query', 'candidate'] as const) {
     const { features, combine } = towers[side]
-    const first = features.find((feature) => feature.table !== undefined)
+    const first = features.find((feature) => tableOf(feature) !== undefined)
     lists.push({
       path: ['model', 'towers', side, 'features'],
       features,
@@ -74,6 +78,10 @@ function* checkFeature(
   { path, dim, side }: { path: Path; dim: number | undefined; side: 'query' | 'candidate' },
   tables: ReadonlyMap<string, Table>,
 ): Generator<Complaint> {
+  yield* checkTableless(feature, path)
+  if (feature.kind === 'time' && side === 'candidate' && feature.field === undefined) {
+    yield { path: [...path, 'field'], reason: 'is needed: an item has no time of its own' }
+  }
   if (side === 'candidate' && ofQueryOnly.has(feature.kind)) {
     yield { path: [...path, 'kind'], reason: `"${feature.kind}" belongs to the query` }
   }
@@ -83,15 +91,30 @@ function* checkFeature(
   ) {
     yield { path: [...path, 'boundaries'], reason: '`table` and `boundaries` go together' }
   }
-  if (feature.table === undefined) return
-  const table = tables.get(feature.table)
+  const name = tableOf(feature)
+  if (name === undefined) return
+  const table = tables.get(name)
   if (table === undefined) {
-    const reason = `there is no table "${feature.table}"${suggestion(feature.table, tables.keys())}`
+    const reason = `there is no table "${name}"${suggestion(name, tables.keys())}`
     yield { path: [...path, 'table'], reason }
   } else if (dim !== undefined && table.dim !== dim) {
     const reason = `table "${table.name}" has dim ${table.dim}, ${dim} is needed here`
     yield { path: [...path, 'table'], reason }
   }
+  if (table !== undefined) yield* checkDropout(feature, table, path)
+}
+
+/** What is measured of numbers, and unknown ids, have their own demands on a table. */
+function* checkTableless(feature: Feature, path: Path): Generator<Complaint> {
+  if (feature.kind !== 'numeric' || feature.table === undefined) return
+  if (feature.transform !== 'zscore' && feature.transform !== 'quantile') return
+  yield { path: [...path, 'table'], reason: `"${feature.transform}" goes without a table` }
+}
+
+function* checkDropout(feature: Feature, table: Table, path: Path): Generator<Complaint> {
+  if (feature.kind !== 'id' || (feature.dropout ?? 0) === 0 || sharesRow(table)) return
+  const reason = `table "${table.name}" needs an admission, such as minCount`
+  yield { path: [...path, 'dropout'], reason }
 }
 
 function* checkFeatures(
@@ -100,8 +123,8 @@ function* checkFeatures(
 ): Generator<Complaint> {
   const names = new Set<string>()
   // Features that are added must be as wide as the first of them.
-  const first = list.features.find((feature) => feature.table !== undefined)
-  const dim = list.dim === -1 ? tables.get(first?.table ?? '')?.dim : list.dim
+  const first = list.features.find((feature) => tableOf(feature) !== undefined)
+  const dim = list.dim === -1 ? tables.get((first && tableOf(first)) ?? '')?.dim : list.dim
   for (const [i, feature] of list.features.entries()) {
     const path = [...list.path, i]
     if (names.has(feature.name)) {

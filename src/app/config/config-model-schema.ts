@@ -47,7 +47,17 @@ const boundariesMs = z
   .describe('ascending bounds of the time buckets')
 
 const feature = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('id'), name, table: tableName }),
+  z.strictObject({
+    kind: z.literal('id'),
+    name,
+    table: tableName,
+    dropout: z
+      .number()
+      .min(0)
+      .lt(1)
+      .exactOptional()
+      .describe('share of a batch’s ids taken for unknown ones; for a table with admission'),
+  }),
   z.strictObject({
     kind: z.literal('categories'),
     name,
@@ -72,7 +82,16 @@ const feature = z.discriminatedUnion('kind', [
     kind: z.literal('numeric'),
     name,
     field,
-    transform: z.enum(['linear', 'log1p']).default('linear'),
+    transform: z
+      .enum(['linear', 'log1p', 'zscore', 'quantile'])
+      .default('linear')
+      .describe('`zscore` and `quantile` by what the stream has shown so far'),
+    buckets: z
+      .int()
+      .min(2)
+      .max(256)
+      .exactOptional()
+      .describe('of `quantile`, each with as many values; absent: 16'),
     offset: z.number().default(0).describe('subtracted after the transform'),
     scale: z.number().default(1).describe('multiplied after the offset'),
     table: tableName.exactOptional().describe('with `boundaries`: the key of its bucket instead'),
@@ -88,11 +107,48 @@ const feature = z.discriminatedUnion('kind', [
       .max(200)
       .default(5)
       .describe('distinct items of the history, newest first'),
-    weights: z.enum(['learned', 'mean']).default('learned').describe('learned by place and gap'),
+    weights: z
+      .enum(['learned', 'mean', 'attention'])
+      .default('learned')
+      .describe('learned by place and gap, equal, or by what the items are'),
     gapBoundariesMs: boundariesMs,
+    typeWeights: z
+      .record(z.string().min(1).max(64), z.number().min(0))
+      .exactOptional()
+      .describe('factor on an item by interaction type; `other`: every type not named; absent: 1'),
+    ageHalfLifeMs: z
+      .number()
+      .positive()
+      .meta({ unit: 'ms' })
+      .exactOptional()
+      .describe('an item counts half for each such time since; absent: age does not count'),
   }),
   z.strictObject({ kind: z.literal('context'), name, field, table: tableName }),
   z.strictObject({ kind: z.literal('gap'), name, table: tableName, boundariesMs }),
+  z.strictObject({
+    kind: z.literal('dense'),
+    name,
+    field,
+    dim: dim.describe('numbers of the vector in the field'),
+  }),
+  z.strictObject({
+    kind: z.literal('time'),
+    name,
+    field: field.exactOptional().describe('epoch ms; absent: the time of the event or request'),
+    periodsMs: z
+      .array(z.number().positive())
+      .min(1)
+      .max(8)
+      .default([86_400_000, 604_800_000])
+      .meta({ unit: 'ms' })
+      .describe('a sine and a cosine of each'),
+    harmonics: z
+      .int()
+      .min(1)
+      .max(16)
+      .default(2)
+      .describe('waves of each period, each half as long'),
+  }),
 ])
 const features = z.array(feature).max(64)
 

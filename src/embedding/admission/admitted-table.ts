@@ -6,7 +6,7 @@
  */
 import { digestBytes } from '../../base/digest.ts'
 import type { Awaitable, Keys } from '../../base/keys.ts'
-import { keyCount } from '../../base/keys.ts'
+import { keyCount, outOfVocabularyKey } from '../../base/keys.ts'
 import type { KernelOptions } from '../../kernels/kernels.ts'
 import type { DurableTable, SnapshotRequest } from '../durable-table.ts'
 import type {
@@ -22,7 +22,6 @@ import type { TableSnapshot } from '../snapshot/table-snapshot.ts'
 import type { TableSpec } from '../table-spec.ts'
 import { admissionOf } from './admission-policies.ts'
 import type { Admission } from './admission.ts'
-import { outOfVocabularyKey } from './shared-row.ts'
 
 /** Working space for the keys of a batch: grows to the largest one. */
 class Staging {

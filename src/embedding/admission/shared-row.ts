@@ -6,12 +6,9 @@
  * vector of that key.
  */
 import type { Keys } from '../../base/keys.ts'
-import { keyCount } from '../../base/keys.ts'
+import { keyCount, outOfVocabularyKey } from '../../base/keys.ts'
 import type { TableSpec } from '../table-spec.ts'
 import { sharesRow } from './admission.ts'
-
-/** Do not write to it. */
-export const outOfVocabularyKey: Keys = Uint32Array.of(0xffff_ffff, 0xffff_ffff)
 
 /** What is needed of a table that answers at once. */
 export interface ReadableTable {

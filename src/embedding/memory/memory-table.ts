@@ -7,11 +7,10 @@
  */
 import { assert } from '../../base/assert.ts'
 import type { Keys } from '../../base/keys.ts'
-import { keyCount } from '../../base/keys.ts'
+import { keyCount, outOfVocabularyKey } from '../../base/keys.ts'
 import type { KernelOptions } from '../../kernels/kernels.ts'
 import { changedBits, tableField } from '../../kernels/table-kernels.ts'
 import { sharesRow } from '../admission/admission.ts'
-import { outOfVocabularyKey } from '../admission/shared-row.ts'
 import type { DurableTable, SnapshotRequest, TableRows } from '../durable-table.ts'
 import type {
   Accumulation,

@@ -159,3 +159,42 @@ describe('every option', () => {
     expect(JSON.stringify(jsonSchema())).toContain('"retentionBytes"')
   })
 })
+
+const withFeature = (side: 'query' | 'candidate', feature: object, table: object = {}) => {
+  const { config } = loadConfig({ fallback: 'shop', environment: {}, overrides: [] })
+  const { model } = structuredClone(config)
+  const { features } = model.towers[side]
+  const tables = model.tables.map((one) => ({ ...one, ...table }))
+  const towers = {
+    ...model.towers,
+    [side]: { ...model.towers[side], features: [...features, { name: 'extra', ...feature }] },
+  }
+  return fromText(JSON.stringify({ model: { ...model, tables, towers } }))
+}
+
+describe('features', () => {
+  test('what is measured, vectors and times are declared with little', () => {
+    const field = 'published'
+    for (const feature of [
+      { kind: 'numeric', field: 'price', transform: 'quantile', buckets: 8 },
+      { kind: 'dense', field: 'embedding', dim: 16 },
+      { kind: 'time', field },
+    ]) {
+      const { model } = withFeature('candidate', feature).config
+      expect(model.towers.candidate.features.at(-1)).toMatchObject(feature)
+    }
+  })
+
+  test('an item has no time of its own', () => {
+    expect(() => withFeature('candidate', { kind: 'time' })).toThrow(/field: is needed/)
+  })
+
+  test('unknown ids need a row that they share', () => {
+    const id = { kind: 'id', table: 'user', dropout: 0.1 }
+    expect(() => withFeature('query', id)).toThrow(/dropout: table "user" needs an admission/)
+    const admission = { kind: 'minCount', count: 2 }
+    expect(withFeature('query', id, { admission }).config.model.tables[0]).toMatchObject({
+      admission,
+    })
+  })
+})

@@ -1,10 +1,11 @@
 import { array, assert, integer, property, uniqueArray } from 'fast-check'
 import { describe, expect, test } from 'vitest'
 
+import { outOfVocabularyKey } from '../../../src/base/keys.ts'
 import { admissionOf } from '../../../src/embedding/admission/admission-policies.ts'
 import type { Admission } from '../../../src/embedding/admission/admission.ts'
 import { AdmittedTable } from '../../../src/embedding/admission/admitted-table.ts'
-import { outOfVocabularyKey, SharedRowReader } from '../../../src/embedding/admission/shared-row.ts'
+import { SharedRowReader } from '../../../src/embedding/admission/shared-row.ts'
 import { MemoryTable } from '../../../src/embedding/memory/memory-table.ts'
 import type { TableSpec } from '../../../src/embedding/table-spec.ts'
 import { keysOf, randomKeys, range, step, tableSpec } from '../../support/tables.ts'

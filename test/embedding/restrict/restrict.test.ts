@@ -2,7 +2,7 @@ import { array, assert, constantFrom, integer, property, record } from 'fast-che
 import { describe, expect, test } from 'vitest'
 
 import type { Keys } from '../../../src/base/keys.ts'
-import { outOfVocabularyKey } from '../../../src/embedding/admission/shared-row.ts'
+import { outOfVocabularyKey } from '../../../src/base/keys.ts'
 import type { RestrictRequest } from '../../../src/embedding/embedding-table.ts'
 import { MemoryTable } from '../../../src/embedding/memory/memory-table.ts'
 import type {
