@@ -17,6 +17,7 @@ import { oneOf } from '../flags.ts'
 import { exportTables } from '../tables/table-export.ts'
 import { type TableFormat, tableFormats } from '../tables/table-files.ts'
 import { type ImportOptions, importTables } from '../tables/table-import.ts'
+import { addExportTowers } from './export-towers.ts'
 import { addImportFile } from './import-file.ts'
 
 interface TransferFlags extends ConfigFlags {
@@ -36,6 +37,7 @@ interface ImportFlags extends TransferFlags {
 
 export function addExport(program: Command, terminal: Terminal): void {
   const parent = program.command('export').description('write what is learned to files')
+  addExportTowers(parent, terminal)
   const command = parent
     .command('tables [names...]')
     .description('rows of the newest checkpoint, of all tables or of those named')
