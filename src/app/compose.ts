@@ -29,7 +29,7 @@ import { rowStoreChecks } from './config/row-store-checks.ts'
 import { prepareDataDirectory } from './data-directory.ts'
 import { DistributedShape } from './distributed-shape.ts'
 import { version } from './machine.ts'
-import { dataPaths } from './options.ts'
+import { dataPaths, keysFileOf } from './options.ts'
 import { finalReport, metricsSnapshot, type Parts, TrainerView } from './service-view.ts'
 import { EmbeddedShape, type Shape, type ShapeOptions, type TrainerRole } from './shape.ts'
 import type { Logger } from './telemetry.ts'
@@ -208,6 +208,7 @@ function composeHttp(
   const { model, process } = config
   const settings = {
     ...process.http,
+    keysFile: keysFileOf(config),
     listLimit: process.serving.listLimit,
     futureSkewMs: model.facts.futureSkewMs,
     version: version(),

@@ -23,6 +23,8 @@ Exit codes:
 const byPrefix: readonly (readonly [prefix: string, exitCode: number])[] = [
   ['CONFIG_', exitCodes.usage],
   ['USAGE_', exitCodes.usage],
+  ['KEY_', exitCodes.usage],
+  ['KEYS_', exitCodes.data],
   ['RECORDING_', exitCodes.usage],
   ['INPUT_', exitCodes.data],
   ['OUTPUT_', exitCodes.data],

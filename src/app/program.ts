@@ -13,6 +13,7 @@ import { addEvaluate } from './commands/evaluate.ts'
 import { addImportKafka } from './commands/import-kafka.ts'
 import { addInspect } from './commands/inspect.ts'
 import { addJobs } from './commands/jobs.ts'
+import { addKeys } from './commands/keys.ts'
 import { addReplay } from './commands/replay.ts'
 import { addRestrict } from './commands/restrict.ts'
 import { addRows } from './commands/rows.ts'
@@ -59,6 +60,7 @@ function buildProgram(terminal: Terminal): Command {
   addImportKafka(program, terminal)
   addRows(program, terminal)
   addVersions(program, terminal)
+  addKeys(program, terminal)
   addConfig(program, terminal)
   return program
 }

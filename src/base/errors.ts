@@ -83,7 +83,9 @@ const table = {
   HTTP_KEYS_REQUIRED: {
     status: 500,
     retryable: false,
-    text: '{host} can be reached from other machines: set API keys, or bind to 127.0.0.1',
+    text:
+      '{host} can be reached from other machines: make an API key (`freshet keys create NAME`), ' +
+      'or listen on 127.0.0.1',
   },
   HTTP_MALFORMED: { status: 400, retryable: false, text: 'not a valid HTTP request: {reason}' },
   HTTP_PORT_BUSY: {
@@ -95,6 +97,11 @@ const table = {
     status: 500,
     retryable: false,
     text: 'this user may not listen on port {port} of {host}',
+  },
+  HTTP_TLS_INVALID: {
+    status: 500,
+    retryable: false,
+    text: '{certFile} and {keyFile} are no certificate with its key: {reason}',
   },
   IMPORT_UNKNOWN: { status: 404, retryable: false, text: 'no import {id} is known' },
   INDEX_DAMAGED: {
@@ -167,11 +174,23 @@ const table = {
     retryable: false,
     text: 'kernel thread {thread} of {threads} failed in {kernel}: {reason}',
   },
+  KEYS_BUSY: {
+    status: 500,
+    retryable: true,
+    text: 'the keys are being changed by another command, or {file} is left of one: {reason}',
+  },
+  KEYS_UNREADABLE: { status: 500, retryable: false, text: 'cannot read {file}: {reason}' },
+  KEY_EXISTS: { status: 409, retryable: false, text: 'there is a key {name} already' },
   KEY_INVALID: { status: 401, retryable: false, text: 'this API key is not known' },
   KEY_REQUIRED: {
     status: 401,
     retryable: false,
     text: 'an API key is needed: Authorization: Bearer KEY',
+  },
+  KEY_UNKNOWN: {
+    status: 404,
+    retryable: false,
+    text: 'there is no key {name}; there are: {known}',
   },
   LAYERS_MODEL_INVALID: {
     status: 500,

@@ -36,6 +36,19 @@ const http = z
       .describe('address to listen on; any but loopback needs API keys'),
     port: whole.max(65_535).default(8080).describe('0: any free one'),
     apiKeys: z.array(apiKey).max(1000).default([]).describe('who may call; empty: loopback only'),
+    keysFile: z
+      .string()
+      .min(1)
+      .exactOptional()
+      .describe('keys that `freshet keys` makes; absent: `keys.json` of the data directory'),
+    tls: z
+      .strictObject({
+        certFile: z.string().min(1).describe('PEM: the certificate, and those that vouch for it'),
+        keyFile: z.string().min(1).describe('PEM: its private key'),
+      })
+      .exactOptional()
+      .describe('HTTPS instead of HTTP; changed files are taken up while it runs'),
+    maxConnections: count.max(1_000_000).default(10_000).describe('sockets; more are closed'),
     bodyLimitBytes: bytes
       .max(2 ** 30)
       .default(1_048_576)

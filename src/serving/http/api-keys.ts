@@ -16,44 +16,78 @@ interface KeyHeaders {
 
 const longestKey = 256
 
-export class ApiKeys {
-  readonly #keys: readonly { readonly key: ApiKey; readonly digest: Buffer }[]
+interface KnownKey {
+  readonly key: ApiKey
+  readonly digest: Buffer
+}
 
-  constructor(keys: readonly ApiKey[]) {
-    this.#keys = keys.map((key) => ({ key, digest: Buffer.from(key.sha256, 'hex') }))
-    for (const { key, digest } of this.#keys) {
-      assert(digest.length === 32, `the hash of API key ${key.name} is 64 hexadecimal digits`)
-    }
+/** Keys that may change while the server runs: another list is another set of keys. */
+export interface KeySource {
+  readonly keys: readonly ApiKey[]
+}
+
+export class ApiKeys {
+  readonly #configured: readonly KnownKey[]
+  readonly #source: KeySource | undefined
+  #sourced: readonly ApiKey[] = []
+  #keys: readonly KnownKey[]
+  #open: boolean
+
+  constructor(configured: readonly ApiKey[], source?: KeySource) {
+    this.#configured = configured.map(known)
+    this.#source = source
+    this.#keys = this.#configured
+    this.#refresh()
+    this.#open = this.#keys.length === 0
   }
 
-  /** Without any key, everybody is let in: the server then listens on loopback only. */
+  /**
+   * Without any key, everybody is let in: the server then listens on loopback only. The first key
+   * ends that, until the next start: revoking the last one opens nothing.
+   */
   get open(): boolean {
-    return this.#keys.length === 0
+    this.#refresh()
+    if (this.#keys.length > 0) this.#open = false
+    return this.#open
   }
 
   /**
    * The caller's key; undefined when no keys are set. Throws `KEY_REQUIRED`, `KEY_INVALID`,
    * `SCOPE_MISSING`.
    */
-  authorize(headers: KeyHeaders, scope: Scope): ApiKey | undefined {
+  authorize(headers: KeyHeaders, scope: Scope, now: number): ApiKey | undefined {
     if (this.open) return undefined
     const given = presented(headers)
     if (given === undefined) throw new ServiceError('KEY_REQUIRED', {})
     const key = this.#find(given)
-    if (key === undefined) throw new ServiceError('KEY_INVALID', {})
+    const isExpired = key?.expiresAt !== undefined && key.expiresAt <= now
+    if (key === undefined || isExpired) throw new ServiceError('KEY_INVALID', {})
     if (!key.scopes.includes(scope)) throw new ServiceError('SCOPE_MISSING', { scope })
     return key
+  }
+
+  #refresh(): void {
+    const sourced = this.#source?.keys ?? []
+    if (sourced === this.#sourced) return
+    this.#sourced = sourced
+    this.#keys = [...this.#configured, ...sourced.map(known)]
   }
 
   #find(given: string): ApiKey | undefined {
     if (given.length > longestKey) return undefined
     const digest = hash('sha256', given, 'buffer')
     let found: ApiKey | undefined
-    for (const known of this.#keys) {
-      if (timingSafeEqual(known.digest, digest)) found = known.key
+    for (const one of this.#keys) {
+      if (timingSafeEqual(one.digest, digest)) found = one.key
     }
     return found
   }
+}
+
+function known(key: ApiKey): KnownKey {
+  const digest = Buffer.from(key.sha256, 'hex')
+  assert(digest.length === 32, `the hash of API key ${key.name} is 64 hexadecimal digits`)
+  return { key, digest }
 }
 
 function presented(headers: KeyHeaders): string | undefined {

@@ -8,7 +8,7 @@ import type { IncomingMessage } from 'node:http'
 
 import swagger from '@fastify/swagger'
 import { fastify } from 'fastify'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerFactory } from 'fastify'
 
 import { ServiceError } from '../../base/errors.ts'
 import { collect, parseJson } from './body.ts'
@@ -30,6 +30,7 @@ import { addRecommendationRoutes } from './routes/recommendations.ts'
 import { addUserReads, addUserWrites } from './routes/users.ts'
 import { addExperimentRoutes, addVersionRoutes } from './routes/versions.ts'
 import type { HttpSettings } from './settings.ts'
+import { TlsServer } from './tls.ts'
 
 /** An id of 256 bytes, each of them percent-encoded. */
 const longestParameter = 3 * 256
@@ -47,21 +48,17 @@ const securityHeaders = {
 
 export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   const { settings, dependencies } = parts
+  const limits = connectionLimits(settings)
+  const serverFactory = tlsFactory(parts, limits)
   const app = fastify({
     logger: false,
     bodyLimit: settings.bodyLimitBytes,
     requestTimeout: settings.requestTimeoutMs,
     connectionTimeout: 0,
-    keepAliveTimeout: 72_000,
+    keepAliveTimeout: limits.keepAliveTimeout,
     genReqId: requestIds(),
-    http: {
-      maxHeaderSize: largestHeaders,
-      // Node exchanges both where that of the headers is longer: bodies then had a minute.
-      headersTimeout: settings.requestTimeoutMs,
-      requestTimeout: settings.requestTimeoutMs,
-      // How often Node looks for requests that are too slow; its own 30 s is too seldom.
-      connectionsCheckingInterval: Math.max(50, Math.min(1_000, settings.requestTimeoutMs / 4)),
-    },
+    http: limits,
+    ...(serverFactory && { serverFactory }),
     routerOptions: { maxParamLength: longestParameter },
     frameworkErrors: (error, request, reply) => sendFailure(error, request, reply),
     clientErrorHandler: brokenRequestAnswer(settings),
@@ -92,7 +89,27 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     throw unknownRoute(request, paths)
   })
   await app.ready()
+  app.server.maxConnections = settings.maxConnections
   return app
+}
+
+const connectionLimits = ({ requestTimeoutMs }: HttpSettings) => ({
+  keepAliveTimeout: 72_000,
+  maxHeaderSize: largestHeaders,
+  // Node exchanges both where that of the headers is longer: bodies then had a minute.
+  headersTimeout: requestTimeoutMs,
+  requestTimeout: requestTimeoutMs,
+  // How often Node looks for requests that are too slow; its own 30 s is too seldom.
+  connectionsCheckingInterval: Math.max(50, Math.min(1_000, requestTimeoutMs / 4)),
+})
+
+function tlsFactory(
+  { settings: { tls }, dependencies: { logger } }: AppParts,
+  limits: ReturnType<typeof connectionLimits>,
+): FastifyServerFactory | undefined {
+  if (tls === undefined) return undefined
+  const server = new TlsServer(tls, logger)
+  return (listener) => server.create(limits, listener)
 }
 
 function addRoutes(app: FastifyInstance, parts: AppParts): void {

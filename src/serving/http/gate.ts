@@ -6,10 +6,17 @@ import type { FastifyRequest } from 'fastify'
 
 import type { Clock } from '../../base/clock.ts'
 import { ServiceError } from '../../base/errors.ts'
-import { ApiKeys, isLoopbackHost } from './api-keys.ts'
+import { ApiKeys, isLoopbackHost, type KeySource } from './api-keys.ts'
 import type { LoadGuard } from './load-guard.ts'
 import { TokenBuckets } from './rate-limit.ts'
 import type { ApiKey, HttpSettings } from './settings.ts'
+
+interface GateParts {
+  readonly load: LoadGuard
+  readonly clock: Clock
+  /** Beside those of the settings. */
+  readonly keys?: KeySource | undefined
+}
 
 export class Gate {
   readonly #settings: HttpSettings
@@ -19,11 +26,16 @@ export class Gate {
   readonly #buckets = new TokenBuckets()
   #draining = false
 
-  constructor(settings: HttpSettings, { load, clock }: { load: LoadGuard; clock: Clock }) {
+  constructor(settings: HttpSettings, { load, clock, keys }: GateParts) {
     this.#settings = settings
     this.#load = load
     this.#clock = clock
-    this.#keys = new ApiKeys(settings.apiKeys)
+    this.#keys = new ApiKeys(settings.apiKeys, keys)
+  }
+
+  /** No keys are set: everybody who reaches the server is let in. */
+  get open(): boolean {
+    return this.#keys.open
   }
 
   /** From now on only urgent routes are let through. */
@@ -44,7 +56,8 @@ export class Gate {
     }
     // Before any work for the caller: turning away must cost next to nothing.
     if (urgent === false) this.#refuseWhenBusy(bytes)
-    if (scope !== undefined) this.#limit(this.#keys.authorize(headers, scope))
+    if (scope === undefined) return
+    this.#limit(this.#keys.authorize(headers, scope, this.#clock.now()))
   }
 
   #refuseWhenBusy(bytes: number): void {

@@ -10,6 +10,7 @@ import { isLoopback } from './api-keys.ts'
 import { createApp } from './app.ts'
 import type { ServerDependencies } from './dependencies.ts'
 import { Gate } from './gate.ts'
+import { KeyFile } from './key-file.ts'
 import { LoadGuard } from './load-guard.ts'
 import { defaultHttpSettings } from './settings.ts'
 import type { HttpSettings } from './settings.ts'
@@ -20,6 +21,7 @@ export class HttpServer implements Service {
   readonly #dependencies: ServerDependencies
   readonly #load: LoadGuard
   readonly #gate: Gate
+  readonly #keys: KeyFile | undefined
   #app: FastifyInstance | undefined
   #address = ''
 
@@ -27,7 +29,10 @@ export class HttpServer implements Service {
     this.#settings = { ...defaultHttpSettings, ...settings }
     this.#dependencies = dependencies
     this.#load = new LoadGuard(this.#settings, dependencies.clock)
-    this.#gate = new Gate(this.#settings, { load: this.#load, clock: dependencies.clock })
+    const { clock, logger } = dependencies
+    const { keysFile: file } = this.#settings
+    this.#keys = file === undefined ? undefined : new KeyFile({ file, logger })
+    this.#gate = new Gate(this.#settings, { load: this.#load, clock, keys: this.#keys })
   }
 
   /** `http://127.0.0.1:8080`; empty before `start`. */
@@ -39,19 +44,22 @@ export class HttpServer implements Service {
    * Throws `HTTP_KEYS_REQUIRED`, `HTTP_PORT_BUSY`, `HTTP_PORT_FORBIDDEN`, `HTTP_ADDRESS_INVALID`.
    */
   async start(signal: AbortSignal): Promise<void> {
-    const { host, port, apiKeys } = this.#settings
-    if (apiKeys.length === 0 && !isLoopback(host)) {
+    const { host, port } = this.#settings
+    if (this.#gate.open && !isLoopback(host)) {
       throw new ServiceError('HTTP_KEYS_REQUIRED', { host })
     }
     const { dependencies, settings, gate, load } = this.#parts()
     this.#app = await createApp({ dependencies, settings, gate, load })
     signal.throwIfAborted()
     try {
-      this.#address = await this.#app.listen({ host: host.replace(/^\[(.*)\]$/, '$1'), port })
+      const listening = await this.#app.listen({ host: host.replace(/^\[(.*)\]$/, '$1'), port })
+      const isSecure = this.#settings.tls !== undefined
+      this.#address = isSecure ? listening.replace(/^http:/, 'https:') : listening
     } catch (error) {
       throw listenError(error, { host, port })
     }
     this.#load.start()
+    this.#keys?.start()
   }
 
   /** Refuses new work, answers what was begun, and closes; what takes longer is cut off. */
@@ -69,6 +77,7 @@ export class HttpServer implements Service {
 
   async stop(): Promise<void> {
     this.#load.stop()
+    this.#keys?.stop()
     this.#app?.server.closeAllConnections()
     await this.#app?.close()
     this.#app = undefined

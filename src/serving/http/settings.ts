@@ -15,6 +15,14 @@ export interface ApiKey {
   /** Requests a second, and how many may come at once; absent: the server's own. */
   readonly ratePerSecond?: number | undefined
   readonly rateBurst?: number | undefined
+  /** Epoch ms; from then on it is no key. */
+  readonly expiresAt?: number | undefined
+}
+
+/** PEM files; read again when they change. */
+export interface TlsFiles {
+  readonly certFile: string
+  readonly keyFile: string
 }
 
 export interface HttpSettings {
@@ -23,6 +31,12 @@ export interface HttpSettings {
   /** 0 takes a free one. */
   readonly port: number
   readonly apiKeys: readonly ApiKey[]
+  /** More of them, which may change while the server runs; see `key-file.ts`. */
+  readonly keysFile?: string | undefined
+  /** Absent: plain HTTP. */
+  readonly tls?: TlsFiles | undefined
+  /** Sockets; beyond, new ones are closed. */
+  readonly maxConnections: number
   /** Largest JSON body, and largest line of NDJSON. */
   readonly bodyLimitBytes: number
   /** Largest NDJSON body; it is read as a stream. */
@@ -56,6 +70,7 @@ export const defaultHttpSettings: HttpSettings = {
   host: '127.0.0.1',
   port: 8080,
   apiKeys: [],
+  maxConnections: 10_000,
   bodyLimitBytes: 1_048_576,
   ndjsonLimitBytes: 16_777_216,
   maxEventsPerRequest: 10_000,
