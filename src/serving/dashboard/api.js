@@ -21,6 +21,38 @@ export function useKey(key) {
 }
 
 /**
+ * Sends what a person has typed, and gives the answer as text, indented.
+ *
+ * @param {string} method
+ * @param {string} path
+ * @param {string | undefined} body
+ * @param {boolean} [plain] The answer's body alone, as it came; rejects for an error.
+ */
+export async function send(method, path, body, plain = false) {
+  const key = sessionStorage.getItem(storedAs)
+  const answer = await fetch(path, {
+    method,
+    headers: {
+      ...(key === null ? {} : { authorization: `Bearer ${key}` }),
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(body === undefined ? {} : { body }),
+  })
+  const text = await answer.text()
+  if (plain && !answer.ok) throw new ApiError(answer.status, undefined)
+  return plain ? text : `${answer.status} ${answer.statusText}\n${indented(text)}`
+}
+
+/** @param {string} text */
+function indented(text) {
+  try {
+    return JSON.stringify(JSON.parse(text), undefined, 2)
+  } catch {
+    return text
+  }
+}
+
+/**
  * @param {string} path
  * @param {unknown} [body] Asks with POST.
  * @returns {Promise<any>}

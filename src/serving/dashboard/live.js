@@ -72,10 +72,15 @@ export class Live {
     return [this.#rates, this.#freshness, this.#quality, this.#recall, this.#loss, this.#rows]
   }
 
-  /** @param {Status} status */
-  show(status) {
+  /** A page that is not seen remembers, and draws nothing. @param {Status} status */
+  remember(status) {
     this.#history.add(status)
     this.#markRestricts(status)
+  }
+
+  /** @param {Status} status */
+  show(status) {
+    this.remember(status)
     this.#showTiles(status)
     this.#showCharts()
     this.#showTables(status)

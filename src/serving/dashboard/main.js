@@ -56,7 +56,8 @@ async function refresh() {
 
 async function tick() {
   const [status] = await Promise.all([ask('/v1/status'), showReadiness()])
-  live.show(status)
+  if (view === 'live') live.show(status)
+  else live.remember(status)
   if (view !== 'live' && views[view].isLive) await views[view].open()
 }
 

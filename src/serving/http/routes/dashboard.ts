@@ -1,6 +1,7 @@
 /**
- * The dashboard: a page and what it needs, read once and served from memory. Nothing of it comes
- * from another host. The page asks the API like any other client, with a key where one is needed.
+ * The dashboard and the API's documentation: pages and what they need, read once and served from
+ * memory. Nothing of them comes from another host. They ask the API like any other client, with a
+ * key where one is needed.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -23,6 +24,12 @@ const policy =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
+/** Under which addresses pages are found. */
+const pages: Readonly<Record<string, readonly string[]>> = {
+  'index.html': ['/dashboard', '/dashboard/'],
+  'docs.html': ['/docs', '/docs/'],
+}
+
 interface Asset {
   readonly type: string
   readonly bytes: Buffer
@@ -31,7 +38,7 @@ interface Asset {
 export function addDashboard(app: FastifyInstance): void {
   const assets = readAssets()
   for (const [name, { type, bytes }] of assets) {
-    const urls = name === 'index.html' ? ['/dashboard', '/dashboard/'] : [`/dashboard/${name}`]
+    const urls = pages[name] ?? [`/dashboard/${name}`]
     for (const url of urls) {
       app.route({
         method: 'GET',
