@@ -5,6 +5,7 @@
 import { join } from 'node:path'
 
 import type { Clock } from '../base/clock.ts'
+import type { VersionsMetrics } from '../serving/http/version-metrics.ts'
 import { ServingService } from '../serving/serving-service.ts'
 import type { VersionsDesk } from '../serving/versions/versions-desk.ts'
 import { checkpointFacts } from './checkpoint-facts.ts'
@@ -71,6 +72,7 @@ export interface VersionsBeside {
   readonly desk: VersionsDesk
   /** Absent: nothing is to be recorded. */
   readonly experiment: ExperimentRecorder | undefined
+  metrics(): VersionsMetrics
 }
 
 /** What is asked of versions; undefined where a process has one. */
@@ -85,7 +87,9 @@ export function versionsBeside(
   const { max } = options
   const parse = (model: unknown): Config['model'] => parseModel(model, config)
   const desk = new LocalDesk({ versions, recommender, max, parse })
-  if (record === 'never') return { desk, experiment: undefined }
+  if (record === 'never') {
+    return { desk, experiment: undefined, metrics: () => ({ versions: desk.view().versions }) }
+  }
   const recorder = new ExperimentRecorder({
     ...rest,
     directory: dataPaths(dataDirectory).experiment,
@@ -95,7 +99,11 @@ export function versionsBeside(
     onTrouble: (error) => logger.error({ error: String(error) }, 'the experiment is not recorded'),
   })
   versions.listen(() => void recorder.follow())
-  return { desk, experiment: recorder }
+  const metrics = (): VersionsMetrics => ({
+    versions: desk.view().versions,
+    experiment: recorder.report(),
+  })
+  return { desk, experiment: recorder, metrics }
 }
 
 /** Of the log, what some version may need after a restart; undefined: all. */

@@ -171,7 +171,14 @@ async function composeParts(
     recommender,
     beside,
   })
-  const parts = { serving, trainer, scheduler: jobs?.scheduler, http, view }
+  const parts = {
+    serving,
+    trainer,
+    scheduler: jobs?.scheduler,
+    http,
+    view,
+    versionMetrics: () => (versions.isAlone ? undefined : beside?.metrics()),
+  }
   options.metrics.attach(() => metricsSnapshot(parts))
   const asked = serving === undefined ? [] : shape.replica(serving)
   const services = [

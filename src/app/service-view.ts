@@ -5,6 +5,7 @@ import type { Scheduler } from '../jobs/scheduler.ts'
 import type { LogReaderView } from '../serving/http/log-metrics.ts'
 import type { MetricsSnapshot } from '../serving/http/metrics-snapshot.ts'
 import type { HttpServer } from '../serving/http/server.ts'
+import type { VersionsMetrics } from '../serving/http/version-metrics.ts'
 import type { ServingRole } from '../serving/serving-service.ts'
 import type { Position } from '../stream/event-log.ts'
 import type { Facts } from '../stream/facts/facts.ts'
@@ -18,6 +19,8 @@ export interface Parts {
   readonly scheduler: Scheduler | undefined
   readonly http: HttpServer
   readonly view: TrainerView
+  /** Undefined while there is one version. */
+  readonly versionMetrics: () => VersionsMetrics | undefined
 }
 
 /** The trainer's newest status, and how far the log is from it. */
@@ -65,9 +68,12 @@ export class TrainerView {
   }
 }
 
-export function metricsSnapshot({ serving, trainer, scheduler, view }: Parts): MetricsSnapshot {
+export function metricsSnapshot(parts: Parts): MetricsSnapshot {
+  const { serving, trainer, scheduler, view } = parts
   const { status } = view
+  const versions = parts.versionMetrics()
   return {
+    ...(versions && { versions }),
     ...(serving && servingPart(serving, view)),
     ...(status && trainerPart(status, view)),
     log: { bytes: view.logBytes },

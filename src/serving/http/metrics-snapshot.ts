@@ -6,6 +6,7 @@ import type { Family, HistogramFamily, HistogramView, Sample } from './expositio
 import { fleetFamilies, type FleetView } from './fleet-metrics.ts'
 import { logFamilies, type LogReaderView } from './log-metrics.ts'
 import { tierFamilies, type TierView } from './tier-metrics.ts'
+import { versionFamilies, type VersionsMetrics } from './version-metrics.ts'
 
 interface RankingView {
   readonly hr10: number
@@ -98,6 +99,8 @@ export interface MetricsSnapshot {
     readonly isConnected: boolean
   }
   readonly log?: { readonly bytes: number }
+  /** Where there are several of the model. */
+  readonly versions?: VersionsMetrics
   /** Of a log that is a topic: who reads it in this process. */
   readonly readers?: readonly LogReaderView[]
   /** Where processes share the work. */
@@ -400,6 +403,7 @@ export const familiesOf = (snapshot: MetricsSnapshot): readonly Family[] => [
   ...tierFamilies(snapshot.tables ?? []),
   ...fleetFamilies(snapshot.fleet ?? {}),
   ...logFamilies(snapshot.readers ?? []),
+  ...versionFamilies(snapshot.versions),
 ]
 
 export const histogramsOf = ({ freshness }: MetricsSnapshot): readonly HistogramFamily[] => [

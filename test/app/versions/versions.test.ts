@@ -193,6 +193,11 @@ test('who answered, and what came of it, is counted by version', { timeout: 60_0
   )
   expect(found.answers).toMatchObject([{ version: model.name, requestId }])
 
+  const metrics = await client.metrics()
+  expect(metrics.sum('freshet_version_up')).toBe(2)
+  expect(metrics.sum('freshet_experiment_answers_total')).toBe(users.length)
+  expect(metrics.sum('freshet_experiment_interactions_total')).toBe(sent.length)
+
   const at = ['--address', service.address]
   const shown = await run('versions', 'list', ...at)
   expect(shown.out[1]).toMatch(/^shop +primary +ready +50 % .*\(.*-.*\)/)
