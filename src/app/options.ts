@@ -62,12 +62,11 @@ export const dataPaths = (directory: string) =>
     index: join(directory, 'index'),
     experiment: join(directory, 'experiment'),
     imports: join(directory, 'imports'),
-    keys: join(directory, 'keys.json'),
   }) as const
 
 /** API keys beside those of the configuration. */
 export const keysFileOf = ({ process: { dataDirectory, http } }: Config): string =>
-  http.keysFile ?? dataPaths(dataDirectory).keys
+  http.keysFile ?? join(dataDirectory, 'keys.json')
 
 /** Values of the topic that are no events, where no topic is told for them. */
 export const deadLettersFile = (directory: string): string =>
