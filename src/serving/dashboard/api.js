@@ -54,17 +54,19 @@ function indented(text) {
 
 /**
  * @param {string} path
- * @param {unknown} [body] Asks with POST.
+ * @param {unknown} [body]
+ * @param {string} [method] POST for what has a body
  * @returns {Promise<any>}
  */
-export async function ask(path, body) {
+export async function ask(path, body, method = body === undefined ? 'GET' : 'POST') {
   const key = sessionStorage.getItem(storedAs)
   /** @type {Record<string, string>} */
   const headers = key === null ? {} : { authorization: `Bearer ${key}` }
   if (body !== undefined) headers['content-type'] = 'application/json'
   const answer = await fetch(path, {
     headers,
-    ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
+    method,
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   })
   const parsed = await answer.json().catch(() => undefined)
   if (answer.ok || parsed?.ready === false) return parsed

@@ -5,6 +5,7 @@ import { Items } from './items.js'
 import { Jobs } from './jobs.js'
 import { Live } from './live.js'
 import { TryIt } from './try.js'
+import { Versions } from './versions.js'
 
 const intervalMs = 1000
 
@@ -38,6 +39,7 @@ const begin = (work) => void attempt(work)
 const tryIt = new TryIt(begin)
 const items = new Items(begin)
 const jobs = new Jobs(begin)
+const versions = new Versions(begin)
 
 /** What a view asks for when it is opened, and whether again every second. */
 const views = {
@@ -45,6 +47,7 @@ const views = {
   try: { open: () => tryIt.open(), isLive: false },
   items: { open: () => items.open(), isLive: false },
   jobs: { open: () => jobs.open(), isLive: true },
+  versions: { open: () => versions.open(), isLive: true },
 }
 
 /** @type {keyof typeof views} */
