@@ -132,9 +132,9 @@ export class Versions {
     promote.hidden = isPrimary
     remove.hidden = isPrimary
     promote.toggleAttribute('disabled', missing !== '')
-    cells['HR@10'].textContent = number(evaluation?.model.hr10)
-    cells['HR@10'].title = `counting alone: ${number(evaluation?.recentlyPopular.hr10)}`
-    cells['NDCG@10'].textContent = number(evaluation?.model.ndcg10)
+    cells['HR@10'].textContent = measure(evaluation?.model, 'hr10')
+    cells['HR@10'].title = `counting alone: ${measure(evaluation?.recentlyPopular, 'hr10')}`
+    cells['NDCG@10'].textContent = measure(evaluation?.model, 'ndcg10')
     cells['alike'].textContent = isPrimary ? '' : number(overlap?.mean)
     cells['answers'].textContent = counts === undefined ? '' : short(counts.answers)
     cells['CTR'].replaceChildren(...rateOf(counts?.ctr, counts?.answers))
@@ -174,6 +174,14 @@ function experimentText({ recording, since, windowMs }) {
   const begin = new Date(since).toLocaleString()
   return `Counted since ${begin}: what a user takes within ${minutes} minutes of an answer.`
 }
+
+/**
+ * Nothing where nothing has been ranked yet.
+ *
+ * @param {any} ranking
+ * @param {'hr10' | 'ndcg10'} name
+ */
+const measure = (ranking, name) => (ranking?.evaluated > 0 ? number(ranking[name]) : '')
 
 /** @param {number | undefined} value */
 const number = (value) => (value === undefined ? '' : value.toFixed(3))
