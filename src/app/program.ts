@@ -47,6 +47,8 @@ function buildProgram(terminal: Terminal): Command {
       writeErr: (text) => terminal.progress(text.trimEnd()),
     })
     .exitOverride()
+  // Options behind a command's name are that command's, however many names there are.
+  program.enablePositionalOptions()
   addStart(program, terminal)
   addDemo(program, terminal)
   addReplay(program, terminal)
