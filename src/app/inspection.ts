@@ -1,6 +1,6 @@
 /**
  * Looks into a data directory without writing to it: checkpoints, log, tables, and single users
- * and items. A service may be running on it; what is seen is its newest checkpoint and what the
+ * and items; in the distributed shape the log is the topic. A service may be running on it; what is seen is its newest checkpoint and what the
  * log has since.
  */
 import { stat } from 'node:fs/promises'
@@ -16,11 +16,13 @@ import type { EventLogReader, Position } from '../stream/event-log.ts'
 import type { Event } from '../stream/event.ts'
 import { segmentName } from '../stream/files/log-segment.ts'
 import { listSegments, openFileLogReader } from '../stream/files/segment-reader.ts'
+import { openKafkaLog } from '../stream/kafka/kafka-log.ts'
 import type { Checkpoint } from '../trainer/checkpoint/checkpoint.ts'
 import { FarRows } from '../trainer/far-rows.ts'
 import { Learner } from '../trainer/learner.ts'
 import type { Json, JsonObject } from './command.ts'
 import type { Config } from './config/config-schema.ts'
+import { kafkaSettings } from './config/servers-options.ts'
 import { suggestion } from './nearest.ts'
 import { checkpointStore, newestCheckpoint } from './newest-checkpoint.ts'
 import { dataPaths, trainerModel, trainerProcess } from './options.ts'
@@ -50,7 +52,7 @@ async function openNewest(config: Config): Promise<OpenCheckpoint> {
   const learner = await Learner.create({ ...saved, batch, evaluation }, { farRows })
   learner.load((part) => checkpoint.chunks(part))
   const catchUp = async (): Promise<void> => {
-    const log = await openFileLogReader({ directory: dataPaths(directory).log })
+    const log = await openLog(config)
     for await (const { event } of eventsOf(log, checkpoint.position)) learner.facts.apply(event)
     await log.close()
   }
@@ -59,6 +61,15 @@ async function openNewest(config: Config): Promise<OpenCheckpoint> {
     await farRows?.close()
   }
   return { checkpoint, learner, close, damaged, catchUp }
+}
+
+function openLog({ model, process }: Config): Promise<EventLogReader> {
+  if (process.shape === 'embedded') {
+    return openFileLogReader({ directory: dataPaths(process.dataDirectory).log })
+  }
+  const { giveUpMs } = process.kafka
+  const { futureSkewMs: maxFutureMs } = model.facts
+  return openKafkaLog({ ...kafkaSettings(process.kafka), giveUpMs, maxFutureMs })
 }
 
 /** Under a name of its own, so that a trainer at work is not shut out, and changing nothing. */

@@ -1,6 +1,7 @@
 /** `freshet inspect`: looks into a data directory, running or not, without writing to it. */
 import type { Command } from 'commander'
 
+import { withCheckpoints } from '../bucket-checkpoints.ts'
 import {
   type ConfigFlags,
   configOf,
@@ -37,9 +38,12 @@ function addLook(
     name,
     description,
     look,
+    isOfLog = false,
   }: {
     name: string
     description: string
+    /** It needs no checkpoint. */
+    isOfLog?: boolean
     look: (config: Config, flags: InspectFlags, argument: string) => Promise<JsonObject>
   },
 ): Command {
@@ -51,7 +55,10 @@ function addLook(
     const [argument] = given
     const loaded = configOf(flags, 'shop')
     const text = typeof argument === 'string' ? argument : ''
-    const result = await look(loaded.config, flags, text)
+    const { progress } = terminal
+    const result = await (isOfLog
+      ? look(loaded.config, flags, text)
+      : withCheckpoints({ config: loaded.config, progress }, (config) => look(config, flags, text)))
     printReport(terminal, flags.json ? report(result, loaded) : result, flags.json === true)
   })
 }
@@ -68,6 +75,7 @@ export function addInspect(program: Command, terminal: Terminal): void {
   addLook(inspect, terminal, {
     name: 'log',
     description: 'where the event log starts and ends, and some of its events',
+    isOfLog: true,
     look: (config, { from, limit }) => inspectLog(config, { from, limit }),
   })
     .option('--from <offset>', 'first event to show (default: the oldest kept)', wholeNumber(0))

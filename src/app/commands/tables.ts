@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 
 import { systemClock } from '../../base/clock.ts'
 import { ServiceError } from '../../base/errors.ts'
+import { withCheckpoints } from '../bucket-checkpoints.ts'
 import {
   type ConfigFlags,
   configOf,
@@ -45,7 +46,9 @@ export function addExport(program: Command, terminal: Terminal): void {
   withTransfer(command).action(async (names: string[], flags: ExportFlags) => {
     const { format, to: directory } = flags
     await transfer(terminal, flags, (common) =>
-      exportTables({ ...common, tables: names, format, directory }),
+      withCheckpoints(common, (config) =>
+        exportTables({ ...common, config, tables: names, format, directory }),
+      ),
     )
   })
 }
