@@ -1,7 +1,7 @@
 /**
  * Looks into a data directory without writing to it: checkpoints, log, tables, and single users
- * and items; in the distributed shape the log is the topic. A service may be running on it; what is seen is its newest checkpoint and what the
- * log has since.
+ * and items; in the distributed shape the log is the topic. A service may be running on it; what is
+ * seen is its newest checkpoint and what the log has since.
  */
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
