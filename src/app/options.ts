@@ -20,6 +20,7 @@ export const modelSpec = ({
   score,
   loss,
   denseOptimizer,
+  schedule,
 }: ModelConfig): ModelSpec => ({
   ...(engine && { engine }),
   seed,
@@ -29,6 +30,7 @@ export const modelSpec = ({
   score,
   loss,
   denseOptimizer,
+  ...(schedule && { schedule }),
 })
 
 export function factsOptions({ facts, score, loss }: ModelConfig): FactsOptions {

@@ -184,8 +184,56 @@ export interface LossSpec {
   readonly typeWeights: Readonly<Record<string, number>>
 }
 
+/** What every learning rate is multiplied by in a step, counted from 1. */
+export interface ScheduleSpec {
+  /** Rises to 1 in so many steps; 0: is 1 from the first. */
+  readonly warmupSteps: number
+  /**
+   * After these: down to `floor` in `decaySteps`, in a straight line or along a cosine; or halved
+   * in every `decaySteps` (`exponential`), or by 1 / sqrt(1 + steps / decaySteps), never below
+   * `floor`.
+   */
+  readonly decay: 'none' | 'linear' | 'cosine' | 'exponential' | 'inverseSqrt'
+  readonly decaySteps: number
+  readonly floor: number
+  /** Of the dense weights, or of rows as well. */
+  readonly of: 'dense' | 'all'
+}
+
 /** Of dense weights; gradients are of the mean loss. */
 export type DenseOptimizerSpec =
+  | { readonly kind: 'sgd'; readonly rate: number }
+  | {
+      readonly kind: 'momentum'
+      readonly rate: number
+      readonly momentum: number
+      readonly nesterov: boolean
+    }
+  /** Adagrad whose accumulators are multiplied by `decay` every `decaySteps` steps. */
+  | {
+      readonly kind: 'adagradDecay'
+      readonly rate: number
+      readonly initialAccumulator: number
+      readonly epsilon: number
+      readonly decay: number
+      readonly decaySteps: number
+    }
+  | {
+      readonly kind: 'rmsprop'
+      readonly rate: number
+      readonly rho: number
+      readonly epsilon: number
+    }
+  /** Tang et al. 2023: Adagrad's step, shrunk until no weight moves by more than it may. */
+  | {
+      readonly kind: 'clippyAdagrad'
+      readonly rate: number
+      readonly initialAccumulator: number
+      readonly epsilon: number
+      readonly relativeThreshold: number
+      readonly accumulatorThreshold: number
+      readonly absoluteThreshold: number
+    }
   | {
       readonly kind: 'adagrad'
       readonly rate: number
@@ -222,4 +270,6 @@ export interface ModelSpec {
   readonly score: ScoreSpec
   readonly loss: LossSpec
   readonly denseOptimizer: DenseOptimizerSpec
+  /** Absent: rates stay as they are. */
+  readonly schedule?: ScheduleSpec
 }

@@ -4,6 +4,7 @@
  * for; nothing else may touch the model or the tables meanwhile.
  */
 import type { Stamp } from '../embedding/embedding-table.ts'
+import { rateScaleAt } from '../model/schedule.ts'
 import type { ModelSpec } from '../model/spec.ts'
 import type { Lookup } from '../model/table-lookup.ts'
 import type { TwoTower } from '../model/two-tower.ts'
@@ -60,10 +61,22 @@ export async function trainStep(
   const result = model.step({ ...columns, popularity })
   const trip = guard.check(result, context.stamp.time)
   if (trip === undefined) {
-    await applyGradients(lookups, learning.tables, context.stamp)
-    model.update(context.stamp.rateScale)
+    const rates = ratesOf(model.spec, context)
+    await applyGradients(lookups, learning.tables, { ...context.stamp, rateScale: rates.rows })
+    model.update(rates.dense)
   }
   return { loss: result.loss, weight: result.weight, columns, trip }
+}
+
+/** What the rates are multiplied by in this step: by its stamp, and by the model's schedule. */
+function ratesOf(
+  { schedule }: ModelSpec,
+  { stamp, step }: StepContext,
+): { readonly rows: number; readonly dense: number } {
+  const { rateScale = 1 } = stamp
+  if (schedule === undefined) return { rows: rateScale, dense: rateScale }
+  const dense = rateScale * rateScaleAt(schedule, step)
+  return { rows: schedule.of === 'all' ? dense : rateScale, dense }
 }
 
 /**

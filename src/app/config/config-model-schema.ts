@@ -7,7 +7,15 @@
 import * as z from 'zod'
 
 import { admission, restrict } from './config-restrict-schema.ts'
-import { adagradOptions, initializer, tableOptimizer } from './config-rows-schema.ts'
+import {
+  adagradOptions,
+  clippyOptions,
+  decayOptions,
+  fraction,
+  initializer,
+  rate,
+  tableOptimizer,
+} from './config-rows-schema.ts'
 
 const whole = z.int().min(0)
 const milliseconds = z.number().min(0).meta({ unit: 'ms' })
@@ -260,9 +268,42 @@ const denseOptimizer = z
       beta2: z.number().min(0).lt(1).default(0.99),
       epsilon: z.number().positive().default(1e-7),
     }),
+    z.strictObject({ kind: z.literal('sgd'), rate: rate(0.01) }),
+    z.strictObject({
+      kind: z.literal('momentum'),
+      rate: rate(0.01),
+      momentum: fraction(0.9).describe('what is kept of the last step'),
+      nesterov: z.boolean().default(false).describe('step from where momentum leads'),
+    }),
+    z.strictObject({ kind: z.literal('adagradDecay'), ...adagradOptions, ...decayOptions }),
+    z.strictObject({
+      kind: z.literal('rmsprop'),
+      rate: rate(0.001),
+      rho: fraction(0.9).describe('what is kept of the mean square at each step'),
+      epsilon: z.number().positive().default(1e-7).describe('added under the root'),
+    }),
+    z.strictObject({ kind: z.literal('clippyAdagrad'), ...adagradOptions, ...clippyOptions }),
   ])
   .prefault({ kind: 'adam' })
   .describe('how dense weights learn; gradients are of the mean loss')
+
+const schedule = z
+  .strictObject({
+    warmupSteps: whole.default(0).describe('batches in which rates rise from 0'),
+    decay: z
+      .enum(['none', 'linear', 'cosine', 'exponential', 'inverseSqrt'])
+      .default('none')
+      .describe('how rates fall after that'),
+    decaySteps: z
+      .int()
+      .min(1)
+      .default(100_000)
+      .describe('batches down to the floor; `exponential`: in which rates halve'),
+    floor: z.number().min(0).max(1).default(0.1).describe('share of the rate that is kept'),
+    of: z.enum(['dense', 'all']).default('dense').describe('dense weights alone, or rows as well'),
+  })
+  .exactOptional()
+  .describe('learning rates over the batches; absent: they stay as they are')
 
 const facts = z
   .strictObject({
@@ -407,6 +448,7 @@ export const modelSchema = z.strictObject({
   score,
   loss,
   denseOptimizer,
+  schedule,
   batch,
   evaluation,
   guard,

@@ -24,8 +24,9 @@ export const initializer = z
   .prefault({ kind: 'normal' })
   .describe('vector of a key without a row, seeded by the key')
 
-const rate = (value: number) => z.number().positive().default(value).describe('learning rate')
-const fraction = (value: number) => z.number().min(0).lt(1).default(value)
+export const rate = (value: number) =>
+  z.number().positive().default(value).describe('learning rate')
+export const fraction = (value: number) => z.number().min(0).lt(1).default(value)
 const initialAccumulator = z
   .number()
   .min(0)
@@ -71,6 +72,19 @@ const adamOptions = {
 const momentum = fraction(0.9).describe('what is kept of the last step')
 const threshold = z.number().min(0)
 
+export const decayOptions = {
+  decay: z.number().gt(0).max(1).default(0.9).describe('factor on the accumulator'),
+  decaySteps: z.int().min(1).default(100_000).describe('steps between two decays'),
+}
+
+export const clippyOptions = {
+  relativeThreshold: threshold.default(0.1).describe('most a weight moves, relative to itself'),
+  accumulatorThreshold: threshold
+    .default(0)
+    .describe('and by this over the root of its accumulator'),
+  absoluteThreshold: threshold.default(0.01).describe('and in itself'),
+}
+
 export const tableOptimizer = z
   .discriminatedUnion('kind', [
     z.strictObject({ kind: z.literal('sgd'), ...common, rate: rate(0.01) }),
@@ -86,8 +100,7 @@ export const tableOptimizer = z
       kind: z.literal('adagradDecay'),
       ...adagradOptions,
       ...common,
-      decay: z.number().gt(0).max(1).default(0.9).describe('factor on the accumulator'),
-      decaySteps: z.int().min(1).default(100_000).describe('steps between two decays'),
+      ...decayOptions,
     }),
     z.strictObject({ kind: z.literal('adam'), ...adamOptions }),
     z.strictObject({ kind: z.literal('lazyAdam'), ...adamOptions }),
@@ -112,11 +125,7 @@ export const tableOptimizer = z
       kind: z.literal('clippyAdagrad'),
       ...adagradOptions,
       ...common,
-      relativeThreshold: threshold.default(0.1).describe('most a weight moves, relative to itself'),
-      accumulatorThreshold: threshold
-        .default(0)
-        .describe('and by this over the root of its accumulator'),
-      absoluteThreshold: threshold.default(0.01).describe('and in itself'),
+      ...clippyOptions,
     }),
   ])
   .prefault({ kind: 'adagrad' })
