@@ -7,7 +7,7 @@ import type { ModelPlan } from './plan.ts'
 import type { TensorflowPlace } from './tfjs/load-tensorflow.ts'
 import { type EngineStage, WasmEngine } from './wasm-engine.ts'
 
-export interface EngineSurroundings {
+interface EngineSurroundings {
   readonly memory: ModelMemory
   readonly pool: ThreadPool
   readonly plan: ModelPlan

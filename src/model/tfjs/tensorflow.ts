@@ -11,7 +11,7 @@ export interface Tensor {
   dispose(): void
 }
 
-export interface Variable extends Tensor {
+interface Variable extends Tensor {
   assign(value: Tensor): void
 }
 
@@ -44,8 +44,8 @@ type Values = Float32Array | Int32Array
 type Shape = readonly number[]
 
 /** Keeps what the gradients need. */
-export type Save = (xs: readonly Tensor[]) => void
-export interface Differentiable {
+type Save = (xs: readonly Tensor[]) => void
+interface Differentiable {
   readonly value: Tensor
   readonly gradFunc: (dy: Tensor, saved: readonly Tensor[]) => readonly Tensor[]
 }

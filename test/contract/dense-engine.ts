@@ -1,0 +1,205 @@
+/**
+ * What every dense engine must do, seen through the model that it computes. An engine's test calls
+ * this with a way to make a model on it; the gradients of the built-in one are held to slopes in
+ * gradients.test.ts, those of others to the built-in one's.
+ */
+import { expect, test } from 'vitest'
+
+import type { ModelSpec } from '../../src/model/spec.ts'
+import type { StepBatch, StepResult, TwoTower, TwoTowerOptions } from '../../src/model/two-tower.ts'
+import {
+  crossSpec,
+  fillRows,
+  limits,
+  mixedSpec,
+  plainSpec,
+  someBatch,
+  someItems,
+  someQueries,
+  streamSpec,
+} from '../model/fixtures.ts'
+
+export type MakeModel = (spec: ModelSpec, options: TwoTowerOptions) => Promise<TwoTower>
+
+const queries = 9
+const columns = 11
+const items = someItems(columns)
+const people = someQueries(queries, items)
+
+const withLoss = (spec: ModelSpec, loss: Partial<ModelSpec['loss']>): ModelSpec => ({
+  ...spec,
+  loss: { ...spec.loss, ...loss },
+})
+
+/** Every layer, feature and loss that there is. */
+export const engineSpecs: readonly (readonly [string, ModelSpec])[] = [
+  ['the stream recipe', streamSpec()],
+  ['every kind of feature and layer', mixedSpec()],
+  ['cross layers, layer norm, tanh', crossSpec()],
+  ['ids alone with a penalty', plainSpec(5, { l2: 0.1 })],
+  ['ids alone, three hard negatives', plainSpec(5, { hardNegatives: 3 })],
+  ['ids alone, more hard negatives than columns', plainSpec(5, { hardNegatives: 99 })],
+  ['ids alone, sigmoid', plainSpec(5, { kind: 'sigmoid' })],
+  ['ids alone, sigmoid of two hard negatives', plainSpec(5, { kind: 'sigmoid', hardNegatives: 2 })],
+  ['ids alone, BPR of two hard negatives', plainSpec(5, { kind: 'bpr', hardNegatives: 2 })],
+  ['the stream recipe by BPR', withLoss(streamSpec(), { kind: 'bpr' })],
+]
+
+export interface Stepped {
+  readonly model: TwoTower
+  readonly result: StepResult
+  /** Of all rows, table by table. */
+  readonly gradients: readonly Float32Array[]
+}
+
+/** A step on everything at random, the zero starts too. */
+export async function stepped(
+  make: MakeModel,
+  spec: ModelSpec,
+  batch: StepBatch = someBatch(queries, columns),
+): Promise<Stepped> {
+  const model = await make(spec, limits(queries, columns))
+  model.load(model.weights().map((value, i) => value + Math.sin(i + 1) / 4))
+  return step(model, batch)
+}
+
+function step(model: TwoTower, batch: StepBatch): Stepped {
+  const lookups = model.prepareStep(people, items)
+  fillRows(lookups)
+  const result = model.step(batch)
+  return { model, result, gradients: lookups.map(({ gradients }) => gradients.slice()) }
+}
+
+function embedded(model: TwoTower): { q: Float32Array; c: Float32Array } {
+  fillRows(model.prepareQueries(people))
+  const q = model.embedQueries().slice()
+  fillRows(model.prepareItems(items))
+  return { q, c: model.embedItems().slice() }
+}
+
+/** The largest difference, relative above 1. */
+export function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  expect(a.length).toBe(b.length)
+  let most = 0
+  for (let i = 0; i < a.length; i += 1) {
+    const difference = Math.abs(a[i] - b[i]) / Math.max(1, Math.abs(b[i]))
+    // Also what is no number is a difference.
+    if (!(difference <= most)) most = difference
+  }
+  return most
+}
+
+const numbers = ({ result }: Stepped): readonly number[] => {
+  const { loss, weight, gradientNorm, rowGradientNorm } = result
+  return [loss, weight, gradientNorm, rowGradientNorm]
+}
+
+const withState = { optimizerState: true }
+
+/** `makeOther`: models on another engine, with which this one agrees. */
+export function denseEngineContract(make: MakeModel, makeOther: MakeModel): void {
+  test.each(engineSpecs)('a step is the other engine’s: %s', async (_, spec) => {
+    const mine = await stepped(make, spec)
+    const other = await stepped(makeOther, spec)
+    for (const [i, gradients] of mine.gradients.entries()) {
+      expect(distance(gradients, other.gradients[i])).toBeLessThan(1e-4)
+    }
+    expect(distance(numbers(mine), numbers(other))).toBeLessThan(1e-4)
+    mine.model.update()
+    other.model.update()
+    const weights = mine.model.weights(withState)
+    expect(distance(weights, other.model.weights(withState))).toBeLessThan(1e-4)
+    await Promise.all([mine.model.close(), other.model.close()])
+  })
+
+  test('a step changes no weights, an update does, and only once', async () => {
+    const { model } = await stepped(make, mixedSpec())
+    await using _ = closing(model)
+    const before = model.weights(withState)
+    step(model, someBatch(queries, columns))
+    expect(model.weights(withState)).toEqual(before)
+    model.update()
+    const after = model.weights(withState)
+    expect(after).not.toEqual(before)
+    model.update()
+    expect(model.weights(withState)).toEqual(after)
+  })
+
+  test('where no query has a target nothing is learned', async () => {
+    const batch = someBatch(queries, columns)
+    const targets = new Int32Array(queries).fill(-1)
+    const empty = new Int32Array(0)
+    const given = { ...batch, targets, pulls: empty, masked: empty }
+    const { model, result, gradients } = await stepped(make, mixedSpec(), given)
+    await using _ = closing(model)
+    expect([result.loss, result.weight, result.gradientNorm]).toEqual([0, 0, 0])
+    expect(gradients.every((all) => all.every((value) => value === 0))).toBe(true)
+  })
+
+  test('a loss beyond what a probability can say is a number', async () => {
+    const batch = someBatch(queries, columns)
+    const targetCorrections = new Float32Array(queries).fill(-200)
+    const given = { ...batch, targetCorrections }
+    const { model, result } = await stepped(make, plainSpec(5), given)
+    await using _ = closing(model)
+    expect(result.loss).toBeGreaterThan(190)
+    expect(result.loss).toBeLessThan(220)
+  })
+
+  test('what is not a number shows in the result and reaches no weight', async () => {
+    const { model } = await stepped(make, mixedSpec())
+    await using _ = closing(model)
+    const before = model.weights(withState)
+    const lookups = model.prepareStep(people, items)
+    for (const { rows } of lookups) rows.fill(NaN)
+    const { loss, gradientNorm } = model.step(someBatch(queries, columns))
+    expect([Number.isFinite(loss), Number.isFinite(gradientNorm)]).toEqual([false, false])
+    expect(model.weights(withState)).toEqual(before)
+  })
+
+  test('training goes on from what was saved, on either engine', async () => {
+    const { model } = await stepped(make, crossSpec())
+    model.update()
+    const saved = model.weights(withState)
+    const learn = async (from: MakeModel): Promise<Float32Array> => {
+      const again = await from(crossSpec(), limits(queries, columns))
+      await using _ = closing(again)
+      again.load(saved)
+      step(again, someBatch(queries, columns, 2))
+      again.update()
+      return again.weights(withState)
+    }
+    step(model, someBatch(queries, columns, 2))
+    model.update()
+    const straight = model.weights(withState)
+    expect(distance(await learn(make), straight)).toBeLessThan(1e-6)
+    expect(distance(await learn(makeOther), straight)).toBeLessThan(1e-4)
+    await model.close()
+  })
+
+  test.each(engineSpecs.slice(0, 3))('vectors are the other engine’s: %s', async (_, spec) => {
+    const [mine, other] = [
+      await make(spec, limits(queries, columns)),
+      await makeOther(spec, limits(queries, columns)),
+    ]
+    expect(mine.weights()).toEqual(other.weights())
+    const [a, b] = [embedded(mine), embedded(other)]
+    expect(distance(a.q, b.q)).toBeLessThan(1e-5)
+    expect(distance(a.c, b.c)).toBeLessThan(1e-5)
+    fillRows(mine.prepareQueries(people.slice(0, 2)))
+    const few = mine.embedQueries().slice()
+    expect(distance(few, a.q.subarray(0, few.length))).toBeLessThan(1e-6)
+    await Promise.all([mine.close(), other.close()])
+  })
+
+  test('an array shorter than its batch is a programmer’s error', async () => {
+    const { model } = await stepped(make, mixedSpec())
+    await using _ = closing(model)
+    model.prepareStep(people, items)
+    expect(() => model.step(someBatch(queries - 1, columns))).toThrow('as long as the batch')
+  })
+}
+
+const closing = (model: TwoTower): AsyncDisposable => ({
+  [Symbol.asyncDispose]: () => model.close(),
+})
