@@ -29,12 +29,15 @@ import {
   segmentName,
 } from './log-segment.ts'
 import { listSegments, scanLast, SegmentReader, unreadable } from './segment-reader.ts'
+import { keepTornTail } from './torn-tails.ts'
 
 export interface TornTail {
   readonly segment: string
   /** Where the segment was cut, and how many bytes went. */
   readonly byte: number
   readonly bytes: number
+  /** The file beside it that has them now; absent: there was no room. */
+  readonly kept?: string
 }
 
 export interface FileLogOptions {
@@ -238,8 +241,11 @@ export class FileLog implements EventLog {
       this.#end = end
       if (problem !== undefined) {
         const { size } = await stat(this.#path(last))
+        const tail = { segment: segmentName(last), byte: bytes }
+        const { files } = this.#options
+        const kept = await keepTornTail({ ...tail, directory, files })
         await this.#file.truncate(bytes)
-        onTornTail({ segment: segmentName(last), byte: bytes, bytes: size - bytes })
+        onTornTail({ ...tail, bytes: size - bytes, ...(kept !== undefined && { kept }) })
       }
       if (bytes === 0) await this.#file.write(segmentHeader(last), 0)
       await this.#file.sync()
