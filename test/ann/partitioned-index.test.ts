@@ -153,15 +153,20 @@ test('what is left of a large catalogue moves to a memory of its own', () => {
 })
 
 test('a tree that is no better than the one before it is thrown away', () => {
-  let leaves = 96
+  let leaves = 256
   const index = indexOf({ flatBelow: 1_000, leavesFor: () => leaves })
-  index.upsert(range(3_000), points(1, 3_000, dim))
+  const queries = points(4, 1_024, dim)
+  index.upsert(range(9_000), points(1, 9_000, dim))
+  ask(index, queries)
   settle(index)
-  // The next one has a single leaf's worth of choice, and twice the items to find.
+  const before = index.stats().tree
+  expect(before).toMatchObject({ leaves: 256, grown: 1, rejected: 0 })
+  // Of few leaves one has to look into most.
   leaves = 32
-  index.upsert(range(9_000), points(2, 9_000, dim))
+  index.rebuild()
   settle(index)
-  expect(index.stats().tree?.grown ?? 0).toBeGreaterThanOrEqual(1)
+  expect(index.stats().tree).toMatchObject({ leaves: 256, grown: 1, rejected: 1 })
+  expect(recallOf(index, queries)).toBeGreaterThan(0.955)
 })
 
 test('changes while a tree grows are in it when it takes over', () => {
