@@ -27,8 +27,9 @@ export function verdict(answer: string): { readonly line: string; readonly code:
   const grave = Object.entries(vulnerabilities)
     .filter(([, { severity }]) => severity === 'high' || severity === 'critical')
     .map(([name, { severity }]) => `${name} (${severity})`)
-  if (high + critical === 0)
+  if (high + critical === 0) {
     return { line: `audited: ${total} known weaknesses, none grave`, code: 0 }
+  }
   return { line: `known weaknesses in ${grave.join(', ')}: see npm audit --omit=dev`, code: 1 }
 }
 

@@ -44,7 +44,7 @@ interface OpenCheckpoint {
 }
 
 /** The newest good checkpoint of a data directory. Throws `CHECKPOINT_MISSING`. */
-async function openNewest(config: Config): Promise<OpenCheckpoint> {
+export async function openNewest(config: Config): Promise<OpenCheckpoint> {
   const directory = config.process.dataDirectory
   const { checkpoint, saved, damaged } = newestCheckpoint(directory)
   const { batch, evaluation } = trainerModel(config.model)
@@ -87,7 +87,7 @@ async function openFarRows(config: Config, tables: readonly TableSpec[]) {
 }
 
 /** Everything that the log has from a position on, as it stands now. */
-async function* eventsOf(
+export async function* eventsOf(
   log: EventLogReader,
   from: Position,
 ): AsyncGenerator<{ event: Event; offset: string }> {

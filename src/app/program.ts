@@ -7,6 +7,7 @@ import { Command, CommanderError } from 'commander'
 import { ServiceError } from '../base/errors.ts'
 import type { Terminal } from './command.ts'
 import { addBench } from './commands/bench.ts'
+import { addCompletion } from './commands/completion.ts'
 import { addConfig } from './commands/config.ts'
 import { addDemo } from './commands/demo.ts'
 import { addEvaluate } from './commands/evaluate.ts'
@@ -64,6 +65,7 @@ function buildProgram(terminal: Terminal): Command {
   addVersions(program, terminal)
   addKeys(program, terminal)
   addConfig(program, terminal)
+  addCompletion(program, terminal)
   return program
 }
 

@@ -18,6 +18,7 @@ import { oneOf } from '../flags.ts'
 import { exportTables } from '../tables/table-export.ts'
 import { type TableFormat, tableFormats } from '../tables/table-files.ts'
 import { type ImportOptions, importTables } from '../tables/table-import.ts'
+import { addExportData } from './export-data.ts'
 import { addExportTowers } from './export-towers.ts'
 import { addImportFile } from './import-file.ts'
 
@@ -37,8 +38,11 @@ interface ImportFlags extends TransferFlags {
 }
 
 export function addExport(program: Command, terminal: Terminal): void {
-  const parent = program.command('export').description('write what is learned to files')
+  const parent = program
+    .command('export')
+    .description('write what is learned, items and events to files')
   addExportTowers(parent, terminal)
+  addExportData(parent, terminal)
   const command = parent
     .command('tables [names...]')
     .description('rows of the newest checkpoint, of all tables or of those named')

@@ -1,0 +1,19 @@
+/** `freshet completion`: prints what a shell reads to complete commands and flags. */
+import type { Command } from 'commander'
+
+import type { Terminal } from '../command.ts'
+import { completionScript, type Shell, shells } from '../completion.ts'
+import { oneOf } from '../flags.ts'
+
+const help = `
+  bash: source <(freshet completion bash)       in ~/.bashrc
+  zsh:  source <(freshet completion zsh)        in ~/.zshrc, after compinit`
+
+export function addCompletion(program: Command, terminal: Terminal): void {
+  program
+    .command('completion')
+    .argument('<shell>', shells.join(' or '), oneOf(...shells))
+    .description('print a script that completes commands and flags in a shell')
+    .addHelpText('after', help)
+    .action((shell: Shell) => terminal.print(completionScript(program, shell)))
+}
