@@ -2,12 +2,16 @@
  * `freshet replay`: recorded interactions through the trainer, test-then-train, as fast as it
  * goes.
  */
+import { writeFileSync } from 'node:fs'
+
 import type { Command } from 'commander'
 
 import { systemClock } from '../../base/clock.ts'
+import { ServiceError } from '../../base/errors.ts'
 import {
   type ConfigFlags,
   configOf,
+  type JsonObject,
   printReport,
   report,
   type Terminal,
@@ -21,6 +25,7 @@ import {
   recordingOptions,
   withRecording,
 } from '../recordings/recording-flags.ts'
+import { replayPage } from '../recordings/replay-page.ts'
 import { replay } from '../recordings/replay.ts'
 import { stopSignal } from '../stop-signal.ts'
 
@@ -28,6 +33,7 @@ interface ReplayFlags extends ConfigFlags, RecordingFlags {
   readonly json?: true
   readonly limit?: number
   readonly deltaInterval?: number
+  readonly report?: string
   /** False with --no-restrict. */
   readonly restrict: boolean
 }
@@ -46,6 +52,7 @@ export function addReplay(program: Command, terminal: Terminal): void {
       'threads; the result does not depend on it',
       wholeNumber(1, 64),
     )
+    .option('--report <file>', 'an HTML page of the result, with plots by hour; works offline')
     .option(
       '--delta-interval <seconds>',
       'evaluate as a reader whose parameters come in deltas so far apart in stream time',
@@ -67,9 +74,21 @@ export function addReplay(program: Command, terminal: Terminal): void {
         signal: stop.signal,
         progress: terminal.progress,
       })
-      printReport(terminal, report(result, loaded), flags.json === true)
+      const found = report(result, loaded)
+      if (flags.report !== undefined) writeReport(flags.report, found)
+      const { hours: _, ...total } = found
+      printReport(terminal, flags.json === true ? found : total, flags.json === true)
     },
   )
+}
+
+function writeReport(file: string, found: JsonObject): void {
+  try {
+    writeFileSync(file, replayPage(found))
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new ServiceError('USAGE_INVALID', { what: `--report ${file}`, reason }, { cause: error })
+  }
 }
 
 /** What eviction costs is seen against tables that hold everything. */

@@ -15,7 +15,7 @@ import { type Question, rankAll } from './full-ranking.ts'
 import { type GivenNegatives, type ItemText, readNegatives, readTitles } from './item-files.ts'
 import { OfflineLearner } from './offline-learner.ts'
 import { offlineMetrics, type OfflineMetrics } from './offline-metrics.ts'
-import { type Split, split, type SplitSpec } from './split.ts'
+import { inTimeOrder, type Split, split, type SplitSpec } from './split.ts'
 
 export interface EvaluateOptions {
   readonly config: Config
@@ -62,7 +62,7 @@ export async function evaluate(options: EvaluateOptions): Promise<EvaluateResult
   try {
     const startedAt = clock.monotonic()
     foldItems(learner, parts, options.titles)
-    for (const interaction of parts.train) learner.fold(interaction)
+    for (const interaction of inTimeOrder(parts.train)) learner.fold(interaction)
     const { finalRate = 1 } = config.model.offline
     let loss = 0
     for (let epoch = 1; epoch <= options.epochs; epoch += 1) {

@@ -137,5 +137,6 @@ function randomSplit<Member>(
   return { train: part(0, train), test: part(train, train + test) }
 }
 
-const inTimeOrder = <Member extends Splittable>(members: readonly Member[]): Member[] =>
+/** A history is what came before, whatever the order of the lines. */
+export const inTimeOrder = <Member extends Splittable>(members: readonly Member[]): Member[] =>
   members.toSorted((a, b) => a.timestamp - b.timestamp)

@@ -13,6 +13,8 @@ import { tablesThatShare } from '../../embedding/admission/admission.ts'
 import type { EventLogReader } from '../../stream/event-log.ts'
 import { RecordedLog, type RecordedLogOptions } from '../../stream/recorded/recorded-log.ts'
 import type { EvaluationReport } from '../../trainer/evaluation/evaluator.ts'
+import type { HourReport } from '../../trainer/evaluation/hourly-metrics.ts'
+import { byRanking } from '../../trainer/evaluation/ranking-metrics.ts'
 import type { TrainerProcess } from '../../trainer/trainer-config.ts'
 import { Trainer } from '../../trainer/trainer-loop.ts'
 import type { TrainerReport } from '../../trainer/trainer-status.ts'
@@ -81,7 +83,9 @@ export async function replay(options: ReplayOptions): Promise<JsonObject> {
       resumedFrom,
       ...reader.rejects(),
       threads: config.process.trainer.threads,
+      ...(options.deltaIntervalMs !== undefined && { deltaIntervalMs: options.deltaIntervalMs }),
       ...evaluationJson(trainer.learner.evaluation()),
+      hours: trainer.learner.evaluationHours().map(hourJson),
       stateDigest: await trainer.learner.digest(),
       peakRssBytes: peakRssBytes(),
     }
@@ -188,6 +192,14 @@ const evaluationJson = ({ progressive, baselines, cohorts }: EvaluationReport): 
   },
   cohorts: Object.fromEntries(Object.entries(cohorts).map(([name, of]) => [name, { ...of }])),
 })
+
+/** What a plot by hour needs; of all that is measured. */
+function hourJson({ startsAt, loss, ...of }: HourReport): JsonObject {
+  const at = (measure: 'hr10' | 'ndcg10' | 'mrr10'): JsonObject =>
+    byRanking((ranking) => of[ranking][measure])
+  const figures = { hr10: at('hr10'), ndcg10: at('ndcg10'), mrr10: at('mrr10') }
+  return { startsAt, evaluated: of.model.evaluated, loss, ...figures }
+}
 
 function describe({ learner }: Trainer): string {
   const { progressive, baselines } = learner.evaluation()

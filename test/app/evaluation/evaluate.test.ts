@@ -92,6 +92,30 @@ test('learning rates that fall to nothing learn less than constant ones, and mor
   expect(falling).toBeLessThan(tiny - (tiny - constant) / 4)
 })
 
+test('histories are what came before, whatever the order of a file', async () => {
+  using directory = new Directory()
+  const file = join(directory.path, 'rows.tsv')
+  twoTastes(file)
+  const { interactions } = await readInteractions({ files: [file] })
+  const [train, held] = [interactions.slice(0, 2_500), interactions.slice(2_500)]
+  const sequence = { kind: 'sequence', name: 'history', table: 'film' }
+  const films = [{ kind: 'id', name: 'film', table: 'film' }]
+  const overrides = [
+    'model.batch.maxExamples=128',
+    'model.facts.historyLength=5',
+    `model.towers.query.features=[${JSON.stringify(sequence)}]`,
+    `model.towers.candidate.features=${JSON.stringify(films)}`,
+  ].map(parseOverride)
+  const { config: ordered } = loadConfig({ fallback: 'movielens', environment: {}, overrides })
+  const plain = { ...settings, config: ordered, titles: undefined, negatives: undefined }
+  const results = []
+  for (const part of [train, train.toReversed()]) {
+    const found = await evaluate({ ...plain, data: { train: part, test: held }, maskTrain: false })
+    results.push(found.metrics)
+  }
+  expect(results[1]).toEqual(results[0])
+})
+
 test('an empty part is refused', async () => {
   const options = { ...settings, maskTrain: false, titles: undefined, negatives: undefined }
   await expect(evaluate({ ...options, data: { train: [], test: [] } })).rejects.toThrow(/no lines/)
