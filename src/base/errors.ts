@@ -21,11 +21,7 @@ const table = {
     retryable: false,
     text: 'there is no readable checkpoint in {directory}',
   },
-  CHECKPOINT_STORE_REFUSED: {
-    status: 500,
-    retryable: false,
-    text: '{place} refuses: {reason}',
-  },
+  CHECKPOINT_STORE_REFUSED: { status: 500, retryable: false, text: '{place} refuses: {reason}' },
   CHECKPOINT_STORE_UNAVAILABLE: {
     status: 503,
     retryable: true,
@@ -104,11 +100,7 @@ const table = {
     text: '{certFile} and {keyFile} are no certificate with its key: {reason}',
   },
   IMPORT_UNKNOWN: { status: 404, retryable: false, text: 'no import {id} is known' },
-  INDEX_DAMAGED: {
-    status: 500,
-    retryable: false,
-    text: 'the index cannot be read: {reason}',
-  },
+  INDEX_DAMAGED: { status: 500, retryable: false, text: 'the index cannot be read: {reason}' },
   INDEX_FULL: {
     status: 503,
     retryable: false,
@@ -406,11 +398,7 @@ const table = {
     retryable: false,
     text: 'parameters are no longer carried: {side} is closed',
   },
-  SYNC_DELTA_DAMAGED: {
-    status: 500,
-    retryable: false,
-    text: 'a delta cannot be read: {reason}',
-  },
+  SYNC_DELTA_DAMAGED: { status: 500, retryable: false, text: 'a delta cannot be read: {reason}' },
   SYNC_FENCED: {
     status: 500,
     retryable: false,

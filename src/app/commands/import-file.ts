@@ -73,8 +73,6 @@ export function addImportFile(command: Command, terminal: Terminal): void {
     .option('-d, --data <directory>', 'into the log of a service that is stopped instead')
     .option('--again', 'although the same file was imported before')
     .addHelpText('after', examples)
-    // Options behind the name of a command below this one are that command's.
-    .enablePositionalOptions()
     .action(async (file: string | undefined, flags: ImportFileFlags) => {
       if (file === undefined) command.help()
       else await importFile(file, flags, terminal)

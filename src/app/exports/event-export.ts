@@ -1,6 +1,6 @@
 /**
- * `freshet export events`: the event log as NDJSON, in the words of the API, so that `freshet import`
- * or `POST /v1/events` takes it elsewhere. The offset of each is beside it.
+ * `freshet export events`: the event log as NDJSON, in the words of the API, so that `freshet
+ * import` or `POST /v1/events` takes it elsewhere. The offset of each is beside it.
  */
 import type { Event } from '../../stream/event.ts'
 import { openFileLogReader } from '../../stream/files/segment-reader.ts'

@@ -115,7 +115,7 @@ function logPopularity({ facts, model }: Learner, items: readonly Item[]): Float
 const longestToken = 128
 
 /** What filters match: features and attributes of one name together, numbers apart. */
-export function restrictsOf({ features, attributes, crowdingTag }: Item): object {
+function restrictsOf({ features, attributes, crowdingTag }: Item): object {
   const tokens = new Map<string, Set<string>>()
   const numbers = new Map<string, number>()
   for (const [namespace, value] of [...Object.entries(features), ...Object.entries(attributes)]) {
