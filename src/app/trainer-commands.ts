@@ -9,6 +9,7 @@ import type {
   CheckpointReport,
   CompactReport,
   RestrictReport,
+  RollBackReport,
   TrainerCommands,
 } from '../jobs/jobs.ts'
 import { type Command, CommandClient, CommandServer } from '../jobs/owner-commands.ts'
@@ -41,6 +42,11 @@ export function localTrainerCommands(
       if (result.kind !== 'compact') throw new ServiceError('TRAINER_STOPPED', {})
       const { steps, rows, bytes } = result
       return { steps, rows, bytes }
+    },
+    async rollBack(to) {
+      const result = await trainer.command({ kind: 'rollBack', to })
+      if (result.kind !== 'rollBack') throw new ServiceError('TRAINER_STOPPED', {})
+      return { to: String(result.to) }
     },
   }
 }
@@ -81,6 +87,7 @@ export function askTrainerCommands(
     restrict: (job, context) => ask<RestrictReport>({ kind: 'restrict', ...job }, context),
     checkpoint: (context) => ask<CheckpointReport>({ kind: 'checkpoint' }, context),
     compact: (context) => ask<CompactReport>({ kind: 'compact' }, context),
+    rollBack: (to, context) => ask<RollBackReport>({ kind: 'rollBack', to }, context),
     close: () => client.close(),
   }
 }
@@ -101,6 +108,9 @@ export function serveTrainerCommands({ channel, commands, isOwner }: ServeOption
   ): Promise<JobResult> => {
     if (kind === 'checkpoint') return { ...(await commands.checkpoint(context)) }
     if (kind === 'compact') return { ...(await commands.compact(context)) }
+    if (kind === 'rollBack') {
+      return { ...(await commands.rollBack(Number(payload['to']), context)) }
+    }
     if (kind !== 'restrict') {
       throw new ServiceError('REQUEST_INVALID', { path: 'kind', reason: `no command ${kind}` })
     }

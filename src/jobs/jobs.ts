@@ -1,6 +1,6 @@
 /**
- * The jobs and what they ask of others. `restrict`, `checkpoint` and `compact` change the trainer's
- * state or where it lies, so they are commands that it executes between batches; `export` works on
+ * The jobs and what they ask of others. `restrict`, `checkpoint`, `compact` and `rollBack`
+ * change the trainer's state or where it lies, so they are commands that it executes between batches; `export` works on
  * a checkpoint; what looks at replicas is in `replica-jobs.ts`. All are right when they are begun
  * again.
  */
@@ -21,6 +21,13 @@ export interface TrainerCommands {
   checkpoint(context: JobContext): Promise<CheckpointReport>
   /** Gives memory back that rows have left. */
   compact(context: JobContext): Promise<CompactReport>
+  /** Rows and weights are again those of a checkpoint, by its name. */
+  rollBack(to: number, context: JobContext): Promise<RollBackReport>
+}
+
+export interface RollBackReport {
+  /** Name of the checkpoint. */
+  readonly to: string
 }
 
 export interface CompactReport {
@@ -117,6 +124,24 @@ function defineUpkeepJobs(scheduler: Scheduler, dependencies: JobDependencies): 
   }
 }
 
+const rollBackFields: PayloadFields = {
+  to: (value) =>
+    Number.isSafeInteger(value) && Number(value) >= 0
+      ? undefined
+      : 'expected the name of a checkpoint, a whole number',
+}
+
+const checkRollBack = (payload: JobPayload): void =>
+  checkPayload({ ...payload, to: payload['to'] ?? '' }, rollBackFields)
+
+/** Not begun again by itself: what has been learned since would be lost once more. */
+function defineRollBack(scheduler: Scheduler, trainer: TrainerCommands): void {
+  const handler: JobHandler = async ({ to }, context) => ({
+    to: (await trainer.rollBack(Number(to), context)).to,
+  })
+  scheduler.define('rollBack', handler, { retries: 0, backoffMs: 0, check: checkRollBack })
+}
+
 /** Of what there is here: the tables of the trainer, the log. */
 async function compact({ trainer, log }: JobDependencies, context: JobContext): Promise<JobResult> {
   const tables = trainer && (await trainer.compact(context))
@@ -143,4 +168,5 @@ function defineTrainerJobs(scheduler: Scheduler, trainer: TrainerCommands): void
     return { name, modelVersion, bytes }
   }
   scheduler.define('checkpoint', checkpoint, { ...safe, check: nothing })
+  defineRollBack(scheduler, trainer)
 }

@@ -1,4 +1,5 @@
 import { ByteReader } from '../base/bytes.ts'
+import { ServiceError } from '../base/errors.ts'
 import type { Json } from '../stream/event.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
 import type { Checkpoints } from './checkpoint/checkpoints.ts'
@@ -10,7 +11,7 @@ import type { DeltaSource } from './delta-source.ts'
  */
 import { Guard } from './guard.ts'
 import { guardPart, type Learner } from './learner.ts'
-import type { TrainerReport } from './trainer-status.ts'
+import type { RollBackCommand, RollBackResult, TrainerReport } from './trainer-status.ts'
 
 /** Called before a command takes effect. */
 export type CommandJournal = (
@@ -52,6 +53,24 @@ export class Rollbacks {
     if (target !== undefined) return await this.#goTo(target)
     learner.guard.cannotRollBack()
     this.#tellImpossible(obstacle ?? 'there is no good checkpoint')
+  }
+
+  /**
+   * Goes back because somebody says so. Throws `REQUEST_INVALID` where there is no such checkpoint,
+   * or no way to it, and what the journal throws.
+   */
+  async execute({ to }: RollBackCommand): Promise<RollBackResult> {
+    const { checkpoints, journal } = this.#parts
+    await checkpoints?.settled()
+    const obstacle = this.#obstacle
+    const target = obstacle === undefined ? checkpoints?.at(to) : undefined
+    if (target === undefined) {
+      const reason = obstacle ?? `there is no whole checkpoint ${to}`
+      throw new ServiceError('REQUEST_INVALID', { path: 'to', reason })
+    }
+    await journal?.(rollbackEntry, { to })
+    await this.#goTo(target)
+    return { kind: 'rollBack', to }
   }
 
   /** Does again what was journaled. */

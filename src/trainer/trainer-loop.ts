@@ -444,6 +444,7 @@ export class Trainer {
   async *#execute(command: TrainerCommand): CommandWork {
     if (command.kind === 'restrict') return yield* this.#restricts.execute(command)
     if (command.kind === 'compact') return yield* compactTables(this.learner)
+    if (command.kind === 'rollBack') return await this.#rollbacks.execute(command)
     const written = await this.#writer.write()
     return { kind: 'checkpoint', sequence: written.sequence, bytes: written.bytes }
   }

@@ -52,6 +52,13 @@ export type TrainerCommand =
   | RestrictCommand
   | { readonly kind: 'checkpoint' }
   | { readonly kind: 'compact' }
+  | RollBackCommand
+
+/** To a checkpoint that is kept, by its sequence. */
+export interface RollBackCommand {
+  readonly kind: 'rollBack'
+  readonly to: number
+}
 
 /** What is absent is as the table's specification says. */
 export interface RestrictCommand {
@@ -94,8 +101,14 @@ export interface CompactResult {
   readonly bytes: number
 }
 
+export interface RollBackResult {
+  readonly kind: 'rollBack'
+  readonly to: number
+}
+
 export type CommandResult =
   | RestrictResult
+  | RollBackResult
   | { readonly kind: 'checkpoint'; readonly sequence: number; readonly bytes: number }
   | CompactResult
 

@@ -206,7 +206,9 @@ test('a process that has jobs alone runs all of them, wherever it has to ask', a
 
   const { names } = await client.jobs(1)
   expect(names.toSorted()).toEqual(
-    'auditRecall checkpoint compact dropUser expire export rebuildIndex restrict'.split(' '),
+    'auditRecall checkpoint compact dropUser expire export rebuildIndex restrict rollBack'.split(
+      ' ',
+    ),
   )
   const few = { table: 'user', numReserved: 10 }
   expect(await done('restrict', few)).toMatchObject({

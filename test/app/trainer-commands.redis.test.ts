@@ -22,6 +22,7 @@ test('a jobs process asks the trainer process for what it would ask its own trai
     },
     checkpoint: () => Promise.resolve({ name: '42', modelVersion: 42, bytes: 1_000 }),
     compact: () => Promise.resolve({ steps: 1, rows: 7, bytes: 4_096 }),
+    rollBack: (to) => Promise.resolve({ to: String(to) }),
   }
   const channel = { redis: server.settings, tag: `bridge-${process.pid}`, owner: 'trainer' }
   const owner = serveTrainerCommands({ channel, commands })
@@ -40,6 +41,7 @@ test('a jobs process asks the trainer process for what it would ask its own trai
     expect(asked).toEqual([{ table: 'items' }])
     expect(await remote.checkpoint(context('c1'))).toMatchObject({ name: '42' })
     expect(await remote.compact(context('k1'))).toMatchObject({ steps: 1 })
+    expect(await remote.rollBack(42, context('b1'))).toEqual({ to: '42' })
     await expect(remote.restrict({ trigger: 0 }, context('r2'))).rejects.toMatchObject({
       code: 'RESTRICT_INVALID',
       details: { argument: 'trigger' },

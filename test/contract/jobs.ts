@@ -23,6 +23,7 @@ function dependencies(told: unknown[]): JobDependencies {
       },
       checkpoint: () => Promise.resolve({ name: '000042', modelVersion: 42, bytes: 1_000 }),
       compact: () => Promise.resolve({ steps: 2, rows: 7, bytes: 4_096 }),
+      rollBack: (to) => Promise.resolve({ to: String(to) }),
     },
     replicas: {
       replicas: () =>
@@ -56,6 +57,7 @@ const taken: readonly (readonly [string, JobPayload, JobResult])[] = [
   ['restrict', {}, { ...restricted, dryRun: false, tables: [{}] }],
   ['restrict', everything, { ...restricted, dryRun: true, tables: [everything] }],
   ['checkpoint', {}, { name: '000042', modelVersion: 42, bytes: 1_000 }],
+  ['rollBack', { to: 42 }, { to: '42' }],
   ['auditRecall', {}, { ...report, replicas: 1, belowFloor: 0 }],
   ['expire', {}, { removed: 2 }],
   ['rebuildIndex', {}, { items: 5, replicas: 1 }],
@@ -68,6 +70,8 @@ const taken: readonly (readonly [string, JobPayload, JobResult])[] = [
 ]
 
 const refused: readonly (readonly [string, JobPayload, string, RegExp])[] = [
+  ['rollBack', {}, 'to', /name of a checkpoint/],
+  ['rollBack', { to: -1 }, 'to', /name of a checkpoint/],
   ['restrict', { table: 7 }, 'table', /name of a table/],
   ['restrict', { table: 'nowhere' }, 'table', /there are items, users/],
   ['restrict', { numReserved: -1 }, 'numReserved', /whole number/],

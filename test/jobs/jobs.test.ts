@@ -62,6 +62,7 @@ function open({ expiries = {}, replicas }: Given = {}) {
       },
       checkpoint: () => Promise.resolve({ name: '000042', modelVersion: 42, bytes: 1_000 }),
       compact: () => Promise.resolve({ steps: 2, rows: 7, bytes: 4_096 }),
+      rollBack: (to) => Promise.resolve({ to: String(to) }),
     },
     replicas: {
       replicas: () => Promise.resolve(replicas ?? [replica('here', [], { expired })]),

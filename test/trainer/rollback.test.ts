@@ -139,3 +139,40 @@ test('without a checkpoint to go back to it says so, once in a row of refusals',
   expect(subject.trainer.learner.guard.inRow).toBeGreaterThan(20)
   expect(subject.codes().filter((code) => code === 'rollbackImpossible')).toHaveLength(1)
 })
+
+test('it goes back when told to, and a restart does so at the same place', async () => {
+  using directory = temporaryDirectory()
+  const events = shopEvents(900)
+  const log = new MemoryLog(events.slice(0, 600))
+  const stop = new AbortController()
+  let [digest, to] = ['', 0]
+  {
+    await using first = await open(log, directory.path)
+    await run(first.trainer)
+    to = first.trainer.status().checkpoint?.sequence ?? 0
+    const before = await keysAndVectors(first.trainer, 'item')
+    log.events.push(...events.slice(600))
+    const missing = first.trainer.command({ kind: 'rollBack', to: to + 1_000 })
+    const ended = first.trainer.run({ signal: stop.signal })
+    await expect(missing).rejects.toThrow(/no whole checkpoint/)
+    await expect.poll(() => first.trainer.status().events).toBe(900)
+    const changed = await keysAndVectors(first.trainer, 'item')
+    expect([...before].some(([key, row]) => changed.get(key)?.join() !== row.join())).toBe(true)
+    const done = first.trainer.command({ kind: 'rollBack', to })
+    expect(await done).toEqual({ kind: 'rollBack', to })
+    const after = await keysAndVectors(first.trainer, 'item')
+    for (const [key, row] of after) expect(row).toEqual(before.get(key) ?? row)
+    stop.abort()
+    await ended
+    digest = await first.trainer.learner.digest()
+  }
+  // As if it had been killed before the last checkpoint.
+  const { checkpoints } = settings(directory.path)
+  for (const name of readdirSync(checkpoints?.directory ?? '')) {
+    const isLater = Number(name.replace(/\D/g, '')) > to
+    if (isLater) rmSync(join(checkpoints?.directory ?? '', name), { recursive: true })
+  }
+  await using second = await open(log, directory.path)
+  await run(second.trainer)
+  expect(await second.trainer.learner.digest()).toBe(digest)
+})

@@ -3,7 +3,7 @@ import { ask } from './api.js'
 import { byId, element } from './dom.js'
 
 /** Jobs that need a payload are run by their own commands. */
-const withPayload = new Set(['dropUser'])
+const withPayload = new Set(['dropUser', 'rollBack'])
 
 const shown = 25
 
