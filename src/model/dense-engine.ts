@@ -9,6 +9,14 @@
  */
 import type { ModelArtifacts } from './tower-export.ts'
 
+/** Pairs whose query and item are pushed apart. */
+export interface Pushes {
+  /** (query, column), flat, 2 per pair. */
+  readonly pairs: Int32Array
+  /** One per pair. */
+  readonly weights: Float32Array
+}
+
 /** One batch to learn from. Columns are distinct items. */
 export interface StepInput {
   readonly batch: number
@@ -38,6 +46,8 @@ export interface StepInput {
   /** (query, column) pairs whose item alone is pulled towards the query, by `pull`. */
   readonly pulls: Int32Array
   readonly pull: number
+  /** Absent: none. */
+  readonly pushes?: Pushes
   readonly temperature: number
   readonly l2: number
 }
@@ -46,6 +56,7 @@ export interface StepInput {
  * Views into the engine's memory, valid until its next call. Gradients are of the objective
  *
  *     sum of weight (cross-entropy + l2 (|q|^2 + |c|^2)) - pull (sum of pulled pairs' scores)
+ *       + sum over pushed pairs of weight log(1 + exp(q . c / temperature))
  *
  * with c the query's positive, and a pulled pair's query taken as constant; divided by `divisor`
  * they are those of its mean, which is what the dense weights are updated with.
@@ -55,7 +66,7 @@ export interface StepOutput {
   readonly loss: number
   /** Sum of the weights of the queries that have a target. */
   readonly weight: number
-  /** `weight` and the number of pulls; at least a tiny number. */
+  /** `weight`, the number of pulls and the weights of pushes; at least a tiny number. */
   readonly divisor: number
   readonly queryGradients: Float32Array
   readonly candidateGradients: Float32Array

@@ -5,10 +5,11 @@
  * order, so threads leave no trace.
  */
 import { assert } from '../base/assert.ts'
+import { exp } from '../base/math.ts'
 import type { Block } from '../kernels/arena.ts'
 import type { ThreadPool } from '../kernels/thread-pool.ts'
 import { lossCode, softmaxWord, softmaxWords } from '../kernels/tower-kernels.ts'
-import type { StepInput } from './dense-engine.ts'
+import type { Pushes, StepInput } from './dense-engine.ts'
 import type { Allocator } from './dense-parameters.ts'
 import type { Instruction, ProgramSet } from './program.ts'
 import type { LossSpec } from './spec.ts'
@@ -200,11 +201,15 @@ export class SoftmaxLoss {
       weight += this.#weights.view[b]
     }
     this.#applyPulls(input)
+    const pushed = input.pushes === undefined ? 0 : this.#applyPushes(input, input.pushes)
     if (input.l2 > 0) this.#applyPenalty(input)
     return {
       loss: weight > 0 ? loss / weight : 0,
       weight,
-      divisor: Math.max(leastDivisor, weight + (input.pull > 0 ? input.pulls.length / 2 : 0)),
+      divisor: Math.max(
+        leastDivisor,
+        weight + (input.pull > 0 ? input.pulls.length / 2 : 0) + pushed,
+      ),
       popularityWeightGradients: this.#popularityWeightGradients.view,
     }
   }
@@ -260,6 +265,27 @@ export class SoftmaxLoss {
       const to = pulls[i + 1] * dim
       for (let j = 0; j < dim; j += 1) this.#parts.view[to + j] -= factor * queries[from + j]
     }
+  }
+
+  /** Returns the sum of their weights. */
+  #applyPushes({ temperature }: StepInput, { pairs, weights }: Pushes): number {
+    const { dim, query, candidate } = this.#shape
+    const queries = this.#view(query.output)
+    const gradients = this.#view(query.outputGradients)
+    const candidates = this.#view(candidate.output)
+    let total = 0
+    for (let i = 0; i < pairs.length / 2; i += 1) {
+      const [q, c] = [pairs[2 * i] * dim, pairs[2 * i + 1] * dim]
+      let score = 0
+      for (let j = 0; j < dim; j += 1) score += queries[q + j] * candidates[c + j]
+      const slope = weights[i] / (temperature * (1 + exp(-score / temperature)))
+      for (let j = 0; j < dim; j += 1) {
+        gradients[q + j] += slope * candidates[c + j]
+        this.#parts.view[c + j] += slope * queries[q + j]
+      }
+      total += weights[i]
+    }
+    return total
   }
 
   #applyPenalty({ batch, l2 }: StepInput): void {

@@ -182,6 +182,11 @@ export interface LossSpec {
   readonly l2: number
   /** Weight of an example by interaction type; a type not named has `other`. */
   readonly typeWeights: Readonly<Record<string, number>>
+  /**
+   * Types that speak against their item, with weights: such an example is no positive. Its item is
+   * pushed away from its query, by logistic regression of q . c / temperature.
+   */
+  readonly negativeTypes?: Readonly<Record<string, number>>
 }
 
 /** What every learning rate is multiplied by in a step, counted from 1. */

@@ -21,7 +21,7 @@ import { scratchBytes } from '../kernels/kernels.ts'
 import { KeyDeduper } from '../kernels/key-deduper.ts'
 import { KeyHasher } from '../kernels/key-hasher.ts'
 import { ThreadPool } from '../kernels/thread-pool.ts'
-import type { DenseEngine, ExportedTowers, StepOutput } from './dense-engine.ts'
+import type { DenseEngine, Pushes, ExportedTowers, StepOutput } from './dense-engine.ts'
 import { ItemEncoder, QueryEncoder, type EncoderParts } from './encoder.ts'
 import { namespaceSeed, namespaces } from './feature-keys.ts'
 import type { ItemInput, QueryInput } from './inputs.ts'
@@ -57,6 +57,8 @@ export interface StepBatch {
    * (query, column) pairs whose item alone is pulled towards the query by the spec's `newItemPull`.
    */
   readonly pulls: Int32Array
+  /** Absent: none. */
+  readonly pushes?: Pushes
 }
 
 export interface StepResult {

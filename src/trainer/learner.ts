@@ -13,6 +13,7 @@ import { AdmittedTable } from '../embedding/admission/admitted-table.ts'
 import type { DurableTable } from '../embedding/durable-table.ts'
 import type { TableStats } from '../embedding/embedding-table.ts'
 import { restrictWhenFull } from '../embedding/restrict/restrict.ts'
+import type { ModelSpec } from '../model/spec.ts'
 import { type TableKeys, TwoTower } from '../model/two-tower.ts'
 import type { Event } from '../stream/event.ts'
 import type { Example, Item } from '../stream/example.ts'
@@ -210,12 +211,13 @@ export class Learner {
     const { mirror } = this.#parts
     const { restarts } = this.#guard
     const prefetch = this.#prepareNext(upcoming)
-    if (mirror !== undefined && examples.some((example) => this.#evaluator.isDue(example))) {
+    const ranked = positives(examples, this.model.spec)
+    if (mirror !== undefined && ranked.some((example) => this.#evaluator.isDue(example))) {
       await mirror.prepare(this.#facts.catalogue, this.#facts.time)
-      await this.#evaluator.evaluate(examples, mirror.ranker)
+      await this.#evaluator.evaluate(ranked, mirror.ranker)
     }
     const result = examples.length === 0 ? undefined : await this.#train(examples, prefetch)
-    this.#evaluator.observe(examples)
+    this.#evaluator.observe(ranked)
     if (result !== undefined && result.trip === undefined) {
       this.#evaluator.learned(this.#facts.time, result)
     }
@@ -462,6 +464,13 @@ export class Learner {
     this.#changed = []
     this.#removed = []
   }
+}
+
+/** Those that do not speak against their item. */
+function positives(examples: readonly Example[], { loss }: ModelSpec): readonly Example[] {
+  const { negativeTypes } = loss
+  if (negativeTypes === undefined) return examples
+  return examples.filter(({ type }) => !Object.hasOwn(negativeTypes, type))
 }
 
 const sum = (values: Iterable<number>): number => {

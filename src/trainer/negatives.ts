@@ -36,6 +36,8 @@ export interface Columns {
   readonly targetCorrections: Float32Array
   readonly masked: Int32Array
   readonly pulls: Int32Array
+  /** Of examples that speak against their item; absent where the model knows none. */
+  readonly pushes?: { readonly pairs: Int32Array; readonly weights: Float32Array }
 }
 
 export interface ColumnOptions {
@@ -76,6 +78,9 @@ export class ColumnBuilder {
   /** Of each column, where it is the query's own positive. */
   readonly #ownCorrections: Float64Array
   readonly #pulls: Int32Array
+  readonly #pushes: Int32Array
+  readonly #pushWeights: Float32Array
+  #pushed = 0
   #masked = new Int32Array(1024)
   #items: Item[] = []
 
@@ -94,6 +99,9 @@ export class ColumnBuilder {
     this.#weights = new Float32Array(maxExamples)
     this.#targetCorrections = new Float32Array(maxExamples)
     this.#pulls = new Int32Array(2 * maxExamples)
+    const mostPushes = loss.negativeTypes === undefined ? 0 : maxExamples
+    this.#pushes = new Int32Array(2 * mostPushes)
+    this.#pushWeights = new Float32Array(mostPushes)
   }
 
   /** Observes the targets in the estimator, then chooses and corrects. `step` counts batches. */
@@ -123,20 +131,43 @@ export class ColumnBuilder {
       targetCorrections: this.#targetCorrections.subarray(0, batch),
       masked: this.#masked.subarray(0, masked),
       pulls: this.#pulls.subarray(0, pulls),
+      ...(this.#pushed > 0 && { pushes: this.#pushesOf() }),
     }
+  }
+
+  #pushesOf(): NonNullable<Columns['pushes']> {
+    const pairs = this.#pushes.subarray(0, 2 * this.#pushed)
+    return { pairs, weights: this.#pushWeights.subarray(0, this.#pushed) }
+  }
+
+  /** The example speaks against its item, with this weight. */
+  #push(example: number, column: number, weight: number): void {
+    this.#targets[example] = -1
+    this.#weights[example] = 0
+    if (weight === 0) return
+    this.#pushes.set([example, column], 2 * this.#pushed)
+    this.#pushWeights[this.#pushed] = weight
+    this.#pushed += 1
   }
 
   /** A column for each example's item, its weight and role; returns the length of the pulls. */
   #takeTargets(examples: readonly Example[], catalogue: ActiveItems, bias: SamplingBias): number {
     const { loss } = this.#options
     let pulls = 0
+    this.#pushed = 0
     for (let b = 0; b < examples.length; b += 1) {
       const { item, isRepeat, itemInteractions } = examples[b]
       const column = this.#column(catalogue.byHandle(item.handle) ?? item)
+      const against = weightAgainst(examples[b], loss)
+      if (against !== undefined) {
+        this.#push(b, column, against)
+        continue
+      }
       if (itemInteractions === 0 && loss.newItemPull > 0) this.#isPulled[column] = 1
       const weight = weightOf(examples[b], loss)
       const isPulled = this.#isPulled[column] === 1
-      const isTrained = weight > 0 && !isPulled && !(loss.maskSeen && isRepeat)
+      const isKnown = loss.maskSeen && isRepeat
+      const isTrained = canTeach(weight, isPulled) && !isKnown
       this.#targets[b] = isTrained ? column : -1
       this.#weights[b] = isTrained ? weight : 0
       if (weight > 0 && isPulled && !isRepeat) {
@@ -144,7 +175,7 @@ export class ColumnBuilder {
         this.#pulls[pulls + 1] = column
         pulls += 2
       }
-      if (weight > 0 && !isPulled) {
+      if (canTeach(weight, isPulled)) {
         this.#targetCount[column] += 1
         bias.observe(item.handle)
       }
@@ -276,6 +307,15 @@ function weightOf({ weight, type }: Example, { typeWeights }: LossSpec): number 
   const name = Object.hasOwn(typeWeights, type) ? type : 'other'
   return weight * (typeWeights[name] ?? 1)
 }
+
+/** Of an example whose type speaks against its item, times the event's own; else undefined. */
+function weightAgainst({ weight, type }: Example, loss: LossSpec): number | undefined {
+  const { negativeTypes } = loss
+  if (negativeTypes === undefined || !Object.hasOwn(negativeTypes, type)) return undefined
+  return weight * negativeTypes[type]
+}
+
+const canTeach = (weight: number, isPulled: boolean): boolean => weight > 0 && !isPulled
 
 const clip = (probability: number, least: number): number =>
   Math.min(1, Math.max(least, probability))

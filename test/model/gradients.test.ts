@@ -58,7 +58,19 @@ function slope(
   return (above - below) / (2 * h)
 }
 
-const divisorOf = ({ weights, targets, pulls }: StepBatch, spec: ModelSpec): number =>
+const pushes = { pairs: Int32Array.of(4, 2, 4, 3, 1, 3), weights: Float32Array.of(1, 0.5, 2) }
+
+/** With pushes where the model knows them: from a query without a positive, and from another. */
+const batchOf = ({ loss }: ModelSpec): StepBatch => ({
+  ...someBatch(queries, columns),
+  ...(loss.negativeTypes && { pushes }),
+})
+
+const divisorOf = (
+  { weights, targets, pulls, pushes: pushed }: StepBatch,
+  spec: ModelSpec,
+): number =>
+  (pushed?.weights ?? new Float32Array(0)).reduce((sum, weight) => sum + weight, 0) +
   weights.reduce((sum, weight, b) => sum + (targets[b] < 0 ? 0 : weight), 0) +
   (spec.loss.newItemPull > 0 ? pulls.length / 2 : 0)
 
@@ -75,11 +87,12 @@ const variants: [string, ModelSpec][] = [
   ['ids alone, three hard negatives', plainSpec(5, { hardNegatives: 3 })],
   ['ids alone, sigmoid', plainSpec(5, { kind: 'sigmoid' })],
   ['ids alone, BPR of two hard negatives', plainSpec(5, { kind: 'bpr', hardNegatives: 2 })],
+  ['what is disliked', withLoss(weightedSpec(), { negativeTypes: { dislike: 1 } })],
   ['the stream recipe by BPR', withLoss(streamSpec(), { kind: 'bpr' })],
 ]
 
 test.each(variants)('gradients of rows are the slopes of the objective: %s', async (_, spec) => {
-  const batch = someBatch(queries, columns)
+  const batch = batchOf(spec)
   const subject = await stepped(spec, batch)
   const check = ({ table, keys, gradients, dim }: Lookup): void => {
     const mean = spec.tables.find(({ name }) => name === table)?.optimizer.gradients === 'mean'
@@ -101,7 +114,7 @@ test.each(variants)('dense weights move against the slopes of the mean: %s', asy
     ...given,
     denseOptimizer: { kind: 'adagrad', rate: 1, initialAccumulator: 0, epsilon },
   }
-  const batch = someBatch(queries, columns)
+  const batch = batchOf(spec)
   const subject = await stepped(spec, batch)
   const before = subject.model.weights()
   subject.model.update()
@@ -117,7 +130,7 @@ test.each(variants)('dense weights move against the slopes of the mean: %s', asy
 })
 
 test.each(variants)('the loss is the weighted mean of the cross-entropy: %s', async (_, spec) => {
-  const batch = someBatch(queries, columns)
+  const batch = batchOf(spec)
   const { twin, learned, result } = await stepped(spec, batch)
   const losses = twin.losses(learned, batch)
   const trained = losses.flatMap((loss, b) => (batch.targets[b] < 0 ? [] : [{ loss, b }]))

@@ -118,6 +118,11 @@ export class Twin {
       if (t < 0) continue
       sum += batch.weights[b] * (loss + l2 * (dot(q[b], q[b]) + dot(c[t], c[t])))
     }
+    const { pairs, weights } = batch.pushes ?? { pairs: [], weights: [] }
+    for (const [i, weight] of weights.entries()) {
+      const score = dot(q[pairs[2 * i]], c[pairs[2 * i + 1]]) / this.#spec.score.temperature
+      sum += weight * softplus(score)
+    }
     for (let i = 0; i < batch.pulls.length; i += 2) {
       const query = (fixed ?? q)[batch.pulls[i]]
       sum -= (newItemPull * dot(query, c[batch.pulls[i + 1]])) / this.#spec.score.temperature

@@ -212,3 +212,28 @@ test('one builder serves batch after batch', () => {
   expect(first.slice(0, 2)).toEqual([1, 2])
   expect(second[0]).toBe(2)
 })
+
+test('what speaks against its item is no positive, but pushes it away', () => {
+  const examples = [
+    example(5),
+    example(7, { type: 'dislike', weight: 2 }),
+    example(5, { type: 'hide' }),
+    example(8, { type: 'ignored' }),
+  ]
+  const columns = build(examples, { negativeTypes: { dislike: 0.5, hide: 3, ignored: 0 } })
+  expect([...columns.targets]).toEqual([0, -1, -1, -1])
+  expect([...columns.weights]).toEqual([1, 0, 0, 0])
+  expect([...(columns.pushes?.pairs ?? [])]).toEqual([1, 1, 2, 0])
+  expect([...(columns.pushes?.weights ?? [])]).toEqual([1, 3])
+  // Nobody else's negative either, unless it was drawn.
+  const alone = build(examples, { negativeTypes: { dislike: 1 }, extraNegatives: 0 })
+  expect(alone.corrections[1]).toBe(-Infinity)
+})
+
+test('a batch without any has no pushes, also after one that had some', () => {
+  const columns = builder({ negativeTypes: { dislike: 1 } })
+  const bias = new SamplingBias({ cells: 1024 })
+  const batch = (type: string) => columns.build([example(5, { type })], catalogue(10), bias, 1)
+  expect(batch('dislike').pushes).toBeDefined()
+  expect(batch('click').pushes).toBeUndefined()
+})

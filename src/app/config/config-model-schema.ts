@@ -255,6 +255,10 @@ const loss = z
       .record(z.string().min(1).max(64), z.number().min(0))
       .default({ other: 1 })
       .describe('weight of an example by interaction type; `other`: every type not named'),
+    negativeTypes: z
+      .record(z.string().min(1).max(64), z.number().min(0))
+      .exactOptional()
+      .describe('types that speak against their item, and how much; absent: none'),
   })
   .prefault({})
 

@@ -37,6 +37,7 @@ const loss: Fields<LossSpec> = {
   newItemPull: true,
   l2: true,
   typeWeights: true,
+  negativeTypes: false,
 }
 
 /** Throws `ENGINE_UNSUPPORTED`. */
