@@ -7,6 +7,7 @@ import type { Clock } from '../../base/clock.ts'
 import type { JsonObject } from '../command.ts'
 import { Latencies } from './latencies.ts'
 import { openLoop, type Stream } from './open-loop.ts'
+import { benchOverload } from './overload.ts'
 import { RawHttpClient } from './raw-http.ts'
 import { LoadedService } from './shop-load.ts'
 
@@ -22,6 +23,8 @@ export interface BenchHttpOptions {
   /** Of load before measuring. */
   readonly warmup: number
   readonly n: number
+  /** Times the capacity, to be offered afterwards; absent: that is not measured. */
+  readonly overload?: number
   readonly seed: number
   readonly flags: readonly string[]
   readonly clock: Clock
@@ -49,11 +52,15 @@ export async function benchHttp(
     options.progress(`${options.rate} recommendations/s and ${options.events} events/s`)
     const [asked, told] = await measure(options.seconds)
     const after = await loaded.client.metrics()
+    const { overload } = options
+    const overloaded =
+      overload !== undefined && (await benchOverload(loaded, { ...options, overload }, signal))
     const examples = 'freshet_trainer_examples_total'
     return {
       recommendations: asked,
       events: { ...told, eventsPerSecond: told.rate * options.eventsPerRequest },
       trainedExamplesPerSecond: (after.sum(examples) - before.sum(examples)) / options.seconds,
+      ...(overloaded !== false && { overload: overloaded }),
       serviceRssBytes: after.get('freshet_process_memory_bytes{of="resident"}') ?? null,
       parameters: {
         items: options.items,

@@ -185,6 +185,7 @@ interface LoadFlags extends Flags {
   readonly seconds: number
   readonly warmup: number
   readonly n: number
+  readonly overload?: number
   readonly seed: number
 }
 
@@ -248,6 +249,7 @@ export function addBench(program: Command, terminal: Terminal): void {
     .option('--items <number>', 'items in the catalogue', wholeNumber(1), 100_000)
     .option('--rate <number>', 'recommendations per second', decimal(1), 5_000)
     .option('--n <number>', 'items per recommendation', wholeNumber(1, 1_000), 10)
+    .option('--overload <factor>', 'then so many times what it can answer', decimal(1))
     .option('--seconds <number>', 'how long to measure', decimal(1), 15)
   addLoad(http, terminal, benchHttp)
   const freshness = withLoad(bench.command('freshness'))

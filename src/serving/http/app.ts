@@ -12,6 +12,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerFactor
 
 import { ServiceError } from '../../base/errors.ts'
 import { collect, parseJson } from './body.ts'
+import { refuseEarly, rememberUrgent } from './early-refusal.ts'
 import { answerFor, mediaType, sendError, toServiceError } from './error-answer.ts'
 import { announcedBytes } from './gate.ts'
 import { Ingest } from './ingest.ts'
@@ -50,13 +51,14 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   const { settings, dependencies } = parts
   const limits = connectionLimits(settings)
   const serverFactory = tlsFactory(parts, limits)
+  const requestId = requestIds()
   const app = fastify({
     logger: false,
     bodyLimit: settings.bodyLimitBytes,
     requestTimeout: settings.requestTimeoutMs,
     connectionTimeout: 0,
     keepAliveTimeout: limits.keepAliveTimeout,
-    genReqId: requestIds(),
+    genReqId: requestId,
     http: limits,
     ...(serverFactory && { serverFactory }),
     routerOptions: { maxParamLength: longestParameter },
@@ -84,12 +86,15 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     },
   })
   const paths = rememberPaths(app)
+  const urgent = rememberUrgent(app)
   addRoutes(app, parts)
   app.setNotFoundHandler((request) => {
     throw unknownRoute(request, paths)
   })
   await app.ready()
   app.server.maxConnections = settings.maxConnections
+  const { metrics } = dependencies
+  refuseEarly(app.server, { load: parts.load, metrics, urgent, requestId })
   return app
 }
 

@@ -153,6 +153,31 @@ test('an id in raw UTF-8 is refused, saying what to do', async () => {
   expect(answer).toContain('must be percent-encoded')
 })
 
+test('what is too much is turned away before the framework, what is urgent is not', async () => {
+  await using subject = await startServer({ maxConcurrent: 1 })
+  const durable = Promise.withResolvers<void>()
+  subject.service.gate = durable.promise
+  const first = post(subject.server, click)
+  await expect.poll(() => metric(subject.server, 'in_flight')).toBe(2)
+  const refused = await post(subject.server, click)
+  expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '1'])
+  expect(await refused.json()).toEqual({
+    error: {
+      code: 'OVERLOADED',
+      message: 'too much at once (requests under way): try again',
+      details: { reason: 'requests under way' },
+      requestId: expect.stringMatching(/^[\w-]+$/) as string,
+    },
+  })
+  const { address } = subject.server
+  for (const path of ['/health/live', '/openapi.json', '/docs', '/metrics?x=1']) {
+    expect((await fetch(address + path)).status).toBe(200)
+  }
+  durable.resolve()
+  expect((await first).status).toBe(202)
+  expect(subject.service.events).toHaveLength(1)
+})
+
 test('a handler that does not answer in time is answered for, the body read or not', async () => {
   await using subject = await startServer({ requestTimeoutMs: 50 })
   subject.service.gate = new Promise(() => {})
