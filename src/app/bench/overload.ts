@@ -1,8 +1,8 @@
 /**
- * `freshet bench http --overload 3`: what the service answers when it is asked for more than it can.
- * First its capacity, as many connections as keep it busy each asking again as soon as they are
- * answered; then a multiple of that on a fixed timetable; then half of it, to see how soon all is as
- * before. A request that is turned away must be told so quickly.
+ * `freshet bench http --overload 3`: what the service answers when it is asked for more than it
+ * can. First its capacity, as many connections as keep it busy each asking again as soon as they
+ * are answered; then a multiple of that on a fixed timetable; then half of it, to see how soon all
+ * is as before. A request that is turned away must be told so quickly.
  */
 import type { Clock } from '../../base/clock.ts'
 import type { JsonObject } from '../command.ts'
