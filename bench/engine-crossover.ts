@@ -7,7 +7,7 @@ import { type CurveOptions, pointAt } from './train-curve.ts'
 
 const batchSizes = [64, 256, 1024, 4096]
 /** Floats of an embedding; towers are width -> width -> width / 2. */
-const widths = [32, 64, 256, 1024]
+const widths = [32, 64, 128, 512]
 
 interface Crossing {
   readonly width: number
