@@ -64,11 +64,10 @@ const receiptEveryMs = 1_000
 export async function understand(options: ImportFileOptions): Promise<Understood> {
   const { file, kind, clock, bar, rejectsFile } = options
   const source = await openSource(file, options.source)
-  const digest = await digestOf(file)
-  const id = receiptIdOf(digest, options)
+  const plan = new ImportPlan(source, options)
+  const id = receiptIdOf(await digestOf(file), plan, options)
   const short = id.slice(0, 12)
-  const idPrefix = options.again ? `import-${short}-${clock.now()}` : `import-${short}`
-  const plan = new ImportPlan(source, { ...options, idPrefix })
+  plan.idPrefix = options.again ? `import-${short}-${clock.now()}` : `import-${short}`
   using rejects = rejectsFile === undefined ? undefined : new RejectsFile(rejectsFile, file)
   const survey = await surveyOf(source, plan, {
     now: clock.now(),
@@ -79,10 +78,13 @@ export async function understand(options: ImportFileOptions): Promise<Understood
   return { options, source, plan, survey, id, isSorted }
 }
 
-/** The same file, read in another way, is another import. */
-function receiptIdOf(digest: string, options: ImportFileOptions): string {
-  const { kind, mapping, type, timeFormat, source, sort } = options
-  const decides = JSON.stringify([digest, kind, mapping, type, timeFormat, source, sort])
+/** The same file, of which other events come, is another import. */
+function receiptIdOf(digest: string, plan: ImportPlan, options: ImportFileOptions): string {
+  const { kind, type, timeFormat, source, sort } = options
+  const uses = plan.uses
+    .map((use) => JSON.stringify([use.field, use.name, use.column, use.type]))
+    .toSorted()
+  const decides = JSON.stringify([digest, kind, uses, type, timeFormat, source.encoding, sort])
   return createHash('sha256').update(decides).digest('hex').slice(0, 32)
 }
 

@@ -24,8 +24,6 @@ export interface PlanOptions {
   /** Of events without a column for it. */
   readonly type: string
   readonly timeFormat?: string
-  /** Before an event's id, which ends with its row. */
-  readonly idPrefix: string
   /** A timestamp further ahead of the clock is refused. */
   readonly maxFutureMs: number
 }
@@ -49,6 +47,8 @@ export interface Made {
 }
 
 export class ImportPlan {
+  /** Before an event's id, which ends with its row. */
+  idPrefix = 'import'
   /** None: rows are events as they are. */
   readonly uses: readonly PlannedUse[]
   readonly #options: PlanOptions
@@ -77,7 +77,7 @@ export class ImportPlan {
       if (empty !== undefined && this.uses.length > 0) {
         return { line, path: this.#shown(empty), reason: 'is empty', cells }
       }
-      const wire = { eventId: `${this.#options.idPrefix}-${number}`, ...fields }
+      const wire = { eventId: `${this.idPrefix}-${number}`, ...fields }
       const parsed = parseEvent(wire, { now, maxFutureMs: this.#options.maxFutureMs })
       if ('event' in parsed) return { wire, event: parsed.event }
       const { path, message: reason } = parsed.error

@@ -116,6 +116,9 @@ test('a file is imported once, learned, and recommended from', { timeout: 60_000
   const { items: best } = await small.client.recommend('u1', { n: 3 })
   // It has had the nine others.
   expect(best.map(({ id }) => id).toSorted()).toEqual(['i5', 'i9'])
+  // However it is said what the columns are.
+  const reworded = ['--map', 'itemId=2,timestamp=4:s,weight=3,userId=1']
+  expect((await imported(ratings, ...reworded)).json).toMatchObject({ sent: 0, before: 60 })
   expect((await imported(ratings, ...flags, '--again')).json).toMatchObject({ sent: 60 })
 })
 
