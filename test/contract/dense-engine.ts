@@ -112,6 +112,23 @@ export function denseEngineContract(make: MakeModel, makeOther: MakeModel): void
     await Promise.all([mine.model.close(), other.model.close()])
   })
 
+  test('pairs are pushed apart as by the other engine', async () => {
+    const pushes = {
+      pairs: Int32Array.of(0, 3, 4, 3, 4, 7, 8, 1),
+      weights: Float32Array.of(1, 0.5, 2, 1),
+    }
+    const batch = { ...someBatch(queries, columns), pushes }
+    const mine = await stepped(make, streamSpec(), batch)
+    const other = await stepped(makeOther, streamSpec(), batch)
+    for (const [i, gradients] of mine.gradients.entries()) {
+      expect(distance(gradients, other.gradients[i])).toBeLessThan(1e-4)
+    }
+    expect(distance(numbers(mine), numbers(other))).toBeLessThan(1e-4)
+    const without = await stepped(make, streamSpec())
+    expect(distance(mine.gradients[0], without.gradients[0])).toBeGreaterThan(1e-3)
+    await Promise.all([mine, other, without].map(({ model }) => model.close()))
+  })
+
   test('a step changes no weights, an update does, and only once', async () => {
     const { model } = await stepped(make, mixedSpec())
     await using _ = closing(model)

@@ -8,7 +8,7 @@
  *
  * and only a query's own positive and masked columns are written into it afterwards.
  */
-import type { StepInput } from '../dense-engine.ts'
+import type { Pushes, StepInput } from '../dense-engine.ts'
 import type { LossSpec } from '../spec.ts'
 import { lossBatch, type LossBatch } from './loss-batch.ts'
 import type { Products } from './products.ts'
@@ -99,9 +99,15 @@ export class ClosedLoss {
     const sums = parts.map((part) => part.candidates).reduce((a, b) => tf.add(a, b))
     const losses = parts.map((part) => part.loss).reduce((a, b) => tf.add(a, b))
     const byColumn = tf.add(sums, this.#scattered(operands, whole('own'), input))
+    const ofQueries = tf.slice(gradients, [0, 0], [input.batch, dim])
+    const ofColumns = tf.slice(byColumn, [0, 0], [columns, dim])
+    const { pushes } = input
+    const hasPushes = pushes !== undefined && pushes.weights.length > 0
+    const pushed = hasPushes ? this.#pushed(operands, pushes) : undefined
+    const scaled = pushed === undefined ? ofQueries : tf.add(ofQueries, pushed.queries)
     return {
-      queries: this.#ofQueries(operands, gradients, input, queries),
-      candidates: tf.slice(byColumn, [0, 0], [columns, dim]),
+      queries: this.#ofQueries(operands, scaled, input, queries),
+      candidates: pushed === undefined ? ofColumns : tf.add(ofColumns, pushed.candidates),
       popularityWeights: this.#shape.popularity
         ? tf.slice(gradients, [0, dim], [input.batch, 1])
         : undefined,
@@ -281,12 +287,32 @@ export class ClosedLoss {
     ])
   }
 
-  /** From gradients by the vectors with their riders to those by the tower's output. */
-  #ofQueries(operands: Operands, gradients: Tensor, input: StepInput, queries: Tensor): Tensor {
+  /** Gradients of what pushes pairs apart, by queries over the temperature and by columns. */
+  #pushed(
+    operands: Operands,
+    { pairs, weights }: Pushes,
+  ): Record<'queries' | 'candidates', Tensor> {
     const tf = this.#tf
     const { dim } = this.#shape
-    const { batch, temperature, l2 } = input
-    const scaled = tf.mul(tf.slice(gradients, [0, 0], [batch, dim]), 1 / temperature)
+    const { rows, columns } = operands.batch
+    const n = weights.length
+    const places = tf.split(tf.tensor(pairs.slice(0, 2 * n), [n, 2], 'int32'), [1, 1], 1)
+    const [ofRow, ofColumn] = [operands.queries, operands.candidates].map((x, i) =>
+      tf.gather(tf.slice(x, [0, 0], [x.shape[0], dim]), tf.reshape(places[i], [n])),
+    )
+    const scores = tf.sum(tf.mul(ofRow, ofColumn), 1, true)
+    const slopes = tf.mul(tf.sigmoid(scores), tf.tensor(weights.slice(), [n, 1]))
+    return {
+      queries: tf.scatterND(places[0], tf.mul(ofColumn, slopes), [rows, dim]),
+      candidates: tf.scatterND(places[1], tf.mul(ofRow, slopes), [columns, dim]),
+    }
+  }
+
+  /** From gradients by queries over the temperature to those by the tower's output. */
+  #ofQueries(operands: Operands, gradients: Tensor, input: StepInput, queries: Tensor): Tensor {
+    const tf = this.#tf
+    const { temperature, l2 } = input
+    const scaled = tf.mul(gradients, 1 / temperature)
     if (l2 === 0) return scaled
     return tf.add(scaled, tf.mul(queries, tf.mul(operands.weights, 2 * l2)))
   }

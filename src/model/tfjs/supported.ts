@@ -37,7 +37,7 @@ const loss: Fields<LossSpec> = {
   newItemPull: true,
   l2: true,
   typeWeights: true,
-  negativeTypes: false,
+  negativeTypes: true,
 }
 
 /** Throws `ENGINE_UNSUPPORTED`. */

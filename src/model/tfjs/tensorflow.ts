@@ -66,7 +66,7 @@ export interface Tensorflow {
   zeros(shape: Shape): Tensor
   ones(shape: Shape): Tensor
   reshape(x: Tensor, shape: Shape): Tensor
-  split(x: Tensor, sizes: readonly number[]): Tensor[]
+  split(x: Tensor, sizes: readonly number[], axis: number): Tensor[]
   concat(xs: readonly Tensor[], axis?: number): Tensor
   slice(x: Tensor, begin: readonly number[], size: readonly number[]): Tensor
   transpose: Unary

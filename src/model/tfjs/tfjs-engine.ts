@@ -258,13 +258,15 @@ function note({ found }: Batch, { loss, popularityWeights }: LossOutcome): void 
   if (popularityWeights !== undefined) found.popularityWeights = popularityWeights.dataSync()
 }
 
-/** The sum of the weights of what has a target; and with it what pulls. */
-function weigh({ batch, targets, weights, pull, pulls }: StepInput): {
+/** The sum of the weights of what has a target; and with it what pulls and pushes. */
+function weigh({ batch, targets, weights, pull, pulls, pushes }: StepInput): {
   weight: number
   divisor: number
 } {
   let weight = 0
   for (let b = 0; b < batch; b += 1) weight += targets[b] < 0 ? 0 : weights[b]
-  const divisor = Math.max(leastDivisor, weight + (pull > 0 ? pulls.length / 2 : 0))
+  let others = pull > 0 ? pulls.length / 2 : 0
+  for (const push of pushes?.weights ?? []) others += push
+  const divisor = Math.max(leastDivisor, weight + others)
   return { weight, divisor }
 }
