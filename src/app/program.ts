@@ -17,6 +17,7 @@ import { addJobs } from './commands/jobs.ts'
 import { addKeys } from './commands/keys.ts'
 import { addReplay } from './commands/replay.ts'
 import { addRestrict } from './commands/restrict.ts'
+import { addRollback } from './commands/rollback.ts'
 import { addRows } from './commands/rows.ts'
 import { addStart } from './commands/start.ts'
 import { addExport, addImport } from './commands/tables.ts'
@@ -58,6 +59,7 @@ function buildProgram(terminal: Terminal): Command {
   addInspect(program, terminal)
   addJobs(program, terminal)
   addRestrict(program, terminal)
+  addRollback(program, terminal)
   addExport(program, terminal)
   addImport(program, terminal)
   addImportKafka(program, terminal)
