@@ -10,6 +10,7 @@ export {
   sumColumns,
 } from './layers'
 export { crossBackward, crossRows } from './cross'
+export { dropout } from './dropout'
 export { layerNorm, layerNormBackward, sumProducts } from './layer-norm'
 export { matmul, matmulTransposedA, matmulTransposedB } from './matmul'
 export { adagrad, adagradDecay, adam, clippyAdagrad, ftrl, momentum, rmsprop } from './optimizers'

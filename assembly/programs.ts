@@ -4,6 +4,7 @@
  * per program instead of once per layer. See src/kernels/tower-kernels.ts.
  */
 import { crossBackward, crossRows } from './cross'
+import { dropout } from './dropout'
 import { addScaled, scale } from './elements'
 import { layerNorm, layerNormBackward, sumProducts } from './layer-norm'
 import {
@@ -117,6 +118,9 @@ function execute(operation: i32, x: usize, from: i32, to: i32): void {
       break
     case 16:
       sumProducts(a(x, 0), a(x, 1), a(x, 2), i(x, 3), i(x, 4), i(x, 5), from, to)
+      break
+    case 17:
+      dropout(a(x, 0), a(x, 1), i(x, 2), i(x, 3), f(x, 4), from, to)
       break
     default:
       unreachable()

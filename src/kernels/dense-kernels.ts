@@ -102,6 +102,14 @@ export interface LayerNormKernels {
   >
 }
 
+export interface DropoutKernels {
+  /**
+   * out = factor x where a hash of the element's number and the seed is at least `threshold`, both
+   * u32, else 0; out may be x. Gradients go back the same way. Range: elements.
+   */
+  dropout: Split<[out: Address, x: Address, seed: number, threshold: number, factor: number]>
+}
+
 export interface RowKernels {
   /** out[i] = rows[indices[i]], dim floats each, `outStride` floats apart. Range: i. */
   gatherRows: Split<[out: Address, outStride: number, rows: Address, indices: Address, dim: number]>
@@ -301,6 +309,7 @@ export type DenseKernels = MatmulKernels &
   LayerKernels &
   CrossKernels &
   LayerNormKernels &
+  DropoutKernels &
   RowKernels &
   BagKernels &
   MaxBagKernels &

@@ -23,6 +23,7 @@ export const operationNames = [
   'layerNorm',
   'layerNormBackward',
   'sumProducts',
+  'dropout',
 ] as const
 export type Operation = (typeof operationNames)[number]
 
@@ -36,6 +37,7 @@ export const floatOperand: Partial<Record<Operation, number>> = {
   scale: 2,
   crossRows: 6,
   layerNorm: 7,
+  dropout: 4,
 }
 
 /** Words of a program: rows, rows per pass, number of instructions, address of the first. */

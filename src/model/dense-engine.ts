@@ -48,6 +48,8 @@ export interface StepInput {
   readonly pull: number
   /** Absent: none. */
   readonly pushes?: Pushes
+  /** Of what is dropped; default 0. */
+  readonly seed?: number | undefined
   readonly temperature: number
   readonly l2: number
 }

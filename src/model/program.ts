@@ -36,12 +36,36 @@ const passRows = 256
 /** Less work than this, in rows, is not worth waking threads for. */
 const fewRows = 128
 
+interface Place {
+  readonly program: number
+  readonly instruction: number
+}
+
+interface Drawing {
+  readonly at: Place
+  readonly salt: number
+}
+
+/** As a u32 in an i32. */
+export const dropoutSeed = (seed: number, salt: number): number =>
+  Math.imul(seed, 0x85ebca6b) ^ Math.imul(salt, 0xc2b2ae35)
+
+/** The same without anything dropped. */
+export const inference = (instructions: readonly Instruction[]): readonly Instruction[] =>
+  instructions.map((instruction) => {
+    if (instruction.operation !== 'dropout') return instruction
+    const [out, x] = instruction.operands
+    return { ...instruction, operands: [out, x, 0, 0, 1] }
+  })
+
 /** Programs that run as one: the first instruction of one needs nothing of another. */
 export class ProgramSet {
   readonly #programs: readonly Program[]
   readonly #headers: Block<Int32Array>
   readonly #instructions: readonly Block<Int32Array>[]
   readonly #examples: Int32Array
+  /** Instructions that draw, and what makes their draws different from each other's. */
+  readonly #drawing: readonly Drawing[]
   #rows = 0
 
   constructor(allocator: Allocator, programs: readonly Program[]) {
@@ -52,6 +76,16 @@ export class ProgramSet {
     )
     this.#examples = new Int32Array(programs.length).fill(-1)
     for (const [i, program] of programs.entries()) this.#write(i, program)
+    this.#drawing = programs.flatMap(({ instructions }, program) =>
+      instructions.flatMap(({ operation, operands }, instruction) =>
+        operation === 'dropout' ? [{ at: { program, instruction }, salt: operands[2] }] : [],
+      ),
+    )
+  }
+
+  /** What is drawn in the next run is of this seed. */
+  setSeed(seed: number): void {
+    for (const { at, salt } of this.#drawing) this.setOperand(at, 2, dropoutSeed(seed, salt))
   }
 
   /** The number of examples of program `index` in the next run. */
@@ -71,11 +105,7 @@ export class ProgramSet {
     }
   }
 
-  setOperand(
-    at: { readonly program: number; readonly instruction: number },
-    operand: number,
-    value: number,
-  ): void {
+  setOperand(at: Place, operand: number, value: number): void {
     const words = this.#instructions[at.program].view
     words[at.instruction * instructionWords + 2 + operand] = value
   }

@@ -121,6 +121,8 @@ export type LayerSpec =
   | { readonly kind: 'cross'; readonly projectionDim?: number; readonly diagScale: number }
   /** Every row to mean 0 and variance 1, times a learned gain, plus a learned bias. */
   | { readonly kind: 'layerNorm' }
+  /** In training that share of the elements is 0, and the others grow by as much. */
+  | { readonly kind: 'dropout'; readonly rate: number }
 
 export interface TowerSpec {
   readonly features: readonly FeatureSpec[]

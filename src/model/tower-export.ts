@@ -91,6 +91,8 @@ class LayersWriter {
         const [gamma, beta] = weights
         return this.#layerNorm(x, { gamma, beta, epsilon: varianceEpsilon })
       }
+      case 'dropout':
+        return x
       default:
         return unreachable(layer)
     }

@@ -46,6 +46,8 @@ export function layerWeights(layer: LayerSpec, input: number): readonly WeightSh
     }
     case 'layerNorm':
       return [constant(input, 1), constant(input, 0)]
+    case 'dropout':
+      return []
     default:
       return unreachable(layer)
   }

@@ -60,6 +60,8 @@ export class Tower {
   readonly transposes: Program[] = []
   readonly #allocator: Allocator
   readonly #maxRows: number
+  /** Of the two. */
+  readonly #isFirst: boolean
   #nextWeight: Matrix
   #crossRun: CrossRun | undefined
 
@@ -72,6 +74,7 @@ export class Tower {
   ) {
     this.#allocator = allocator
     this.#maxRows = shape.maxRows
+    this.#isFirst = firstWeight === 0
     this.#nextWeight = {
       values: parameters.values.address + firstWeight * bytesPerFloat,
       gradients: parameters.gradients.address + firstWeight * bytesPerFloat,
@@ -101,6 +104,8 @@ export class Tower {
         return this.#cross(layer, x, next?.kind !== 'cross')
       case 'layerNorm':
         return this.#layerNorm(x)
+      case 'dropout':
+        return this.#dropout(layer, x)
       default:
         return unreachable(layer)
     }
@@ -246,6 +251,21 @@ export class Tower {
       instructions: [{ operation: 'sumProducts', unit: 1, operands, examples: 3 }],
     })
     this.#biasGradient(bias, y)
+    return y
+  }
+
+  #dropout({ rate }: Layer<'dropout'>, x: Matter): Matter {
+    const y = this.#matter(x.columns)
+    // Each layer of each tower has draws of its own.
+    const salt = 1 + 2 * this.forward.length + (this.#isFirst ? 0 : 1)
+    const drawn = [salt, rate * 2 ** 32, 1 / (1 - rate)]
+    const unit = x.columns
+    this.forward.push({ operation: 'dropout', unit, operands: [y.values, x.values, ...drawn] })
+    this.backward.unshift({
+      operation: 'dropout',
+      unit,
+      operands: [x.gradients, y.gradients, ...drawn],
+    })
     return y
   }
 

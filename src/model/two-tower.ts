@@ -133,6 +133,8 @@ export class TwoTower {
   readonly #onStage: (stage: StepStage) => void
   readonly #rowNorms: Float64Array
   #queries = 0
+  /** Of the batch prepared last. */
+  #seed: number | undefined
   #items = 0
   /** Of the last step; 0 once applied. */
   #divisor = 0
@@ -241,6 +243,7 @@ export class TwoTower {
     const output = this.#engine.step({
       ...batch,
       batch: this.#queries,
+      seed: this.#seed,
       columns: this.#items,
       queries: query.inputs,
       candidates: candidate.inputs,
@@ -380,6 +383,7 @@ export class TwoTower {
     for (const lookup of lookups) lookup.begin()
     if (queries.length > 0) this.#queryEncoder.encode(queries, step)
     if (items.length > 0) this.#itemEncoder.encode(items, step)
+    this.#seed = step
     this.#queries = queries.length
     this.#items = items.length
     this.#divisor = 0

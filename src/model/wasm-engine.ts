@@ -7,7 +7,7 @@ import type { ThreadPool } from '../kernels/thread-pool.ts'
 import type { DenseEngine, ExportedTowers, StepInput, StepOutput } from './dense-engine.ts'
 import { DenseParameters, type Allocator } from './dense-parameters.ts'
 import type { ModelPlan, SidePlan } from './plan.ts'
-import { ProgramSet, type Program } from './program.ts'
+import { inference, ProgramSet, type Program } from './program.ts'
 import { columnGranularity, SoftmaxLoss } from './softmax-loss.ts'
 import type { ModelSpec, TowerSpec } from './spec.ts'
 import { exportTower } from './tower-export.ts'
@@ -91,8 +91,8 @@ export function layOutEngine(
       ...query.transposes,
       ...candidate.transposes,
     ),
-    embedQueries: programs(perRow(...query.forward)),
-    embedCandidates: programs(perRow(...candidate.forward)),
+    embedQueries: programs(perRow(...inference(query.forward))),
+    embedCandidates: programs(perRow(...inference(candidate.forward))),
     backward: programs(perRow(...query.backward), perRow(loss.sumParts, ...candidate.backward)),
     weightGradients: programs(...query.weightGradients, ...candidate.weightGradients),
   }
@@ -143,6 +143,7 @@ export class WasmEngine implements DenseEngine {
     loss.begin(input)
     forward.setExamples(queryProgram, batch)
     forward.setExamples(candidateProgram, columns)
+    forward.setSeed(input.seed ?? 0)
     forward.run(pool)
     loss.padCandidates()
     this.#onStage('loss')
@@ -151,6 +152,7 @@ export class WasmEngine implements DenseEngine {
     backward.setExamples(queryProgram, batch)
     backward.setExamples(candidateProgram, columns)
     loss.setParts(backward, candidateProgram)
+    backward.setSeed(input.seed ?? 0)
     backward.run(pool)
     this.#weightGradients(batch, columns)
     const { divisor } = outcome

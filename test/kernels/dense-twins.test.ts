@@ -160,6 +160,8 @@ test('element by element, exp and log among them, the kernels are their twins', 
       twins.check('exp', [out, x], n)
       twins.check('scale', [x, out, 0.3], n)
       twins.check('addScaled', [out, x, -1.7], n)
+      twins.check('dropout', [out, x, seed, 0x40000000, 1.3], n)
+      twins.check('dropout', [out, out, seed, 0xc0000000, 4], n)
       const [sum, sumTwin] = twins.results('sum', [out, n])
       expect(sum).toBe(sumTwin)
       const [squares, squaresTwin] = twins.results('sumOfSquares', [out, n])

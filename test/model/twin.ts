@@ -254,6 +254,7 @@ export class Twin {
   #layer(layer: LayerSpec, x: Vector[], x0: Vector[]): Vector[] {
     if (layer.kind === 'cross') return this.#cross(layer, x, x0)
     if (layer.kind === 'layerNorm') return this.#layerNorm(x)
+    if (layer.kind === 'dropout') return x
     const { kind, units, activation } = layer
     const width = x[0]?.length ?? 0
     const inner = this.#take(width * units)

@@ -183,6 +183,10 @@ const layer = z.discriminatedUnion('kind', [
     diagScale: z.number().min(0).default(0).describe('added to the diagonal of its matrix'),
   }),
   z.strictObject({ kind: z.literal('layerNorm') }),
+  z.strictObject({
+    kind: z.literal('dropout'),
+    rate: z.number().min(0).lt(1).default(0.1).describe('share that is 0 in training'),
+  }),
 ])
 
 const tower = z.strictObject({

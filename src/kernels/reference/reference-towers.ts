@@ -105,6 +105,7 @@ function twinsOf(kernels: ProgramKernels): Record<Operation, Twin> {
       kernels.normalizeRows(i(0), i(1), i(2), i(3), f(4), from, to),
     normalizeRowsBackward: (i, _, from, to) =>
       kernels.normalizeRowsBackward(i(0), i(1), i(2), i(3), from, to),
+    dropout: (i, f, from, to) => kernels.dropout(i(0), i(1), i(2), i(3), f(4), from, to),
     addScaled: (i, f, from, to) => kernels.addScaled(i(0), i(1), f(2), from, to),
     scale: (i, f, from, to) => kernels.scale(i(0), i(1), f(2), from, to),
     transposeRows: (i, _, from, to) => kernels.transposeRows(i(0), i(1), i(2), i(3), from, to),

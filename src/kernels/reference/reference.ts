@@ -7,6 +7,7 @@ import type { DenseKernels } from '../dense-kernels.ts'
 import { referenceBagKernels, referenceMaxBagKernels } from './reference-bags.ts'
 import { referenceCrossKernels } from './reference-cross.ts'
 import { referenceCuckooKernels } from './reference-cuckoo.ts'
+import { referenceDropoutKernels } from './reference-dropout.ts'
 import { referenceElementKernels } from './reference-elements.ts'
 import { referenceFlatKernels } from './reference-flat.ts'
 import { referenceKeyKernels } from './reference-hash.ts'
@@ -32,6 +33,7 @@ export function referenceKernels(memory: WebAssembly.Memory, thread: number) {
     ...referenceLayerKernels(memory),
     ...referenceCrossKernels(memory),
     ...referenceLayerNormKernels(memory),
+    ...referenceDropoutKernels(memory),
     ...referenceRowKernels(memory),
     ...referenceBagKernels(memory),
     ...referenceMaxBagKernels(memory),

@@ -4,6 +4,7 @@
  * recording the operations and deriving them.
  */
 import { assert, unreachable } from '../../base/assert.ts'
+import { ServiceError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import type { LayerSpec } from '../spec.ts'
 import { exportTower, type ModelArtifacts } from '../tower-export.ts'
@@ -164,6 +165,8 @@ export class ClosedTower implements TensorTower {
         return this.#cross(layer, given)
       case 'layerNorm':
         return this.#layerNorm(given)
+      case 'dropout':
+        throw new ServiceError('ENGINE_UNSUPPORTED', { engine: 'tfjs', path: 'layers.dropout' })
       default:
         return unreachable(layer)
     }
