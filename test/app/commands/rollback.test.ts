@@ -15,21 +15,30 @@ test('rollback takes the model back to a checkpoint, and events stay', async () 
     await client.sendEvents(clicks)
     await settled(to)
   }
+  /** Of an item, without its popularity: what the parameters alone decide. */
   const vector = async (): Promise<readonly number[]> => {
-    const answer = await fetch(`${service.address}/v1/users/u1/embedding`)
-    return ((await answer.json()) as { vector: number[] }).vector
+    const answer = await fetch(`${service.address}/v1/items/i1/embedding`)
+    return ((await answer.json()) as { vector: number[] }).vector.slice(0, -1)
+  }
+  /** When every delta has come: the model is that of all steps. */
+  const current = async (): Promise<readonly number[]> => {
+    const steps = (await client.metrics()).sum('freshet_trainer_steps_total')
+    const version = async () => (await client.recommend('u1', { n: 1 })).model.version
+    await expect.poll(version, { timeout: 10_000 }).toBe(steps)
+    return vector()
   }
   await send(0, 300)
+  const before = await current()
   const made = await client.runJob('checkpoint')
   expect(made.state).toBe('done')
   const { name } = made.result as { name: string }
   await send(300, 600)
-  const later = await vector()
+  expect(await current()).not.toEqual(before)
 
   const at = ['--address', service.address, '--json']
   const back = await run('rollback', name, ...at)
   expect([back.code, back.json]).toMatchObject([0, { state: 'done', result: { to: name } }])
-  await expect.poll(vector, { timeout: 10_000 }).not.toEqual(later)
+  await expect.poll(vector, { timeout: 10_000 }).toEqual(before)
   const status = (await (await fetch(`${service.address}/v1/status`)).json()) as {
     trainer: { events: number }
   }
