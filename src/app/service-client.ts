@@ -1,139 +1,105 @@
-/**
- * A client of the service's own HTTP interface: the demo, the benchmarks and the crash test use
- * it.
- */
-import * as z from 'zod'
-
 import { ServiceError } from '../base/errors.ts'
+/**
+ * The client as the command line, the demo, the benchmarks and the crash test use it: every request
+ * is made once, and what goes wrong is an error of this service's table.
+ */
+import { FreshetAdmin } from '../client/freshet-admin.ts'
+import { FreshetClient, FreshetError } from '../client/freshet-client.ts'
+import type { ClientOptions } from '../client/requests.ts'
+import type { Accepted, Answer, Event, ItemFields, JobRequest, JobRun } from '../client/types.ts'
 import { type Metrics, parseMetrics } from './scrape.ts'
 
-const accepted = z.object({
-  accepted: z.int(),
-  rejected: z.array(z.object({ index: z.int(), code: z.string(), message: z.string() })),
-  offset: z.union([z.string(), z.null()]).optional(),
-})
-export type Accepted = z.infer<typeof accepted>
-
-const recommended = z.object({
-  items: z.array(
-    z.object({
-      id: z.string(),
-      score: z.number(),
-      attributes: z.record(z.string(), z.unknown()).optional(),
-    }),
-  ),
-  fallback: z.string().optional(),
-  model: z.object({ version: z.number(), sequence: z.number() }),
-})
-export type Recommended = z.infer<typeof recommended>
-
-const ranJob = z.object({
-  id: z.string(),
-  name: z.string(),
-  payload: z.record(z.string(), z.unknown()),
-  state: z.enum(['running', 'done', 'failed']),
-  progress: z.number(),
-  by: z.string().optional(),
-  startedAt: z.number(),
-  finishedAt: z.number().optional(),
-  result: z.record(z.string(), z.unknown()).optional(),
-  error: z.string().optional(),
-  code: z.string().optional(),
-})
-export type RanJob = z.infer<typeof ranJob>
-
-const listedJobs = z.object({ names: z.array(z.string()), runs: z.array(ranJob) })
-type ListedJobs = z.infer<typeof listedJobs>
-
-export interface JobRequest {
-  readonly name: string
-  readonly payload?: object
-  /** Asked again with the same one, there is the run that was. */
-  readonly key?: string
-  /** Whether to be answered when it has ended, if that takes no more than some seconds. */
-  readonly wait?: boolean
-}
+export type { Accepted, Answer as Recommended, JobRequest, JobRun as RanJob }
 
 const timeoutMs = 15_000
+const readyLookMs = 20
 
 export class ServiceClient {
   readonly address: string
   readonly #signal: AbortSignal | undefined
-  readonly #key: string | undefined
+  readonly #client: FreshetClient
+  readonly #admin: FreshetAdmin
 
   /**
    * Requests under way end when `signal` aborts. `key`: an API key, where the service wants one.
    */
   constructor(address: string, signal?: AbortSignal, key?: string) {
+    const options: ClientOptions = {
+      baseUrl: address,
+      timeoutMs,
+      retries: 0,
+      ...(signal && { signal }),
+      ...(key !== undefined && { apiKey: key }),
+    }
     this.address = address
     this.#signal = signal
-    this.#key = key
+    this.#client = new FreshetClient(options)
+    this.#admin = new FreshetAdmin(options)
   }
 
-  /** Appends; resolves when durable. Throws `REQUEST_FAILED`. */
-  async sendEvents(events: readonly object[]): Promise<Accepted> {
-    return accepted.parse(await this.#json('POST', '/v1/events', events))
+  /** Appends; resolves when durable. Throws `REQUEST_FAILED`, as all that follow. */
+  sendEvents(events: readonly object[]): Promise<Accepted> {
+    // What is no event is for the service to judge.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+    return this.#asked('/v1/events', this.#client.sendEvents(events as readonly Event[]))
   }
 
-  /** Creates or replaces; resolves when they can be recommended. Throws `REQUEST_FAILED`. */
+  /** Creates or replaces; resolves when they can be recommended. */
   async sendItems(items: readonly object[]): Promise<void> {
     const path = '/v1/items'
-    const { rejected } = accepted.parse(await this.#json('POST', path, items))
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+    const given = items as readonly (ItemFields & { readonly id: string })[]
+    const { rejected } = await this.#asked(path, this.#client.putItems(given))
     if (rejected.length === 0) return
     throw new ServiceError('REQUEST_FAILED', { path, reason: JSON.stringify(rejected[0]) })
   }
 
-  async recommend(
+  recommend(
     userId: string,
-    query: { readonly n: number; readonly minSequence?: string | undefined },
-  ): Promise<Recommended> {
-    const parameters = new URLSearchParams({ n: String(query.n) })
-    if (query.minSequence !== undefined) parameters.set('minSequence', query.minSequence)
-    const path = `/v1/recommendations/${encodeURIComponent(userId)}?${parameters.toString()}`
-    return recommended.parse(await this.#json('GET', path))
+    { n, minSequence }: { readonly n: number; readonly minSequence?: string | undefined },
+  ): Promise<Answer> {
+    const request = { userId, n, ...(minSequence !== undefined && { minSequence }) }
+    return this.#asked('/v1/recommendations', this.#client.recommend(request))
   }
 
   /** Resolves when the run has ended, well or not, or still goes on after some seconds. */
-  runJob(name: string, payload: object = {}): Promise<RanJob> {
+  runJob(name: string, payload: object = {}): Promise<JobRun> {
     return this.startJob({ name, payload })
   }
 
-  async startJob(request: JobRequest): Promise<RanJob> {
-    return ranJob.parse(await this.#json('POST', '/v1/admin/jobs', request))
+  startJob(request: JobRequest): Promise<JobRun> {
+    return this.#asked('/v1/admin/jobs', this.#admin.startJob(request))
   }
 
   /** What can be run, and the newest runs. */
-  async jobs(limit: number): Promise<ListedJobs> {
-    return listedJobs.parse(await this.#json('GET', `/v1/admin/jobs?limit=${limit}`))
+  jobs(limit: number): ReturnType<FreshetAdmin['jobs']> {
+    return this.#asked('/v1/admin/jobs', this.#admin.jobs(limit))
   }
 
   /** A run as it stands. */
-  async job(run: string): Promise<RanJob> {
-    return ranJob.parse(await this.#json('GET', `/v1/admin/jobs/${encodeURIComponent(run)}`))
+  job(run: string): Promise<JobRun> {
+    return this.#asked('/v1/admin/jobs', this.#admin.job(run))
   }
 
-  /** What an admin route answers. Throws `REQUEST_FAILED`. */
+  /** What an admin route answers. */
   admin(
     method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
     path: string,
     body?: object,
   ): Promise<unknown> {
-    return this.#json(method, `/v1/admin/${path}`, body)
+    return this.#asked(`/v1/admin/${path}`, this.#admin.ask<unknown>(method, path, body))
   }
 
   async metrics(): Promise<Metrics> {
-    const response = await this.#fetch('GET', '/metrics')
-    return parseMetrics(await response.text())
+    return parseMetrics(await this.#asked('/metrics', this.#admin.metrics()))
   }
 
   /** True when everything is caught up. */
-  async isReady(): Promise<boolean> {
-    const response = await this.#fetch('GET', '/health/ready')
-    await response.arrayBuffer()
-    return response.ok
+  isReady(): Promise<boolean> {
+    return this.#asked('/health/ready', this.#admin.isReady())
   }
 
-  /** Resolves when ready. Throws `REQUEST_FAILED` after `limitMs`. */
+  /** Resolves when ready, within `limitMs`. */
   async waitUntilReady(limitMs: number): Promise<void> {
     const giveUp = AbortSignal.timeout(limitMs)
     while (!(await this.isReady().catch(() => false))) {
@@ -141,40 +107,26 @@ export class ServiceClient {
         const reason = `not ready within ${limitMs} ms`
         throw new ServiceError('REQUEST_FAILED', { path: '/health/ready', reason })
       }
-      await new Promise((resolve) => setTimeout(resolve, 20))
+      await new Promise((resolve) => setTimeout(resolve, readyLookMs))
     }
   }
 
-  async #json(method: string, path: string, body?: unknown): Promise<unknown> {
-    const response = await this.#fetch(method, path, body)
-    const text = await response.text()
-    if (!response.ok) {
-      const reason = `${response.status} ${text.slice(0, 300)}`
-      throw new ServiceError('REQUEST_FAILED', { path, reason })
+  async #asked<Found>(path: string, answer: Promise<Found>): Promise<Found> {
+    try {
+      return await answer
+    } catch (cause) {
+      this.#signal?.throwIfAborted()
+      if (!(cause instanceof FreshetError)) throw cause
+      const { status, code, message } = cause
+      const reason =
+        status === 0 ? `${this.address}: ${rootOf(cause)}` : `${status} ${code}: ${message}`
+      throw new ServiceError('REQUEST_FAILED', { path, reason }, { cause })
     }
-    return JSON.parse(text) as unknown
-  }
-
-  async #fetch(method: string, path: string, body?: unknown): Promise<Response> {
-    const limits = [AbortSignal.timeout(timeoutMs), this.#signal].filter((s) => s !== undefined)
-    const answer = fetch(`${this.address}${path}`, {
-      method,
-      signal: AbortSignal.any(limits),
-      headers: {
-        ...(this.#key !== undefined && { authorization: `Bearer ${this.#key}` }),
-        ...(body !== undefined && { 'content-type': 'application/json' }),
-      },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
-    })
-    return answer.catch((error: unknown) => {
-      throw error instanceof TypeError ? unreachable(this.address, path, error) : error
-    })
   }
 }
 
-/** Nobody listens there, or it is no address. */
-function unreachable(address: string, path: string, error: TypeError): ServiceError {
+/** What is behind "fetch failed". */
+function rootOf(error: Error): string {
   const { cause } = error
-  const reason = `${address}: ${cause instanceof Error ? cause.message : error.message}`
-  return new ServiceError('REQUEST_FAILED', { path, reason }, { cause: error })
+  return cause instanceof Error ? rootOf(cause) : error.message
 }

@@ -23,6 +23,7 @@ import type {
 } from './types.ts'
 
 export { type BatcherOptions, EventBatcher } from './event-batcher.ts'
+export { FreshetAdmin } from './freshet-admin.ts'
 export { type ClientOptions, FreshetError } from './requests.ts'
 export type * from './types.ts'
 

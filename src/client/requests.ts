@@ -50,6 +50,8 @@ export interface Request {
   readonly body?: unknown
   /** Makes a write safe to repeat. */
   readonly idempotencyKey?: string
+  /** Not safe to repeat, or of no use. */
+  readonly isOnce?: boolean
   /** Lets a page send it while it closes. */
   readonly keepalive?: boolean
 }
@@ -71,16 +73,33 @@ export class Requests {
 
   /** Rejects with `FreshetError`. The answer is what the API says it is, unchecked. */
   async json<Answer>(request: Request): Promise<Answer> {
+    const text = await this.text(request)
+    try {
+      const answer: Answer = JSON.parse(text)
+      return answer
+    } catch (cause) {
+      // Somebody between here and the service has answered.
+      throw new FreshetError(
+        0,
+        { code: 'UNREACHABLE', message: 'an answer not in JSON' },
+        { cause },
+      )
+    }
+  }
+
+  /** The same as it came. */
+  async text(request: Request): Promise<string> {
     const { retries = 3, signal } = this.#options
+    const last = request.isOnce === true ? 0 : retries
     for (let tried = 0; ; tried += 1) {
-      const outcome = await this.#try<Answer>(request)
+      const outcome = await this.#try(request)
       if ('answer' in outcome) return outcome.answer
-      if (tried === retries || !outcome.mayPass || signal?.aborted === true) throw outcome.error
+      if (tried === last || !outcome.mayPass || signal?.aborted === true) throw outcome.error
       await pause(outcome.retryAfterMs ?? backOff(tried), signal)
     }
   }
 
-  async #try<Answer>(request: Request): Promise<Outcome<Answer>> {
+  async #try(request: Request): Promise<Outcome> {
     const { timeoutMs = 5_000, signal, fetch: send = fetch } = this.#options
     const limit = AbortSignal.timeout(timeoutMs)
     try {
@@ -94,8 +113,7 @@ export class Requests {
       // A body that breaks off is no answer: it fails here.
       const text = await response.text()
       if (!response.ok) return failureOf(response, text)
-      const answer: Answer = JSON.parse(text)
-      return { answer }
+      return { answer: text }
     } catch (cause) {
       const message = cause instanceof Error ? cause.message : String(cause)
       const error = new FreshetError(0, { code: 'UNREACHABLE', message }, { cause })
@@ -113,15 +131,15 @@ export class Requests {
   }
 }
 
-type Outcome<Answer> =
-  | { readonly answer: Answer }
+type Outcome =
+  | { readonly answer: string }
   | {
       readonly error: FreshetError
       readonly mayPass: boolean
       readonly retryAfterMs: number | undefined
     }
 
-function failureOf(response: Response, text: string): Outcome<never> {
+function failureOf(response: Response, text: string): Outcome {
   const { status, headers } = response
   const seconds = Number(headers.get('retry-after') ?? Number.NaN)
   return {

@@ -215,3 +215,29 @@ export interface Embedding {
   readonly fallback?: string
   readonly requestId: string
 }
+
+export interface JobRequest {
+  readonly name: string
+  readonly payload?: object
+  /** Asked again with the same one, there is the run that was. */
+  readonly key?: string
+  /** Whether to be answered when it has ended, if that takes no more than some seconds. */
+  readonly wait?: boolean
+}
+
+export interface JobRun {
+  readonly id: string
+  readonly name: string
+  readonly payload: Readonly<Record<string, unknown>>
+  readonly state: 'running' | 'done' | 'failed'
+  /** 0..1. */
+  readonly progress: number
+  /** The process that has it, where there are several. */
+  readonly by?: string
+  readonly startedAt: number
+  readonly finishedAt?: number
+  readonly result?: Readonly<Record<string, unknown>>
+  readonly error?: string
+  /** Of the error, where it has one. */
+  readonly code?: string
+}

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, expectTypeOf, test } from 'vitest'
 import type * as z from 'zod'
 
-import { FreshetClient } from '../../src/client/freshet-client.ts'
+import { FreshetAdmin, FreshetClient } from '../../src/client/freshet-client.ts'
 import type {
   Answer,
   Interaction,
@@ -105,6 +105,19 @@ test('events are batched, and a bad one is told', async () => {
   await expect.poll(async () => (await client.user('b'))?.seen).toBe(20)
 })
 
+test('an operator runs jobs, calls them off and looks around', async () => {
+  const admin = new FreshetAdmin({ baseUrl: small.service.address })
+  expect(await admin.isReady()).toBe(true)
+  expect((await admin.jobs(5)).names).toContain('checkpoint')
+  const run = await admin.startJob({ name: 'checkpoint', key: 'once' })
+  expect(await admin.startJob({ name: 'checkpoint', key: 'once' })).toEqual(run)
+  expect(await admin.job(run.id)).toEqual(run)
+  expect(await admin.cancelJob(run.id)).toMatchObject({ state: 'done' })
+  await expect(admin.cancelJob('none')).rejects.toMatchObject({ code: 'JOB_RUN_UNKNOWN' })
+  expect(await admin.ask('GET', 'checkpoints')).toMatchObject({ checkpoints: [{}] })
+  expect(await admin.metrics()).toContain('freshet_jobs_finished_total')
+})
+
 test('every route that a shop needs has been asked', async () => {
   const answer = await fetch(`${small.service.address}/openapi.json`)
   const { paths } = (await answer.json()) as { paths: Record<string, Record<string, unknown>> }
@@ -121,9 +134,11 @@ test('every route that a shop needs has been asked', async () => {
     'get /metrics',
     'get /openapi.json',
     'get /recommend/{id}',
+    'get /v1/imports/{id}',
     'get /v1/recommendations',
     'get /v1/recommendations/{id}',
     'post /v1/models/user_model:predict',
+    'put /v1/imports/{id}',
   ])
 })
 

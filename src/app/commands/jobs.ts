@@ -102,7 +102,7 @@ function fieldOf(text: string): [string, string | number | boolean] {
 
 // It was made from JSON.
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-const plain = (run: RanJob): JsonObject => run as JsonObject
+const plain = (run: RanJob): JsonObject => ({ ...run }) as JsonObject
 
 /** `2026-11-22T10:00:00.000Z  restrict      done     100 %    120 ms  restrict-…` */
 function lineOf({ id, name, state, progress, startedAt, finishedAt, error }: RanJob): string {
