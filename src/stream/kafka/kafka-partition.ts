@@ -131,8 +131,8 @@ export class PartitionFeed {
     const offset = Number(message.offset)
     this.#moveTo(offset)
     const { maxFutureMs, plain } = this.#options
-    const options = { now: acceptanceOf(message), maxFutureMs }
     const { value: bytes } = message
+    const options = { now: acceptanceOf(message), maxFutureMs }
     const event = bytes === null ? undefined : plain.read(bytes, options)
     if (event !== undefined) {
       batch.add(event, offset, 0)

@@ -153,6 +153,8 @@ export class KafkaRecord {
   readonly batchContext: BatchContext
   readonly #bytes: Buffer
   readonly #at: number
+  /** Once the value has been read; until then where the record begins. */
+  #headersAt: number
 
   constructor({ bytes, at, offset, timestamp, isControl, context }: RecordPlace) {
     this.offset = offset
@@ -161,6 +163,7 @@ export class KafkaRecord {
     this.batchContext = context
     this.#bytes = bytes
     this.#at = at
+    this.#headersAt = at
   }
 
   get key(): Buffer | null {
@@ -170,14 +173,18 @@ export class KafkaRecord {
   get value(): Buffer | null {
     const reader = this.#reader()
     reader.skipField()
-    return reader.field()
+    const value = reader.field()
+    this.#headersAt = reader.at
+    return value
   }
 
   /** One that is there several times has a list of values. */
   get headers(): IHeaders {
-    const reader = this.#reader()
-    reader.skipField()
-    reader.skipField()
+    const reader = new WireReader(this.#bytes, this.#headersAt)
+    if (this.#headersAt === this.#at) {
+      reader.skipField()
+      reader.skipField()
+    }
     let left = reader.varint()
     if (!(left > 0)) return noHeaders
     const headers: IHeaders = {}

@@ -34,8 +34,11 @@ const eventsOf = (from: number, count: number): Event[] =>
 const idsOf = (events: readonly Event[]): string[] => events.map(({ eventId = '' }) => eventId)
 
 /** Appends as fast as it goes until told to stop; what was acknowledged, by offset. */
-async function writeUntil(log: KafkaLog, stop: AbortSignal): Promise<Map<string, string>> {
-  const acknowledged = new Map<string, string>()
+async function writeUntil(
+  log: KafkaLog,
+  stop: AbortSignal,
+  acknowledged = new Map<string, string>(),
+): Promise<Map<string, string>> {
   for (let from = 0; !stop.aborted; from += 20) {
     const events = eventsOf(from, 20)
     const offsets = await log.append(events)
@@ -72,7 +75,8 @@ test(
     await using writer = disposable(await open(topic, { appendLimitMs: limitMs }))
     await using reader = disposable(await open(topic))
     const stop = new AbortController()
-    const writing = writeUntil(writer.log, stop.signal)
+    const written = new Map<string, string>()
+    const writing = writeUntil(writer.log, stop.signal, written)
     let all = Infinity
     const reading = follow(reader.log, ({ size }) => size >= all)
     for (const pauseMs of [700, 1_200]) {
@@ -81,6 +85,8 @@ test(
       await broker.start()
     }
     await sleep(1_000)
+    // However busy the machine is.
+    await expect.poll(() => written.size, { timeout: limitMs / 4 }).toBeGreaterThan(100)
     stop.abort()
     const acknowledged = await writing
     all = acknowledged.size
