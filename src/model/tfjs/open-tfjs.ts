@@ -22,7 +22,7 @@ export interface TfjsParts {
 type Side = 'query' | 'candidate'
 
 /** Logits that are there at once: what a processor's caches hold, or what keeps a GPU busy. */
-const tileFloats = { cpu: 1 << 20, gpu: 1 << 26 }
+const tileFloats = { cpu: 1 << 22, gpu: 1 << 26 }
 /** Of the weights at the start: those of the built-in engine. */
 const seeds = { query: 0, candidate: 1 }
 
