@@ -30,5 +30,5 @@ async function rollback(to: number, flags: Flags, terminal: Terminal): Promise<v
   }
   // It was made from JSON.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-  printReport(terminal, run as JsonObject, flags.json === true)
+  printReport(terminal, { ...run } as JsonObject, flags.json === true)
 }
