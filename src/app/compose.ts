@@ -34,6 +34,7 @@ import { finalReport, metricsSnapshot, type Parts, TrainerView } from './service
 import { EmbeddedShape, type Shape, type ShapeOptions, type TrainerRole } from './shape.ts'
 import type { Logger } from './telemetry.ts'
 import { primaryServing, primaryTrainer } from './versions/primary.ts'
+import { configOf } from './versions/version-paths.ts'
 import { VersionRecommender } from './versions/version-recommender.ts'
 import type { Versions } from './versions/versions.ts'
 import { allHave } from './visibility.ts'
@@ -157,11 +158,15 @@ async function composeParts(
   const view = new TrainerView(shape)
   const context = { config, shape, view, ...options }
   const versions = await composeVersions(context)
-  const recommender = new VersionRecommender(versions, config.process.versions.compareEvery)
+  const recommender = new VersionRecommender(versions, {
+    compareEvery: config.process.versions.compareEvery,
+    onTrouble: (error) => options.logger.error({ error: String(error) }, 'lists not compared'),
+  })
   const beside = versionsBeside(context, versions, recommender)
+  const current = (): Config => configOf(config, versions.entry)
   const [trainer, serving] = [primaryTrainer(versions), primaryServing(versions)]
   const jobs = roles.has('jobs')
-    ? composeJobs({ ...context, trainer, serving, neededFrom: () => neededFrom(versions) })
+    ? composeJobs({ ...context, trainer, serving, current, neededFrom: () => neededFrom(versions) })
     : undefined
   const http = composeHttp(context, {
     trainer,
@@ -236,7 +241,12 @@ function composeHttp(
     jobs: scheduler,
     versions: beside?.desk,
     experiment: beside?.experiment,
-    administration: administrationOf({ config, view, serving }),
+    administration: administrationOf({
+      config,
+      current: () => configOf(config, versions.entry),
+      view,
+      serving,
+    }),
   })
 }
 

@@ -161,6 +161,8 @@ export interface RecommendRequest extends Selection, Asker {
   readonly excludeSeen?: boolean
   /** For somebody of whom nothing is known. Default: popularity. */
   readonly fallback?: 'popularity' | 'latest'
+  /** Which version of the model is asked. Default: the one that has the user. */
+  readonly version?: string
 }
 
 export interface SessionRequest extends Selection, Asker, After {
@@ -189,6 +191,8 @@ export interface RecommendedItem {
 }
 
 export interface ModelState {
+  /** Of the version of the model that answered. */
+  readonly name?: string
   /** Steps taken by the model. */
   readonly version: number
   readonly sequence: number

@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 
+import { planModel } from '../../model/plan.ts'
 import type { Json } from '../../stream/event.ts'
 import { comparable } from '../../trainer/checkpoint/checkpoints.ts'
 import { differingFields } from '../../trainer/checkpoint/config-difference.ts'
@@ -11,7 +12,7 @@ import type { TrainerModel } from '../../trainer/trainer-config.ts'
 import { type ModelConfig, modelSchema } from '../config/config-model-schema.ts'
 import type { Config } from '../config/config-schema.ts'
 import { checkpointStore } from '../newest-checkpoint.ts'
-import { trainerModel } from '../options.ts'
+import { modelSpec, trainerModel } from '../options.ts'
 import { readVersions, writeVersions } from './version-file.ts'
 import {
   freeName,
@@ -28,7 +29,7 @@ export interface FoundVersions {
   readonly added?: { readonly name: string; readonly fields: readonly string[] }
 }
 
-/** Throws `VERSIONS_DAMAGED`, `VERSIONS_FULL`. */
+/** Throws `VERSIONS_DAMAGED`, `VERSIONS_FULL`, `CONFIG_INVALID`. */
 export async function openVersions(config: Config, now: number): Promise<FoundVersions> {
   const { dataDirectory, versions: options } = config.process
   const { model } = config
@@ -44,6 +45,8 @@ export async function openVersions(config: Config, now: number): Promise<FoundVe
     if (before === undefined || list !== known) await writeVersions(dataDirectory, list)
     return { list }
   }
+  // What cannot be a model is no version.
+  planModel(modelSpec(model))
   const name = freeName(known, model.name)
   const list = withVersion(known, { name, model, createdAt: now }, options.max)
   await writeVersions(dataDirectory, list)

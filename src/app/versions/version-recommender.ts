@@ -15,17 +15,23 @@ type Recommender = Readers['recommender']
 
 const servingOf = ({ parts }: RunningVersion): ServingService => present(parts.serving, 'a replica')
 
+interface VersionRecommenderOptions {
+  /** Of so many requests one is compared. */
+  readonly compareEvery: number
+  /** A comparison has failed by a fault of ours. */
+  readonly onTrouble: (error: unknown) => void
+}
+
 export class VersionRecommender implements Recommender {
   readonly #versions: Versions
-  /** Of so many requests one is compared. */
-  readonly #compareEvery: number
+  readonly #options: VersionRecommenderOptions
   readonly #overlaps = new WeakMap<RunningVersion, ListOverlap>()
   #requests = 0
   #isComparing = false
 
-  constructor(versions: Versions, compareEvery: number) {
+  constructor(versions: Versions, options: VersionRecommenderOptions) {
     this.#versions = versions
-    this.#compareEvery = compareEvery
+    this.#options = options
   }
 
   /** Of a version's lists with the primary's. */
@@ -66,7 +72,7 @@ export class VersionRecommender implements Recommender {
     if (this.#versions.isAlone || userId === undefined) return false
     if (version !== undefined || among !== undefined) return false
     this.#requests += 1
-    return this.#requests % this.#compareEvery === 0 && !this.#isComparing
+    return this.#requests % this.#options.compareEvery === 0 && !this.#isComparing
   }
 
   /** The same request, put to all that can answer it. A busy service leaves it out. */
@@ -81,7 +87,8 @@ export class VersionRecommender implements Recommender {
       const [own, ...lists] = await Promise.all([primary, ...others].map(idsOf))
       for (const [i, list] of lists.entries()) this.#add(others[i], overlapOf(own, list))
     } catch (error) {
-      if (!(error instanceof ServiceError)) throw error
+      // Nobody waits for it: what is busy, or is being stopped, is not compared.
+      if (!(error instanceof ServiceError)) this.#options.onTrouble(error)
     } finally {
       this.#isComparing = false
     }
