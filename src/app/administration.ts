@@ -20,23 +20,25 @@ import type { TrainerView } from './service-view.ts'
 
 export interface AdministrationParts {
   readonly config: Config
+  /** Of the version of the model that answers now. */
+  readonly current: () => Config
   readonly view: TrainerView
   readonly serving: ServingRole | undefined
 }
 
-export function administrationOf({ config, view, serving }: AdministrationParts): Administration {
-  const { dataDirectory, roles } = config.process
-  const { quarantine } = dataPaths(dataDirectory)
-  const shown = withoutSecrets(config)
+export function administrationOf(parts: AdministrationParts): Administration {
+  const { config, current, view, serving } = parts
+  const paths = (): ReturnType<typeof dataPaths> => dataPaths(current().process.dataDirectory)
+  const shown = () => withoutSecrets({ ...config, model: current().model })
   const ofServing = serving && { index: () => serving.liveIndex.stats() }
-  if (!roles.includes('trainer')) return { configuration: () => shown, ...ofServing }
+  if (!config.process.roles.includes('trainer')) return { configuration: shown, ...ofServing }
   return {
-    configuration: () => shown,
+    configuration: shown,
     ...ofServing,
-    tables: () => tablesOf(config, view),
-    checkpoints: () => checkpointStore(dataDirectory).list().map(checkpointView),
-    deadLetters: (limit) => deadLettersOf(config, limit),
-    refusedBatch: (name) => refusedBatch(quarantine, name),
+    tables: () => tablesOf(current(), view),
+    checkpoints: () => checkpointStore(current().process.dataDirectory).list().map(checkpointView),
+    deadLetters: (limit) => deadLettersOf(config, paths().quarantine, limit),
+    refusedBatch: (name) => refusedBatch(paths().quarantine, name),
   }
 }
 
@@ -61,8 +63,11 @@ const checkpointView = (listed: ManifestBody): AdminCheckpoint => ({
   ...(listed.base !== undefined && { base: String(listed.base) }),
 })
 
-async function deadLettersOf({ process }: Config, limit: number): Promise<DeadLettersView> {
-  const { quarantine } = dataPaths(process.dataDirectory)
+async function deadLettersOf(
+  { process }: Config,
+  quarantine: string,
+  limit: number,
+): Promise<DeadLettersView> {
   const { deadLettersTopic: topic } = process.kafka
   return {
     batches: (await refusedBatches(quarantine)).slice(0, limit),

@@ -21,6 +21,8 @@ import type { Logger } from './telemetry.ts'
 
 export interface JobParts {
   readonly config: Config
+  /** Of the version of the model that answers now. */
+  readonly current: () => Config
   readonly shape: Shape
   readonly trainer: TrainerRole | undefined
   readonly serving: ServingRole | undefined
@@ -44,6 +46,7 @@ export function composeJobs(parts: JobParts): Jobs {
   const made = shape.jobs({
     trainer,
     serving,
+    config: parts.current,
     onFinished(run) {
       metrics.countJob(run)
       if (run.state === 'failed') logger.error({ job: run.name, error: run.error }, 'job failed')

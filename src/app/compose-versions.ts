@@ -5,6 +5,7 @@
 import { join } from 'node:path'
 
 import type { Clock } from '../base/clock.ts'
+import { planModel } from '../model/plan.ts'
 import type { VersionsMetrics } from '../serving/http/version-metrics.ts'
 import { ServingService } from '../serving/serving-service.ts'
 import type { VersionsDesk } from '../serving/versions/versions-desk.ts'
@@ -85,7 +86,11 @@ export function versionsBeside(
   const { dataDirectory, versions: options, experiment } = config.process
   const { record, ...rest } = experiment
   const { max } = options
-  const parse = (model: unknown): Config['model'] => parseModel(model, config)
+  const parse = (given: unknown): Config['model'] => {
+    const model = parseModel(given, config)
+    planModel(modelSpec(model))
+    return model
+  }
   const desk = new LocalDesk({ versions, recommender, max, parse })
   if (record === 'never') {
     return { desk, experiment: undefined, metrics: () => ({ versions: desk.view().versions }) }

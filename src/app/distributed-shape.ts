@@ -127,7 +127,7 @@ export class DistributedShape implements Shape {
     })
     const commands = serveTrainerCommands({
       channel: this.#channel(redis),
-      commands: localTrainerCommands(leased, this.#config),
+      commands: localTrainerCommands(leased, () => this.#config),
       isOwner: () => leased.isActive,
     })
     const exports = serveExports(this.#channel(redis, 'export'), exportJob(this.#config))

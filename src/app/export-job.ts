@@ -29,15 +29,18 @@ export type ExportMessage = { readonly result: string } | { readonly failure: Pl
 /** Exports that stay, the one just written among them. */
 const keptExports = 3
 
-export function exportJob(config: Config): TableExport {
-  const root = join(config.process.dataDirectory, 'exports')
+/** `now`: of the version of the model that answers when a run begins. */
+export function exportJob(own: Config, now: () => Config = () => own): TableExport {
+  const root = join(own.process.dataDirectory, 'exports')
   return {
-    tables: config.model.tables.map(({ name }) => name),
+    get tables() {
+      return now().model.tables.map(({ name }) => name)
+    },
     async write({ table, format }, { run, signal }) {
       const directory = join(root, run)
       try {
         const tables = table === undefined ? [] : [table]
-        const result = await inThread({ config, tables, format, directory }, signal)
+        const result = await inThread({ config: now(), tables, format, directory }, signal)
         removeOldest(root)
         return result
       } catch (error) {

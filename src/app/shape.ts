@@ -47,6 +47,8 @@ export type TrainerRoleOptions = Omit<TrainerServiceOptions, 'log' | 'parameters
 export interface SchedulerParts {
   readonly trainer: TrainerRole | undefined
   readonly serving: ServingRole | undefined
+  /** Of the version of the model that answers now. */
+  readonly config: () => Config
   readonly onFinished: (run: JobRun) => void
 }
 
@@ -163,7 +165,7 @@ export class EmbeddedShape implements Shape {
     return []
   }
 
-  jobs({ trainer, serving, onFinished }: SchedulerParts): JobShape {
+  jobs({ trainer, serving, config, onFinished }: SchedulerParts): JobShape {
     const { historyRuns } = this.#config.process.jobs
     const replica = serving && localReplica('here', serving, this.#clock)
     return {
@@ -173,9 +175,9 @@ export class EmbeddedShape implements Shape {
         historyRuns,
         onFinished,
       }),
-      commands: trainer && localTrainerCommands(trainer, this.#config),
+      commands: trainer && localTrainerCommands(trainer, config),
       replicas: replica && (() => Promise.resolve([replica])),
-      export: trainer && exportJob(this.#config),
+      export: trainer && exportJob(this.#config, config),
       close: () => Promise.resolve(),
     }
   }

@@ -21,10 +21,12 @@ import type { Config } from './config/config-schema.ts'
 
 export function localTrainerCommands(
   trainer: Pick<TrainerService, 'command' | 'status'>,
-  config: Config,
+  config: () => Config,
 ): TrainerCommands {
   return {
-    tables: config.model.tables.map(({ name }) => name),
+    get tables() {
+      return config().model.tables.map(({ name }) => name)
+    },
     async restrict(job, { progress }) {
       const result = await trainer.command({ kind: 'restrict', ...job }, progress)
       if (result.kind !== 'restrict') throw new ServiceError('TRAINER_STOPPED', {})

@@ -35,7 +35,7 @@ export interface Answered {
   readonly requestId: string
 }
 
-const tries = 600
+const tries = 3_000
 
 export class VersionsOverHttp {
   readonly #address: string

@@ -28,7 +28,7 @@ async function start(dataDirectory: string) {
 
 test(
   'after a kill versions, traffic and counts are as they were',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   async () => {
     const directory = mkdtempSync(join(tmpdir(), 'freshet-test-'))
     const config = smallConfig(directory, byCount)

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest'
 import type { Config } from '../../../src/app/config/config-schema.ts'
 import { inspectCheckpoint } from '../../../src/app/inspection.ts'
 import { readVersions } from '../../../src/app/versions/version-file.ts'
-import { versionOf } from '../../../src/app/versions/version-list.ts'
+import { type VersionList, versionOf } from '../../../src/app/versions/version-list.ts'
 import { configOf } from '../../../src/app/versions/version-paths.ts'
 import type { ExperimentView, VersionView } from '../../../src/serving/versions/versions-desk.ts'
 import { run } from '../../support/cli.ts'
@@ -20,12 +20,18 @@ const faster = 'model.tables.user.optimizer.rate=0.5'
 
 const users = Array.from({ length: 40 }, (_, i) => `user-${i + 1}`)
 
+function listOf({ path }: Directory): VersionList {
+  const list = readVersions(path)
+  if (list === undefined) throw new Error('there is no list')
+  return list
+}
+
 const all = ({ training }: VersionView): boolean => training?.lagEvents === 0
 
 const digestOf = async (of: Config): Promise<unknown> =>
   (await inspectCheckpoint(of))['stateDigest']
 
-describe('versions of one service', { timeout: 120_000 }, () => {
+describe('versions of one service', { timeout: 300_000 }, () => {
   test('another model learns beside the first, takes its share, and takes over', async () => {
     using directory = new Directory()
     const config = smallConfig(directory.path, byCount)
@@ -48,6 +54,10 @@ describe('versions of one service', { timeout: 120_000 }, () => {
     await expect(
       before.ask('POST', '/v1/admin/versions', { name: 'more', model: bold }),
     ).rejects.toThrow(/VERSIONS_FULL/)
+    for (const model of [{ ...bold, dim: 16 }, { ...bold, dims: 16 }, {}]) {
+      const added = before.ask('POST', '/v1/admin/versions', { name: 'none', model })
+      await expect(added).rejects.toThrow(/400 .*REQUEST_INVALID.*"path":/)
+    }
     await before.ready('twin', 512)
     const { evaluation } = await before.ready('bold', 512)
     expect(evaluation?.model.evaluated).toBeGreaterThan(0)
@@ -79,6 +89,14 @@ describe('versions of one service', { timeout: 120_000 }, () => {
     const after = new VersionsOverHttp(second.service.address)
     expect(await after.view()).toMatchObject({ primary: 'bold', previous: 'shop' })
     expect(new Set(await after.namesFor(users))).toEqual(new Set(['bold']))
+    // What there is once is the one that answers's.
+    await second.client.sendEvents(events.slice(-9))
+    await after.until('bold', all)
+    const { result } = await second.client.runJob('checkpoint')
+    const kept = await after.ask<{ checkpoints: object[] }>('GET', '/v1/admin/checkpoints')
+    expect(kept.checkpoints[0]).toMatchObject({ name: result?.['name'] })
+    const found = await inspectCheckpoint(configOf(config, versionOf(listOf(directory), 'bold')))
+    expect(found['newest']).toBe(Number(result?.['name']))
     await after.ready('shop', clicks)
     await after.ask('DELETE', '/v1/admin/versions/twin')
     await expect(after.ask('DELETE', '/v1/admin/versions/bold')).rejects.toThrow(/VERSION_ANSWERS/)
@@ -100,8 +118,7 @@ describe('versions of one service', { timeout: 120_000 }, () => {
     await versions.until('twin', all)
     await versions.until('shop', all)
     await service.service.stop()
-    const list = readVersions(directory.path)
-    if (list === undefined) throw new Error('there is no list')
+    const list = listOf(directory)
     const digest = await digestOf(config)
     expect(await digestOf(configOf(config, versionOf(list, 'twin')))).toBe(digest)
 
@@ -143,7 +160,7 @@ describe('versions of one service', { timeout: 120_000 }, () => {
   })
 })
 
-test('who answered, and what came of it, is counted by version', { timeout: 60_000 }, async () => {
+test('who answered, and what came of it, is counted by version', { timeout: 300_000 }, async () => {
   using directory = new Directory()
   const config = smallConfig(directory.path)
   const { service, client } = await startSmall(config)
