@@ -104,20 +104,34 @@ export async function send(understood: Understood, target: ImportTarget): Promis
     const rows = done ? survey.rows : sent
     return { id, name, rows, events: sent, done, at: clock.now() }
   }
-  for await (const events of batches(eventsOf(understood), skipped)) {
-    if (signal.aborted) break
-    const refusals = await target.send(events)
+  const settle = async ({ events, refusals }: UnderWay): Promise<void> => {
+    refused += (await refusals).length
     sent += events.length
-    refused += refusals.length
     bar.show(`sending to ${target.name}`, sent, survey.good)
-    if (clock.monotonic() - keptAt < receiptEveryMs) continue
+    if (clock.monotonic() - keptAt < receiptEveryMs) return
     keptAt = clock.monotonic()
     await target.keep(receipt(false))
   }
+  // While one is under way the next is made.
+  let underWay: UnderWay | undefined
+  for await (const events of batches(eventsOf(understood), skipped)) {
+    if (underWay !== undefined) await settle(underWay)
+    underWay = undefined
+    if (signal.aborted) break
+    underWay = { events, refusals: target.send(events) }
+    // Its failure is thrown where it is waited for, not before.
+    underWay.refusals.catch(() => {})
+  }
+  if (underWay !== undefined) await settle(underWay)
   const done = sent === survey.good
   await target.keep(receipt(done))
   const seconds = (clock.monotonic() - begun) / 1_000
   return finished({ ...receipt(done), sent: sent - skipped, refused, seconds })
+}
+
+interface UnderWay {
+  readonly events: readonly Made[]
+  readonly refusals: ReturnType<ImportTarget['send']>
 }
 
 interface Finished {

@@ -27,7 +27,7 @@ let small: Awaited<ReturnType<typeof startSmall>>
 beforeAll(async () => {
   small = await startSmall(smallConfig(path('service')))
   service = small.service
-})
+}, 60_000)
 
 afterAll(async () => {
   await service.stop()
