@@ -51,6 +51,7 @@ export const experiment = z
       .min(4_096)
       .max(2 ** 30)
       .default(16_777_216)
+      .meta({ unit: 'bytes' })
       .describe('a file of the record ends here'),
     keepSegments: count.min(2).max(1_000).default(8).describe('files of the record kept'),
   })
