@@ -212,7 +212,7 @@ export interface ElementKernels {
   /** In f64, in a fixed order; NaN or infinite exactly if an element is. */
   sum: Whole<[x: Address, n: number], number>
   sumOfSquares: Whole<[x: Address, n: number], number>
-  /** Of n rows of `dim` floats: the largest `sumOfSquares`; NaN if one is. */
+  /** Of n rows of `dim` floats: the largest sum of squares, in f32; NaN if an element is. */
   largestSquares: Whole<[x: Address, dim: number, n: number], number>
 }
 

@@ -47,7 +47,7 @@ interface Drawing {
 }
 
 /** As a u32 in an i32. */
-export const dropoutSeed = (seed: number, salt: number): number =>
+const dropoutSeed = (seed: number, salt: number): number =>
   Math.imul(seed, 0x85ebca6b) ^ Math.imul(salt, 0xc2b2ae35)
 
 /** The same without anything dropped. */

@@ -8,7 +8,9 @@ const dim = 8
 const queries = 40
 const columns = 30
 const items = someItems(columns)
-const people = someQueries(queries, items).map((query) => ({ ...query, userId: 'somebody' }))
+const people = someQueries(queries, items).map((query) =>
+  Object.assign(query, { userId: 'somebody' }),
+)
 const batch: StepBatch = { ...someBatch(queries, columns), masked: new Int32Array(0) }
 
 function spec(layers: readonly LayerSpec[]): ModelSpec {
@@ -28,12 +30,17 @@ interface Outcome {
   readonly gradients: readonly Float32Array[]
 }
 
-function learn(model: TwoTower, step: number, change = (_: Float32Array): void => {}): Outcome {
+function learn(model: TwoTower, step: number, change?: (rows: Float32Array) => void): Outcome {
   const lookups = model.prepareStep(people, items, step)
   fillRows(lookups)
-  change(lookups[0].rows)
+  change?.(lookups[0].rows)
   const { loss } = model.step(batch)
   return { loss, gradients: lookups.map(({ gradients }) => gradients.slice()) }
+}
+
+const vectorsOf = (one: TwoTower): Float32Array => {
+  fillRows(one.prepareQueries(people))
+  return one.embedQueries().slice()
 }
 
 test('a step drops by its number alone, and the next one otherwise', async () => {
@@ -69,9 +76,5 @@ test('answers drop nothing', async () => {
   const share = { kind: 'dropout', rate: 0.25 } as const
   const plain = await TwoTower.create(spec([]), limits(queries, columns))
   const model = await TwoTower.create(spec([share]), limits(queries, columns))
-  const vectorsOf = (one: TwoTower): Float32Array => {
-    fillRows(one.prepareQueries(people))
-    return one.embedQueries().slice()
-  }
   expect(vectorsOf(model)).toEqual(vectorsOf(plain))
 })

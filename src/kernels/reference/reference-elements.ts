@@ -41,9 +41,14 @@ export function referenceElementKernels(memory: WebAssembly.Memory): ElementKern
     sumOfSquares: (x, n) => total(x, n, (value) => value * value),
     largestSquares: (x, dim, n) => {
       let largest = 0
-      for (let i = 0; i < n; i += 1) {
-        const squares = total(x + 4 * i * dim, dim, (value) => value * value)
-        largest = Math.max(largest, squares)
+      for (let row = 0; row < n; row += 1) {
+        const lanes = new Float32Array(4)
+        for (let i = 0; i < dim; i += 1) {
+          const value = floats[(x >>> 2) + row * dim + i]
+          lanes[i & 3] += fround(value * value)
+        }
+        const [a, b, c, d] = lanes
+        largest = Math.max(largest, fround(fround(a + b) + fround(c + d)))
       }
       return largest
     },
