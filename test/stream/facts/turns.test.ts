@@ -5,7 +5,7 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 
-import type { Event } from '../../../src/stream/event.ts'
+import type { Event, ItemUpsert } from '../../../src/stream/event.ts'
 import { Facts } from '../../../src/stream/facts/facts.ts'
 import { interaction } from '../../support/events.ts'
 
@@ -14,9 +14,13 @@ const time = { timestamp: 1_000, acceptedAt: 1_000 }
 const click = fc
   .tuple(fc.constantFrom('u', 'v'), fc.constantFrom(...ids))
   .map(([userId, itemId]): Event => interaction({ userId, itemId }))
-const upsert = fc.tuple(fc.constantFrom(...ids), fc.integer()).map(([itemId, price]): Event => {
-  const features = { price }
-  return { kind: 'item', mode: 'replace', itemId, features, ...time }
+const upsert = fc.record<ItemUpsert>({
+  kind: fc.constant('item'),
+  mode: fc.constant('replace'),
+  itemId: fc.constantFrom(...ids),
+  features: fc.record({ price: fc.integer() }),
+  timestamp: fc.constant(1_000),
+  acceptedAt: fc.constant(1_000),
 })
 const remove = (itemId: string): Event => ({ kind: 'deleteItem', itemId, ...time })
 const removal = fc.constantFrom(...ids).map(remove)
