@@ -113,7 +113,7 @@ export class Subject implements AsyncDisposable {
     return this.#upserts.last.ms
   }
 
-  /** The longest slices by the clock, and without what they waited for a processor. */
+  /** The longest slices by the clock, and without what others took of it: see `Pauses`. */
   pauses(): object {
     const { byClock, own, count } = this.#maintenance
     return {

@@ -146,10 +146,10 @@ class AlignmentRun {
       const before = await this.#client.metrics()
       this.#all = new Latencies()
       const ended = new AbortController()
-      const audits = this.#audits(before, AbortSignal.any([signal, ended.signal]))
-      await this.#load(seconds, signal)
-      ended.abort()
-      await audits
+      await Promise.all([
+        this.#audits(before, AbortSignal.any([signal, ended.signal])),
+        this.#load(seconds, signal).finally(() => ended.abort()),
+      ])
       const result = this.#result(before, await this.#client.metrics())
       progress(JSON.stringify({ ...result, series: undefined }))
       return result
@@ -173,7 +173,7 @@ class AlignmentRun {
     }
   }
 
-  /** One audit after the other, each begun when it is due. */
+  /** One audit after the other, each begun when it is due; at least one. */
   async #audits(start: Metrics, signal: AbortSignal): Promise<void> {
     const { clock, every, progress } = this.#options
     const begin = clock.monotonic()
@@ -181,11 +181,11 @@ class AlignmentRun {
     for (let n = 1; !signal.aborted; n += 1) {
       const dueMs = begin + n * every * 1000 - clock.monotonic()
       await pause(Math.max(0, dueMs), undefined, { signal }).catch(() => {})
-      if (signal.aborted) return
+      if (signal.aborted && this.#series.length > 0) return
       const seconds = Math.round((clock.monotonic() - begin) / 1000)
       const latencies = this.#recent
       this.#recent = new Latencies()
-      await this.#client.runJob('auditRecall')
+      await this.#audit()
       const now = await this.#client.metrics()
       const point = {
         seconds,
@@ -199,6 +199,15 @@ class AlignmentRun {
       progress(JSON.stringify(point))
       this.#series.push(point)
       before = now
+    }
+  }
+
+  /** However long it takes. */
+  async #audit(): Promise<void> {
+    let run = await this.#client.startJob({ name: 'auditRecall', wait: false })
+    while (run.state === 'running') {
+      await pause(lookMs)
+      run = await this.#client.job(run.id)
     }
   }
 
