@@ -16,7 +16,7 @@ import { minSequence } from '../selection.ts'
 
 const vector = z.array(z.number())
 
-const embedding = z
+export const embedding = z
   .object({
     id: z.string(),
     vector: vector.describe('the last number is of popularity: its weight, or its logarithm'),

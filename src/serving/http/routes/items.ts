@@ -14,7 +14,7 @@ import { afterWrite } from '../selection.ts'
 import { addEntityWrites } from './entity-writes.ts'
 import { accepted } from './events.ts'
 
-const itemFields = {
+export const itemFields = {
   features: features.optional().describe('what the model learns from'),
   attributes: attributes.optional().describe('returned with recommendations, never learned from'),
   hidden: z.boolean().optional().describe('known, but not recommended'),
@@ -27,7 +27,7 @@ const itemFields = {
 
 const itemBody = part('body', z.strictObject(itemFields))
 
-const item = z
+export const item = z
   .object({
     id: z.string(),
     features: knownFeatures,

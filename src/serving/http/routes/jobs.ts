@@ -14,7 +14,7 @@ const plain = z.record(
   z.union([z.string().max(1024), z.number(), z.boolean()]),
 )
 
-const run = z
+export const run = z
   .object({
     id: z.string(),
     name: z.string(),

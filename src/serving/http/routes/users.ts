@@ -13,7 +13,7 @@ import { addEntityWrites } from './entity-writes.ts'
 
 const userBody = part('body', z.strictObject({ features: features.optional() }))
 
-const user = z
+export const user = z
   .object({
     id: z.string(),
     features: knownFeatures,
