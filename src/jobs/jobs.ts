@@ -1,8 +1,8 @@
 /**
- * The jobs and what they ask of others. `restrict`, `checkpoint`, `compact` and `rollBack`
- * change the trainer's state or where it lies, so they are commands that it executes between batches; `export` works on
- * a checkpoint; what looks at replicas is in `replica-jobs.ts`. All are right when they are begun
- * again.
+ * The jobs and what they ask of others. `restrict`, `checkpoint`, `compact` and `rollBack` change
+ * the trainer's state or where it lies, so they are commands that it executes between batches;
+ * `export` works on a checkpoint; what looks at replicas is in `replica-jobs.ts`. All but
+ * `rollBack` are right when they are begun again.
  */
 import { checkPayload, oneOf, type PayloadFields } from './payload.ts'
 import { defineReplicaJobs, type ReplicaJobDependencies } from './replica-jobs.ts'
