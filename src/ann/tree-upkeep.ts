@@ -40,8 +40,8 @@ const firstTailWeight = 0.25
 /** A tree is grown anew when items or the weight of tails have changed by this factor. */
 const [itemsFactor, weightFactor] = [2, 4]
 /**
- * Between two audits as many vectors change as there are, or fewer and some queries are asked, which
- * may be of another kind: each counts as so many vectors.
+ * Between two audits as many vectors change as there are, or fewer and some queries are asked,
+ * which may be of another kind: each counts as so many vectors.
  */
 const queryChanges = 8
 /** Between two rounds in which centroids follow their members. */
