@@ -51,7 +51,9 @@ export async function distributedRun(
   const random = seededRandom(seed, 0xd157)
   const topic = await servers.makeReady()
   const log = await openKafkaLog({ brokers: [servers.broker.address], topic })
-  const fleet = new ChaosFleet(servers, topic, onLog)
+  // Every checkpoint full, or deltas between two of them.
+  const fullEvery = `process.checkpoints.fullEvery=${1 + (seed % 4)}`
+  const fleet = new ChaosFleet(servers, topic, { onLog, more: [fullEvery] })
   try {
     const scene = { fleet, servers, random }
     const run = new DistributedRun(seed, { scene, log, onLog })

@@ -42,16 +42,23 @@ export const fleetConfig = (): Config => {
 
 const roleOf = (name: MemberName): string => name.split(' ')[0]
 
+interface FleetOptions {
+  readonly onLog: (line: string) => void
+  /** More of the configuration, of every process. */
+  readonly more: readonly string[]
+}
+
 export class ChaosFleet implements AsyncDisposable {
   /** Of trainers: shared by the active one and its standby. */
   readonly directory = mkdtempSync(join(tmpdir(), 'freshet-chaos-'))
   readonly #members: ReadonlyMap<MemberName, ChaosMember>
 
-  constructor(servers: ChaosServers, topic: string, onLog: (line: string) => void) {
+  constructor(servers: ChaosServers, topic: string, { onLog, more }: FleetOptions) {
     const start = (name: MemberName): [MemberName, ChaosMember] => {
       const { broker, redis } = servers.links(name)
       const values = [
         ...overrides,
+        ...more,
         `process.kafka.brokers=[127.0.0.1:${broker.port}]`,
         `process.kafka.topic=${topic}`,
         `process.redis.url=redis://127.0.0.1:${redis.port}`,
