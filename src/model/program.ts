@@ -46,8 +46,12 @@ interface Drawing {
   readonly salt: number
 }
 
+/** Each layer of each tower has draws of its own. */
+export const dropoutSalt = (layer: number, isFirst: boolean): number =>
+  1 + 2 * layer + (isFirst ? 0 : 1)
+
 /** As a u32 in an i32. */
-const dropoutSeed = (seed: number, salt: number): number =>
+export const dropoutSeed = (seed: number, salt: number): number =>
   Math.imul(seed, 0x85ebca6b) ^ Math.imul(salt, 0xc2b2ae35)
 
 /** The same without anything dropped. */

@@ -7,7 +7,7 @@ import type { Block } from '../kernels/arena.ts'
 import { activationCode, type ActivationCode } from '../kernels/dense-kernels.ts'
 import type { Address } from '../kernels/operands.ts'
 import type { Allocator, DenseParameters } from './dense-parameters.ts'
-import type { Instruction, Program } from './program.ts'
+import { dropoutSalt, type Instruction, type Program } from './program.ts'
 import type { LayerSpec } from './spec.ts'
 import type { TowerShape } from './tower-weights.ts'
 
@@ -87,14 +87,22 @@ export class Tower {
       columns: shape.width,
     }
     for (const [i, layer] of shape.layers.entries()) {
-      matter = this.#layer(layer, matter, shape.layers[i + 1])
+      const next = shape.layers[i + 1]
+      matter =
+        layer.kind === 'dropout'
+          ? this.#dropout(layer, matter, i)
+          : this.#layer(layer, matter, next)
     }
     if (shape.normalize) matter = this.#normalize(matter, !isReadBackwards(shape.layers.at(-1)))
     this.output = matter.values
     this.outputGradients = matter.gradients
   }
 
-  #layer(layer: LayerSpec, x: Matter, next: LayerSpec | undefined): Matter {
+  #layer(
+    layer: Exclude<LayerSpec, { kind: 'dropout' }>,
+    x: Matter,
+    next: LayerSpec | undefined,
+  ): Matter {
     switch (layer.kind) {
       case 'dense':
         return this.#dense(layer, x)
@@ -104,8 +112,6 @@ export class Tower {
         return this.#cross(layer, x, next?.kind !== 'cross')
       case 'layerNorm':
         return this.#layerNorm(x)
-      case 'dropout':
-        return this.#dropout(layer, x)
       default:
         return unreachable(layer)
     }
@@ -254,10 +260,9 @@ export class Tower {
     return y
   }
 
-  #dropout({ rate }: Layer<'dropout'>, x: Matter): Matter {
+  #dropout({ rate }: Layer<'dropout'>, x: Matter, layer: number): Matter {
     const y = this.#matter(x.columns)
-    // Each layer of each tower has draws of its own.
-    const salt = 1 + 2 * this.forward.length + (this.#isFirst ? 0 : 1)
+    const salt = dropoutSalt(layer, this.#isFirst)
     const drawn = [salt, rate * 2 ** 32, 1 / (1 - rate)]
     const unit = x.columns
     this.forward.push({ operation: 'dropout', unit, operands: [y.values, x.values, ...drawn] })

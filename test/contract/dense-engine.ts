@@ -5,7 +5,7 @@
  */
 import { expect, test } from 'vitest'
 
-import type { ModelSpec } from '../../src/model/spec.ts'
+import type { LayerSpec, ModelSpec } from '../../src/model/spec.ts'
 import type { StepBatch, StepResult, TwoTower, TwoTowerOptions } from '../../src/model/two-tower.ts'
 import {
   crossSpec,
@@ -31,11 +31,24 @@ const withLoss = (spec: ModelSpec, loss: Partial<ModelSpec['loss']>): ModelSpec 
   loss: { ...spec.loss, ...loss },
 })
 
+const dropped = (rate: number): LayerSpec => ({ kind: 'dropout', rate })
+
+function droppedSpec(): ModelSpec {
+  const spec = mixedSpec()
+  const dense = { kind: 'dense', units: 6, activation: 'tanh' } as const
+  return {
+    ...spec,
+    query: { ...spec.query, layers: [dropped(0.2), dense, dropped(0.6)] },
+    candidate: { ...spec.candidate, layers: [dense, dropped(0.4), dense] },
+  }
+}
+
 /** Every layer, feature and loss that there is. */
 export const engineSpecs: readonly (readonly [string, ModelSpec])[] = [
   ['the stream recipe', streamSpec()],
   ['every kind of feature and layer', mixedSpec()],
   ['cross layers, layer norm, tanh', crossSpec()],
+  ['dropout', droppedSpec()],
   ['ids alone with a penalty', plainSpec(5, { l2: 0.1 })],
   ['ids alone, three hard negatives', plainSpec(5, { hardNegatives: 3 })],
   ['ids alone, more hard negatives than columns', plainSpec(5, { hardNegatives: 99 })],

@@ -1,7 +1,7 @@
 /**
  * `freshet export towers`: the towers of a data directory's newest checkpoint as TensorFlow.js
- * LayersModels, `query/` and `candidate/`, and in `towers.json` what their inputs are. What features
- * are pooled from is in the tables, see `freshet export tables`.
+ * LayersModels, `query/` and `candidate/`, and in `towers.json` what their inputs are. What
+ * features are pooled from is in the tables, see `freshet export tables`.
  */
 import { join } from 'node:path'
 

@@ -4,7 +4,7 @@ import type { DropoutKernels } from '../dense-kernels.ts'
 const { fround, imul } = Math
 
 /** Whether element i is kept. `seed` and `threshold` are u32, in any i32 of the same bits. */
-function isKept(i: number, seed: number, threshold: number): boolean {
+export function isKept(i: number, seed: number, threshold: number): boolean {
   let h = imul(i, 0x9e3779b9) ^ seed
   h = imul(h ^ (h >>> 16), 0x85ebca6b)
   h = imul(h ^ (h >>> 13), 0xc2b2ae35)

@@ -4,8 +4,9 @@
  * recording the operations and deriving them.
  */
 import { assert, unreachable } from '../../base/assert.ts'
-import { ServiceError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
+import { isKept } from '../../kernels/reference/reference-dropout.ts'
+import { dropoutSalt, dropoutSeed } from '../program.ts'
 import type { LayerSpec } from '../spec.ts'
 import { exportTower, type ModelArtifacts } from '../tower-export.ts'
 import {
@@ -36,12 +37,16 @@ export interface Passed {
 
 type Activated = Extract<LayerSpec, { kind: 'dense' | 'residual' }>
 type Cross = Extract<LayerSpec, { kind: 'cross' }>
+type Dropout = Extract<LayerSpec, { kind: 'dropout' }>
 
 interface Given {
   readonly x: Tensor
   /** What entered the first of the cross layers that follow each other. */
   readonly x0: Tensor
   readonly weights: readonly Tensor[]
+  /** Its number, and in training the seed of what is drawn. */
+  readonly layer: number
+  readonly seed: number | undefined
 }
 
 /** What one layer does; a cross layer's input before its run takes part as well. */
@@ -51,20 +56,29 @@ interface Step {
   readonly backward: (gradients: Tensor) => Backwards & { readonly x0?: Tensor }
 }
 
+export interface ClosedTowerOptions {
+  readonly shape: TowerShape
+  /** Of the weights at the start. */
+  readonly random: Random
+  /** Whether its weights are the first of the model's. */
+  readonly isFirst: boolean
+}
+
 export class ClosedTower implements TensorTower {
   readonly weightCount: number
   readonly #tf: Tensorflow
   readonly #products: Products
   readonly #shape: TowerShape
   readonly #random: Random
+  readonly #isFirst: boolean
   #weights: readonly Tensor[] = []
 
-  /** `random`: of the weights at the start. */
-  constructor(tf: Tensorflow, products: Products, shape: TowerShape, random: Random) {
+  constructor(tf: Tensorflow, products: Products, { shape, random, isFirst }: ClosedTowerOptions) {
     this.#tf = tf
     this.#products = products
     this.#shape = shape
     this.#random = random
+    this.#isFirst = isFirst
     this.weightCount = weightCount(shape)
   }
 
@@ -91,16 +105,16 @@ export class ClosedTower implements TensorTower {
   }
 
   /** The way back passes once more: what a way keeps does not outlive the recording. */
-  derivable(x: Tensor): Tensor {
+  derivable(x: Tensor, seed: number): Tensor {
     // Without layers there is nothing to pass.
     const { layers, normalize } = this.#shape
     if (layers.length === 0 && !normalize) return x
     const gradFunc = (dy: Tensor): readonly Tensor[] => {
-      const { inputs, weights } = this.forward(x).backward(dy)
+      const { inputs, weights } = this.forward(x, seed).backward(dy)
       return [inputs, ...weights]
     }
     const pass = this.#tf.customGrad<readonly Tensor[]>(() => ({
-      value: this.forward(x).output,
+      value: this.forward(x, seed).output,
       gradFunc,
     }))
     return pass(x, ...this.#weights)
@@ -115,7 +129,8 @@ export class ClosedTower implements TensorTower {
     this.#weights = []
   }
 
-  forward(x: Tensor): Passed {
+  /** `seed`: of what is dropped; absent: nothing is. */
+  forward(x: Tensor, seed?: number): Passed {
     const { layers, normalize } = this.#shape
     const steps: Step[] = []
     let rest = this.#weights
@@ -124,7 +139,8 @@ export class ClosedTower implements TensorTower {
     for (const [i, layer] of layers.entries()) {
       if (layer.kind === 'cross' && layers[i - 1]?.kind !== 'cross') x0 = output
       const own = layerWeights(layer, output.shape[1] ?? 0).length
-      const step = this.#layer(layer, { x: output, x0, weights: rest.slice(0, own) })
+      const given = { x: output, x0, weights: rest.slice(0, own), layer: i, seed }
+      const step = this.#layer(layer, given)
       rest = rest.slice(own)
       steps.push(step)
       output = step.output
@@ -166,7 +182,7 @@ export class ClosedTower implements TensorTower {
       case 'layerNorm':
         return this.#layerNorm(given)
       case 'dropout':
-        throw new ServiceError('ENGINE_UNSUPPORTED', { engine: 'tfjs', path: 'layers.dropout' })
+        return this.#dropout(layer, given)
       default:
         return unreachable(layer)
     }
@@ -233,6 +249,20 @@ export class ClosedTower implements TensorTower {
       return { inputs: tf.mul(across, inverse), weights }
     }
     return { output: tf.add(tf.mul(unit, gain), bias), backward }
+  }
+
+  /** The same elements as the built-in engine drops. */
+  #dropout({ rate }: Dropout, { x, layer, seed }: Given): Step {
+    if (seed === undefined) return { output: x, backward: (inputs) => ({ inputs, weights: [] }) }
+    const own = dropoutSeed(seed, dropoutSalt(layer, this.#isFirst))
+    const factor = 1 / (1 - rate)
+    const kept = new Float32Array(x.shape[0] * x.shape[1])
+    for (let i = 0; i < kept.length; i += 1) kept[i] = isKept(i, own, rate * 2 ** 32) ? factor : 0
+    const mask = this.#tf.tensor(kept, x.shape)
+    const backward = (gradients: Tensor): Backwards => {
+      return { inputs: this.#tf.mul(gradients, mask), weights: [] }
+    }
+    return { output: this.#tf.mul(x, mask), backward }
   }
 
   /** Every row divided by its length. */

@@ -19,7 +19,12 @@ export interface TfjsParts {
   readonly weightCount: number
 }
 
-type Side = 'query' | 'candidate'
+interface TowerPlace {
+  readonly plan: ModelPlan
+  readonly side: 'query' | 'candidate'
+  /** Whether no weights are before its own. */
+  readonly isFirst: boolean
+}
 
 /** Logits that are there at once: what a processor's caches hold, or what keeps a GPU busy. */
 const tileFloats = { cpu: 1 << 22, gpu: 1 << 26 }
@@ -33,8 +38,9 @@ export async function openTfjs(plan: ModelPlan, place?: TensorflowPlace): Promis
   const loaded = await loadTensorflow(place)
   const { tf, backend, device } = loaded
   const products = productsOf(tf, backend === 'wasm')
-  const query = await openTower(tf, products, { plan, side: 'query' })
-  const candidate = await openTower(tf, products, { plan, side: 'candidate' })
+  const query = await openTower(tf, products, { plan, side: 'query', isFirst: true })
+  const isFirst = query.weightCount === 0
+  const candidate = await openTower(tf, products, { plan, side: 'candidate', isFirst })
   const loss = new ClosedLoss(tf, products, {
     dim: spec.dim,
     loss: spec.loss,
@@ -48,14 +54,15 @@ export async function openTfjs(plan: ModelPlan, place?: TensorflowPlace): Promis
 async function openTower(
   tf: Tensorflow,
   products: Products,
-  { plan, side }: { readonly plan: ModelPlan; readonly side: Side },
+  { plan, side, isFirst }: TowerPlace,
 ): Promise<TensorTower> {
   const { width } = plan[side]
   const { seed, dim } = plan.spec
   const { layers, layersModel, normalize } = plan.spec[side]
   if (layersModel === undefined) {
     const shape = { layers, normalize, width, maxRows: 0 }
-    return new ClosedTower(tf, products, shape, seededRandom(seed, seeds[side]))
+    const random = seededRandom(seed, seeds[side])
+    return new ClosedTower(tf, products, { shape, random, isFirst })
   }
   const model = await loadLayersModel(tf, layersModel)
   return new LayersTower(tf, model, { path: layersModel, width, dim, normalize })

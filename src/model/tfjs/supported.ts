@@ -14,7 +14,7 @@ const layers: Layers = {
   residual: { kind: true, units: true, activation: true },
   cross: { kind: true, projectionDim: true, diagScale: true },
   layerNorm: { kind: true },
-  dropout: { kind: false, rate: false },
+  dropout: { kind: true, rate: true },
 }
 
 const tower: Fields<TowerSpec> = {

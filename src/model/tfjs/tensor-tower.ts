@@ -12,7 +12,7 @@ export interface TensorTower {
   load(values: Float32Array): void
   embed(x: Tensor): Tensor
   /** The output while operations are recorded, so that gradients can be derived. */
-  derivable(x: Tensor): Tensor
+  derivable(x: Tensor, seed: number): Tensor
   /** As a LayersModel with these weights. */
   export(name: string, values: Float32Array): Promise<ModelArtifacts>
   close(): void

@@ -182,8 +182,9 @@ export class TfjsEngine implements DenseEngine {
 
   /** By gradients that are written out. */
   #written(batch: Batch, query: ClosedTower, candidate: ClosedTower): void {
-    const q = query.forward(batch.queries)
-    const c = candidate.forward(batch.candidates)
+    const { seed = 0 } = batch.input
+    const q = query.forward(batch.queries, seed)
+    const c = candidate.forward(batch.candidates, seed)
     this.#onStage('loss')
     const outcome = this.#parts.loss.run(batch.input, q.output, c.output)
     this.#onStage('backward')
@@ -206,8 +207,9 @@ export class TfjsEngine implements DenseEngine {
       this.#onStage('backward')
       return { value: outcome.loss, gradFunc: (_, saved) => saved }
     })
+    const { seed = 0 } = batch.input
     const objective = (queries: Tensor, candidates: Tensor): Tensor =>
-      lossOf(query.derivable(queries), candidate.derivable(candidates))
+      lossOf(query.derivable(queries, seed), candidate.derivable(candidates, seed))
     const inputs = [batch.queries, batch.candidates]
     const { grads } = tf.valueAndGrads(objective)([
       ...inputs,
