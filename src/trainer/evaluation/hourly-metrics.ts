@@ -57,11 +57,11 @@ export class HourlyMetrics {
 
   /** Oldest first. */
   report(): readonly HourReport[] {
-    return this.#ascending().map(([number, { metrics, loss, weight }]) => ({
-      startsAt: number * hourMs,
-      loss: weight === 0 ? 0 : loss / weight,
-      ...byRanking((ranking) => metrics[ranking].report()),
-    }))
+    return this.#ascending().map(([number, { metrics, loss, weight }]) => {
+      const startsAt = number * hourMs
+      const figures = byRanking((ranking) => metrics[ranking].report())
+      return Object.assign({ startsAt, loss: weight === 0 ? 0 : loss / weight }, figures)
+    })
   }
 
   serialize(writer: ByteWriter): void {
