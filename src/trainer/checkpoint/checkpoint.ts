@@ -226,18 +226,16 @@ export class CheckpointStore {
     return undefined
   }
 
-  /** What a crash left half written or half replaced. Call it before the first write. */
+  /**
+   * What a crash left half written or half replaced. Call it before the first write. Throws
+   * `CHECKPOINT_FAILED` where it cannot be taken away or put back.
+   */
   async clean(): Promise<void> {
     const { directory } = this.#options
-    for (const name of entries(directory).filter((entry) => entry.startsWith(asidePrefix))) {
-      const [aside, final] = [name, name.slice(asidePrefix.length)].map((one) =>
-        join(directory, one),
-      )
-      if (existsSync(final)) await rm(aside, { recursive: true, force: true })
-      else await rename(aside, final)
-    }
-    for (const name of entries(directory).filter((entry) => entry.startsWith(temporaryPrefix))) {
-      await rm(join(directory, name), { recursive: true, force: true })
+    try {
+      await cleanDirectory(directory)
+    } catch (cause) {
+      throw new ServiceError('CHECKPOINT_FAILED', { directory, reason: String(cause) }, { cause })
     }
   }
 
@@ -250,7 +248,7 @@ export class CheckpointStore {
       await rename(final, aside)
     }
     await rename(temporary, final).catch(async (error: unknown) => {
-      await this.clean()
+      await cleanDirectory(directory)
       throw error
     })
     await syncDirectory(directory)
@@ -275,6 +273,17 @@ export class CheckpointStore {
     for (const sequence of sequences.filter((one) => !kept.has(one))) {
       await rm(join(directory, checkpointName(sequence)), { recursive: true, force: true })
     }
+  }
+}
+
+async function cleanDirectory(directory: string): Promise<void> {
+  for (const name of entries(directory).filter((entry) => entry.startsWith(asidePrefix))) {
+    const [aside, final] = [name, name.slice(asidePrefix.length)].map((one) => join(directory, one))
+    if (existsSync(final)) await rm(aside, { recursive: true, force: true })
+    else await rename(aside, final)
+  }
+  for (const name of entries(directory).filter((entry) => entry.startsWith(temporaryPrefix))) {
+    await rm(join(directory, name), { recursive: true, force: true })
   }
 }
 

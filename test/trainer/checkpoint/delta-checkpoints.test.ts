@@ -77,7 +77,7 @@ test('from a damaged delta a start goes back to the one before, and on with the 
   await using again = await open(directory.path, new MemoryLog(log.events), (code) =>
     reports.push(code),
   )
-  expect(reports).toEqual(['checkpointDamaged', 'restored'])
+  expect(reports).toEqual(['checkpointDamaged', 'restored', 'engineChosen'])
   expect(await again.learner.digest()).not.toBe(digest)
   await go(again, log, 0)
   expect(await again.learner.digest()).toBe(digest)
