@@ -69,6 +69,8 @@ export interface RunOptions {
 
 /** Work between two looks at messages, commands and the clock. */
 const sliceMs = 5
+/** Since the newest event that was learned from; beyond that there is a backlog to work off. */
+const behindMs = 200
 /** Longest wait for an event, so that what is due by time is done on an idle stream. */
 const idleWaitMs = 100
 /** Before a journal on a full disk is tried again. */
@@ -123,12 +125,16 @@ export class Trainer {
   static async create(options: TrainerOptions): Promise<Trainer> {
     const { model, process, reader, report = () => {} } = options
     const { threads, kernels, journalDirectory, evaluationDeltaMs } = process
+    const { clock } = options
+    let acceptedAt = (): number => 0
+    const isBehind = (): boolean => clock.now() - acceptedAt() > behindMs
     // A replay is done the sooner the better; beside a service others need the processor.
-    const breathe = journalDirectory === undefined ? undefined : breather(options.clock, sliceMs)
+    const breathe = journalDirectory === undefined ? undefined : breather(clock, sliceMs, isBehind)
     const farRows = await openFarRows(options)
-    const now = (): number => options.clock.monotonic()
+    const now = (): number => clock.monotonic()
     const settings = { threads, kernels, breathe, farRows, now }
     const learner = await Learner.create(model, { ...settings, deltaIntervalMs: evaluationDeltaMs })
+    acceptedAt = () => learner.acceptedAt
     try {
       const checkpoints =
         process.checkpoints && new Checkpoints({ ...process.checkpoints, ...options, report })
