@@ -16,6 +16,7 @@ import type { Json } from '../stream/event.ts'
 import { type NumberedEntry, runsOf } from '../stream/files/journal.ts'
 import type { Watermark } from '../sync/delta.ts'
 import type { ParameterPublisher } from '../sync/parameter-sync.ts'
+import { Backlog } from './backlog.ts'
 import { breather } from './breather.ts'
 import type { CheckpointCopies } from './checkpoint/checkpoint-copies.ts'
 import { CheckpointWriter } from './checkpoint/checkpoint-writer.ts'
@@ -69,8 +70,6 @@ export interface RunOptions {
 
 /** Work between two looks at messages, commands and the clock. */
 const sliceMs = 5
-/** Since the newest event that was learned from; beyond that there is a backlog to work off. */
-const behindMs = 200
 /** Longest wait for an event, so that what is due by time is done on an idle stream. */
 const idleWaitMs = 100
 /** Before a journal on a full disk is tried again. */
@@ -79,6 +78,7 @@ const diskFullWaitMs = 500
 interface Parts {
   readonly options: TrainerOptions
   readonly learner: Learner
+  readonly backlog: Backlog
   readonly cursor: EventCursor
   readonly checkpoints: Checkpoints | undefined
   readonly journal: TrainerJournal | undefined
@@ -91,6 +91,7 @@ interface Parts {
  */
 export class Trainer {
   readonly learner: Learner
+  readonly #backlog: Backlog
   readonly #options: TrainerOptions
   readonly #cursor: EventCursor
   readonly #checkpoints: Checkpoints | undefined
@@ -125,16 +126,13 @@ export class Trainer {
   static async create(options: TrainerOptions): Promise<Trainer> {
     const { model, process, reader, report = () => {} } = options
     const { threads, kernels, journalDirectory, evaluationDeltaMs } = process
-    const { clock } = options
-    let acceptedAt = (): number => 0
-    const isBehind = (): boolean => clock.now() - acceptedAt() > behindMs
+    const backlog = new Backlog(options.clock)
     // A replay is done the sooner the better; beside a service others need the processor.
-    const breathe = journalDirectory === undefined ? undefined : breather(clock, sliceMs, isBehind)
+    const breathe =
+      journalDirectory === undefined ? undefined : breather(options.clock, sliceMs, backlog)
     const farRows = await openFarRows(options)
-    const now = (): number => clock.monotonic()
-    const settings = { threads, kernels, breathe, farRows, now }
+    const settings = { threads, kernels, breathe, farRows, now: () => options.clock.monotonic() }
     const learner = await Learner.create(model, { ...settings, deltaIntervalMs: evaluationDeltaMs })
-    acceptedAt = () => learner.acceptedAt
     try {
       const checkpoints =
         process.checkpoints && new Checkpoints({ ...process.checkpoints, ...options, report })
@@ -146,7 +144,7 @@ export class Trainer {
       const journal = await openJournal(process, options.journalCopy)
       const from = found?.position ?? (await reader.start())
       const cursor = new EventCursor(reader, from, process.readMaxEvents)
-      const parts = { options, learner, cursor, checkpoints, journal, farRows }
+      const parts = { options, learner, backlog, cursor, checkpoints, journal, farRows }
       return new Trainer(parts, found?.sequence ?? 0)
     } catch (error) {
       await learner.close()
@@ -156,9 +154,10 @@ export class Trainer {
   }
 
   private constructor(parts: Parts, sequence: number) {
-    const { options, learner, cursor, checkpoints, journal, farRows } = parts
+    const { options, learner, backlog, cursor, checkpoints, journal, farRows } = parts
     this.#options = options
     this.learner = learner
+    this.#backlog = backlog
     this.#cursor = cursor
     this.#checkpoints = checkpoints
     this.#journal = journal
@@ -370,8 +369,8 @@ export class Trainer {
   /** Without a journal the age of a batch must not matter. */
   #isOldEnough(): boolean {
     if (this.#journal === undefined || this.#events === 0) return false
-    const { maxAgeMs } = this.#options.model.batch
-    return this.#options.clock.monotonic() - this.#startedAt >= maxAgeMs
+    const { clock, model } = this.#options
+    return clock.monotonic() - this.#startedAt >= model.batch.maxAgeMs
   }
 
   /** Ends the batch here: into the journal first, then into the model. */
@@ -393,6 +392,7 @@ export class Trainer {
     const { examples, loss, trip, restarted, evicted } = await this.learner.trainBatch(upcoming)
     this.#eventRate.add(this.#events)
     this.#exampleRate.add(examples.length)
+    this.#backlog.learned(this.learner.acceptedAt)
     this.#from = to
     this.#cursor.beginRuns()
     this.#events = 0
@@ -400,9 +400,8 @@ export class Trainer {
     if (examples.length > 0) this.#loss = loss
     if (evicted > 0) this.#reportEvicted(evicted)
     await this.#writer.leaveRoom()
-    const { quarantineDirectory } = this.#options.process
     const batch = { step: this.learner.step, trip, restarted, examples, loss }
-    reportGuard(batch, quarantineDirectory, (report) => this.#report(report))
+    reportGuard(batch, this.#options.process.quarantineDirectory, (report) => this.#report(report))
     if (this.#hasCaughtUp) await this.#rollbacks.rollBackIfWanted()
   }
 
@@ -414,13 +413,16 @@ export class Trainer {
 
   async #afterSlice(): Promise<void> {
     this.#writer.requireSound()
-    const now = this.#options.clock.monotonic()
-    if (this.#changed && now - this.#publishedAt >= this.#options.process.deltaIntervalMs) {
-      await this.#publish()
-    }
+    if (this.#changed && this.#untilDeltaMs() <= 0) await this.#publish()
     const isDue = this.#checkpoints?.isDue() === true
     if (isDue && (await this.#reachBoundary())) await this.#writer.start()
     await yieldToEvents()
+  }
+
+  #untilDeltaMs(): number {
+    const { clock, process } = this.#options
+    const intervalMs = this.#backlog.deltaIntervalMs(process.deltaIntervalMs)
+    return this.#publishedAt + intervalMs - clock.monotonic()
   }
 
   async #publish(): Promise<void> {
@@ -477,13 +479,11 @@ export class Trainer {
 
   #waitMs(): number {
     if (this.#commands.isUnderWay && this.#events === 0) return 0
-    const now = this.#options.clock.monotonic()
-    const { model, process } = this.#options
+    const { clock, model } = this.#options
     const hasAge = this.#journal !== undefined && this.#events > 0
-    const untilOld = hasAge ? this.#startedAt + model.batch.maxAgeMs - now : idleWaitMs
-    const untilDelta = this.#changed
-      ? this.#publishedAt + process.deltaIntervalMs - now
-      : idleWaitMs
+    const oldAt = this.#startedAt + model.batch.maxAgeMs
+    const untilOld = hasAge ? oldAt - clock.monotonic() : idleWaitMs
+    const untilDelta = this.#changed ? this.#untilDeltaMs() : idleWaitMs
     return Math.max(0, Math.min(idleWaitMs, untilOld, untilDelta))
   }
 
