@@ -7,11 +7,11 @@
  */
 import { enableCompileCache } from 'node:module'
 
-import { countBuffersWithHeap } from './runtime-flags.ts'
+import { setFlags } from './runtime-flags.ts'
 
 // Half of the time to start is compiling our own sources; Node keeps the result for the next start.
 enableCompileCache()
-countBuffersWithHeap()
+setFlags()
 // Whoever reads along may have seen enough (`| head`): that ends no service.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {

@@ -11,8 +11,15 @@ import { setFlagsFromString } from 'node:v8'
  */
 export const runtimeFlags: readonly string[] = ['--v8-pool-size=1']
 
-/** The V8 of Node 24; a later one may know no such flag, and would say so on every start. */
-const knowsFlag = process.versions.v8.startsWith('13.')
+/** The V8 of Node 24; a later one may not know these flags, and would say so on every start. */
+const knowsFlags = process.versions.v8.startsWith('13.')
+
+/**
+ * Calls from WebAssembly into JavaScript are never compiled for their signature. Threads that do so
+ * at the same moment for the same one end the process, rarely ("Check failed: end > addr"; compare
+ * nodejs/node issue 64500): Node's own modules do, our kernels make no such calls.
+ */
+export const steadyWrappers = '--wasm-wrapper-tiering-budget=2147483647'
 
 /**
  * Buffers are garbage that V8 sees late: it begins a whole collection for every few megabytes of
@@ -20,6 +27,9 @@ const knowsFlag = process.versions.v8.startsWith('13.')
  * had one every 400 ms, which was a third of its processor time. Counted within the limit of the
  * heap as a whole they go with the next collection of the young.
  */
-export function countBuffersWithHeap(): void {
-  if (knowsFlag) setFlagsFromString('--external-memory-accounted-in-global-limit')
+const buffersWithHeap = '--external-memory-accounted-in-global-limit'
+
+/** Before the first thread starts. */
+export function setFlags(): void {
+  if (knowsFlags) [steadyWrappers, buffersWithHeap].forEach((flag) => setFlagsFromString(flag))
 }

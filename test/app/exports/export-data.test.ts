@@ -39,6 +39,12 @@ test('vectors and restricts go out, events go out and in again', { timeout: 60_0
   }))
   await client.sendEvents(clicks)
   await settled(200)
+  // The last delta has come to whoever answers.
+  const isUpToDate = async (): Promise<boolean> => {
+    const { model } = await client.recommend('u1', { n: 1 })
+    return model.version === (await client.metrics()).sum('freshet_trainer_steps_total')
+  }
+  await expect.poll(isUpToDate, { timeout: 20_000 }).toBe(true)
   const vectorOf = async (id: string): Promise<number[]> => {
     const answer = await fetch(`${service.address}/v1/items/${id}/embedding`)
     return ((await answer.json()) as { vector: number[] }).vector

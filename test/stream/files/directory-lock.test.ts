@@ -110,12 +110,12 @@ test('a lock taken over by somebody else is left alone by the one that lost it',
 
 test('a killed process that its parent has not asked for yet counts as gone', async () => {
   using directory = temporaryDirectory()
-  // The shell becomes a program that never waits for the child it started.
-  const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60'], { stdio: 'pipe' })
+  // The shell becomes a program that never waits for the child it started, before that ends.
+  const parent = spawn('sh', ['-c', 'sleep 1 & echo $!; exec sleep 60'], { stdio: 'pipe' })
   const [output] = await once(parent.stdout, 'data')
   const pid = Number(output)
   const state = (): string => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1][0]
-  await expect.poll(state).toBe('Z')
+  await expect.poll(state, { timeout: 20_000 }).toBe('Z')
   const start = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')[19]
   writeFileSync(join(directory.path, 'lock'), owner(directory.path, { pid, start }))
   lockDirectory(directory.path).release()
