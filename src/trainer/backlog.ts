@@ -1,8 +1,11 @@
 /** How long events wait to be learned, and what a trainer does less of while they do. */
 import type { Clock } from '../base/clock.ts'
 
-/** From here on events wait, rather than fill a batch. */
-const behindMs = 200
+/**
+ * From here on the backlog comes first. Below, whoever answers queries beside the trainer does: a
+ * lag of some hundred milliseconds comes and goes.
+ */
+const behindMs = 2_000
 const longestDeltaIntervalMs = 1_000
 
 export class Backlog {
@@ -23,10 +26,11 @@ export class Backlog {
   }
 
   /**
-   * Rows that change again and again are published once: what was late to be learned may be later
-   * by a quarter, to a second.
+   * Rows that change again and again are published once while there is a backlog: what was late to
+   * be learned may be later by a quarter, to a second.
    */
   deltaIntervalMs(usual: number): number {
+    if (!this.isBehind) return usual
     return Math.max(usual, Math.min(this.#ageMs / 4, longestDeltaIntervalMs))
   }
 
