@@ -17,8 +17,9 @@ import { demoKey, type Deployed, ImageFolder, type Variables } from '../support/
 import { compose, environmentOf, expressions, resourcesOf } from '../support/deployment.ts'
 import { redisServerProgram } from '../support/fetch-redis.ts'
 import { anyBroker, makeTopic } from '../support/kafka-server.ts'
+import { freePort } from '../support/ports.ts'
 import { parseExpression } from '../support/promql.ts'
-import { freePort, RedisServer, until } from '../support/redis-server.ts'
+import { RedisServer, until } from '../support/redis-server.ts'
 import { S3Server } from '../support/s3-server.ts'
 
 let broker: Awaited<ReturnType<typeof anyBroker>>

@@ -16,7 +16,8 @@ import { loadConfig, parseOverride } from '../../src/app/config/config.ts'
 import { ServiceClient } from '../../src/app/service-client.ts'
 import { smallShop } from '../app/small-service.ts'
 import { dockerfile, imageEnvironment, jsonOf, root, textOf } from './deployment.ts'
-import { freePort } from './redis-server.ts'
+import { freePort } from './ports.ts'
+import { hasEnded } from './programs.ts'
 
 /** What the default of FRESHET_KEY_SHA256 is the digest of. */
 export const demoKey = 'freshet-demo'
@@ -104,7 +105,7 @@ export class ImageFolder implements AsyncDisposable {
     const limit = performance.now() + readyLimitMs
     while (spawnSync(argv0, check, { env: given }).status !== 0) {
       const isLate = performance.now() > limit
-      if (isLate || child.exitCode !== null) {
+      if (isLate || hasEnded(child)) {
         throw new Error(`${name} is not healthy:\n${log.slice(-20).join('\n')}`)
       }
       await sleep(500)
@@ -113,7 +114,7 @@ export class ImageFolder implements AsyncDisposable {
 }
 
 async function ended(child: ChildProcess, signal: 'SIGKILL' | 'SIGTERM'): Promise<number | null> {
-  if (child.exitCode === null && child.signalCode === null) {
+  if (!hasEnded(child)) {
     const gone = once(child, 'exit')
     child.kill(signal)
     await gone

@@ -24,7 +24,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import kafkajs from 'kafkajs'
 
 import { kafkaJars } from './fetch-kafka.ts'
-import { freePort, makeCertificate } from './redis-server.ts'
+import { freePort } from './ports.ts'
+import { hasEnded } from './programs.ts'
+import { makeCertificate } from './redis-server.ts'
 
 const host = '127.0.0.1'
 const readyLimitMs = 120_000
@@ -128,7 +130,7 @@ export class KafkaServer implements AsyncDisposable {
     child.once('exit', () => process.off('exit', kill))
     const limit = performance.now() + readyLimitMs
     while (!(await takesConnections(this.port))) {
-      if (child.exitCode !== null) throw new Error(`the broker has ended:\n${this.#said()}`)
+      if (hasEnded(child)) throw new Error(`the broker has ended:\n${this.#said()}`)
       if (performance.now() > limit) throw new Error(`the broker is not ready:\n${this.#said()}`)
       await sleep(50)
     }
@@ -140,7 +142,7 @@ export class KafkaServer implements AsyncDisposable {
   async kill(): Promise<void> {
     const child = this.#process
     this.#process = undefined
-    if (child === undefined || child.exitCode !== null) return
+    if (child === undefined || hasEnded(child)) return
     const gone = once(child, 'exit')
     child.kill('SIGKILL')
     await gone

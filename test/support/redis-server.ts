@@ -8,7 +8,6 @@ import type { ChildProcess } from 'node:child_process'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -17,24 +16,11 @@ import { Redis } from 'ioredis'
 
 import type { RedisAddress, RedisSettings } from '../../src/redis/redis-connection.ts'
 import { redisServerProgram } from './fetch-redis.ts'
+import { freePort } from './ports.ts'
+import { hasEnded } from './programs.ts'
 
 const host = '127.0.0.1'
 const readyLimitMs = 20_000
-
-/** A port that nobody listens on now. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const server = createServer().listen(0, host)
-    await once(server, 'listening')
-    const address = server.address()
-    server.close()
-    await once(server, 'close')
-    // A cluster's bus listens 10,000 above.
-    if (typeof address === 'object' && address !== null && address.port < 55_000) {
-      return address.port
-    }
-  }
-}
 
 export interface ServerOptions {
   readonly appendOnly?: boolean
@@ -107,7 +93,7 @@ export class RedisServer implements AsyncDisposable {
   async kill(): Promise<void> {
     const child = this.#process
     this.#process = undefined
-    if (child === undefined || child.exitCode !== null) return
+    if (child === undefined || hasEnded(child)) return
     const gone = once(child, 'exit')
     child.kill('SIGKILL')
     await gone
@@ -156,7 +142,7 @@ export class RedisServer implements AsyncDisposable {
 
   async #answering(): Promise<void> {
     await until(`a server on port ${this.port}`, async () => {
-      if (this.#process?.exitCode !== null) throw new Error('it has ended')
+      if (this.#process === undefined || hasEnded(this.#process)) throw new Error('it has ended')
       return (await this.command('PING')) === 'PONG'
     })
   }

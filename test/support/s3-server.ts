@@ -13,7 +13,9 @@ import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 
 import type { S3Options } from '../../src/trainer/checkpoint/s3-objects.ts'
 import { s3ServerProgram } from './fetch-s3.ts'
-import { freePort, until } from './redis-server.ts'
+import { freePort } from './ports.ts'
+import { hasEnded } from './programs.ts'
+import { until } from './redis-server.ts'
 
 const host = '127.0.0.1'
 const credentials = { accessKeyId: 'freshet', secretAccessKey: 'a-secret-of-tests' }
@@ -66,6 +68,9 @@ export class S3Server implements AsyncDisposable {
       '-s3.iam=false',
       '-s3.autoCreateBucket=false',
       '-master.volumeSizeLimitMB=64',
+      // Started again it elects itself anew, and waits this long for others: 10 s by default.
+      '-master.electionTimeout=1s',
+      '-master.telemetry=false',
       '-volume.max=8',
     ]
     const places = [`-ip=${host}`, `-ip.bind=${host}`, `-dir=${this.#directory}`]
@@ -81,7 +86,7 @@ export class S3Server implements AsyncDisposable {
     this.#process = child
     process.once('exit', () => child.kill('SIGKILL'))
     await until('an object store', async () => {
-      if (child.exitCode !== null) throw new Error('it has ended')
+      if (hasEnded(child)) throw new Error('it has ended')
       const answer = await fetch(`http://${host}:${this.#ports[0]}/healthz`)
       return answer.status === 200
     })
@@ -90,7 +95,7 @@ export class S3Server implements AsyncDisposable {
   async kill(): Promise<void> {
     const child = this.#process
     this.#process = undefined
-    if (child === undefined || child.exitCode !== null) return
+    if (child === undefined || hasEnded(child)) return
     const gone = once(child, 'exit')
     child.kill('SIGKILL')
     await gone
