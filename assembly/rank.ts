@@ -34,7 +34,7 @@ class Candidates {
 class Ranked {
   /** dims f32, and the weight of log popularity behind them. */
   vector: usize
-  /** The target's score; infinite: there is none, and nothing reaches it. */
+  /** The target's score; infinite: there is no target, NaN: it has no finite score. */
   least: f32
   /** |q|, widened. */
   length: f32
@@ -76,8 +76,9 @@ export function rankTargets(
       for (let i = 0; i < 4; i += 1) countPanel(all, slot, i)
     }
     for (let i = 0; i < count; i += 1) {
-      store<i32>(out + (usize(first + i) << 3), ranked(i).above)
-      store<i32>(out + (usize(first + i) << 3), ranked(i).equal, 4)
+      const isAsked = load<i32>(targets + (usize(first + i) << 2)) >= 0
+      store<i32>(out + (usize(first + i) << 3), isAsked ? ranked(i).above : 0)
+      store<i32>(out + (usize(first + i) << 3), isAsked ? ranked(i).equal : 0, 4)
     }
   }
 }
@@ -85,14 +86,17 @@ export function rankTargets(
 @inline
 function begin(query: Ranked, all: Candidates, vector: usize, target: i32): void {
   query.vector = vector
-  query.least = target < 0 ? f32.POSITIVE_INFINITY : score(all, vector, target)
+  query.least = target < 0 ? f32.POSITIVE_INFINITY : leastOf(all, vector, target)
   query.length = norm(vector, all.dims) * (1 + slack)
   query.weight = all.popularity == 0 ? 0 : load<f32>(vector + (usize(all.dims) << 2))
   query.above = 0
   query.equal = 0
 }
 
-/** Whether the bound of any of the eight reaches the target of any of the four. */
+/**
+ * Whether the bound of any of the eight reaches the target of any of the four; one that is no
+ * number says nothing.
+ */
 @inline
 function worthScoring(all: Candidates, slot: i32): bool {
   const byte = usize(slot) << 2
@@ -105,7 +109,7 @@ function worthScoring(all: Candidates, slot: i32): bool {
       const term = f32x4.mul(f32x4.splat(query.weight), popularity)
       const wide = f32x4.add(term, f32x4.mul(f32x4.splat(slack), f32x4.abs(term)))
       const bound = f32x4.add(f32x4.mul(f32x4.splat(query.length), norms), wide)
-      if (v128.any_true(f32x4.ge(bound, f32x4.splat(query.least)))) return true
+      if (!i32x4.all_true(f32x4.lt(bound, f32x4.splat(query.least)))) return true
     }
   }
   return false
@@ -190,6 +194,12 @@ function score(all: Candidates, vector: usize, slot: i32): f32 {
   return sum + load<f32>(vector + (dims << 2)) * load<f32>(all.popularity + (usize(slot) << 2))
 }
 
+/** The score of a target; where that is not finite NaN, which nothing is above or equal to. */
+function leastOf(all: Candidates, vector: usize, target: i32): f32 {
+  const value = score(all, vector, target)
+  return value + (value - value)
+}
+
 function norm(vector: usize, dims: i32): f32 {
   let sum: f32 = 0
   for (let k: usize = 0; k < usize(dims) << 2; k += 4) {
@@ -216,7 +226,7 @@ export function rankExcluded(
     const target = load<i32>(targets + (usize(q) << 2))
     if (target < 0) continue
     const vector = queries + ((usize(q) * usize(stride)) << 2)
-    const least = score(all, vector, target)
+    const least = leastOf(all, vector, target)
     const end = load<i32>(offsets + (usize(q) << 2), 4)
     let above = 0
     let equal = 0

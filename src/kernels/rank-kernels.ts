@@ -13,8 +13,9 @@ import type { Address, Split, Whole } from './operands.ts'
 export interface RankKernels {
   /**
    * out[2q], out[2q + 1] = how many candidates score above query q's target, and how many the
-   * same, the target among them. targets: slots; -1: no target, counts 0. Queries lie `stride`
-   * floats apart. Range: queries.
+   * same, the target among them. targets: slots; -1: no target, counts 0. A target whose score
+   * is not finite equals nothing, itself neither: counts 0. Queries lie `stride` floats apart.
+   * Range: queries.
    */
   rankTargets: Split<
     [out: Address, candidates: Address, queries: Address, stride: number, targets: Address]

@@ -71,13 +71,19 @@ function prepare({ items, dims, queries, hasPopularity, seed, grid }: Shape) {
     rank: base,
     exclude: [...base, offsets.address, excluded.address] as const,
     queries,
+    vectors: vectors.view,
     panels: panels.view,
     norms: norms.view,
   }
 }
 
-const ranked = (shape: Shape, implementation: 'wasm' | 'reference') => {
+const ranked = (
+  shape: Shape,
+  implementation: 'wasm' | 'reference',
+  change: (subject: ReturnType<typeof prepare>) => void = () => {},
+) => {
   const subject = prepare(shape)
+  change(subject)
   const kernels = loadKernels(subject.arena, { implementation })
   kernels.packPanels(...subject.pack)
   kernels.rankTargets(...subject.rank, 0, subject.queries)
@@ -97,6 +103,23 @@ test('ranks are those of the reference, which skips nothing, ties and exclusions
 test('panels of unpopular candidates are skipped without changing a count', () => {
   const shape = { items: 2000, dims: 16, queries: 8, hasPopularity: true, seed: 3, grid: 0.001 }
   expect(ranked(shape, 'wasm')).toEqual(ranked(shape, 'reference'))
+})
+
+test('a target without a finite score equals nothing; rivals without one are not above', () => {
+  const broken = record({ at: integer({ min: 0, max: 400 }), value: constantFrom(NaN, Infinity) })
+  assert(
+    property(shapes, array(broken, { maxLength: 4 }), (shape, breaks) => {
+      const spoil = ({ vectors }: ReturnType<typeof prepare>): void => {
+        for (const { at, value } of breaks) {
+          if (vectors.length > 0) vectors[at % vectors.length] = value
+        }
+      }
+      expect(ranked(shape, 'wasm', spoil)).toEqual(ranked(shape, 'reference', spoil))
+    }),
+  )
+  const shape = { items: 9, dims: 2, queries: 4, hasPopularity: false, seed: 1, grid: 1 }
+  const { left } = ranked(shape, 'wasm', ({ vectors }) => void vectors.fill(NaN))
+  expect(left).toEqual([0, 0, 0, 0, 0, 0, 0, 0])
 })
 
 test('a query without target counts nothing', () => {

@@ -36,6 +36,8 @@ export interface EvaluateOptions {
 export interface EvaluateResult {
   readonly metrics: OfflineMetrics
   readonly evaluated: number
+  /** Of these, misses since the model's score of the item was no finite number. */
+  readonly notFinite: number
   readonly trainSeconds: number
   readonly loss: number
   readonly counts: {
@@ -71,11 +73,13 @@ export async function evaluate(options: EvaluateOptions): Promise<EvaluateResult
     }
     const trainSeconds = (clock.monotonic() - startedAt) / 1000
     progress(`ranking ${parts.test.length} held-out interactions`)
-    const metrics = await rank(learner, parts, { ...options, given })
+    const { metrics, notFinite } = await rank(learner, parts, { ...options, given })
+    if (notFinite > 0) progress(`${notFinite} scores are no finite numbers, and count as misses`)
     const users = new Set(parts.train.map(({ userId }) => userId)).size
     return {
       metrics,
       evaluated: parts.test.length,
+      notFinite,
       trainSeconds,
       loss,
       counts: {
@@ -139,7 +143,7 @@ async function rank(
   learner: OfflineLearner,
   { train, test }: Split<Interaction>,
   options: EvaluateOptions & { readonly given: readonly GivenNegatives[] },
-): Promise<OfflineMetrics> {
+): Promise<Pick<EvaluateResult, 'metrics' | 'notFinite'>> {
   const { catalogue } = learner.facts
   const items = [...new Set([...train, ...test].map(({ itemId }) => itemId))].map((itemId) =>
     present(catalogue.byId(itemId), itemId),
@@ -163,7 +167,8 @@ async function rank(
   }
   const { ranks, coverage } = rankAll(vectors, questions, options.config.process.kernels)
   const ranked = ranks.map((place, i) => ({ userId: test[i].userId, rank: place }))
-  return offlineMetrics(ranked, coverage)
+  const notFinite = ranks.filter(Number.isNaN).length
+  return { metrics: offlineMetrics(ranked, coverage), notFinite }
 }
 
 /** The user as the training part left them, asking at the time of the held-out interaction. */

@@ -15,7 +15,7 @@ export interface Question {
 }
 
 export interface Ranking {
-  /** One rank per question, counted from 1; Infinity is a miss. */
+  /** One rank per question, counted from 1; Infinity is a miss, NaN: no finite score. */
   readonly ranks: readonly number[]
   /** Share of the candidates that stand among the first ten of anybody's list. */
   readonly coverage: number
@@ -61,6 +61,7 @@ export function rankAll(
 function rankOf(scores: Float32Array, { target, masked, among }: Question): number {
   if (target < 0 || masked.has(target)) return Infinity
   const threshold = scores[target]
+  if (!Number.isFinite(threshold)) return NaN
   let [above, equal] = [0, 0]
   const compare = (place: number): void => {
     if (scores[place] > threshold) above += 1
@@ -74,12 +75,13 @@ function rankOf(scores: Float32Array, { target, masked, among }: Question): numb
   return 1 + above + equal / 2
 }
 
-/** Marks the first ten candidates that are not masked; earlier places win ties. */
+/** Marks the first ten candidates that are not masked and have a score; earlier places win ties. */
 function markTop(scores: Float32Array, { masked }: Question, covered: Uint8Array): void {
   const top: number[] = []
   let least = -Infinity
   for (let place = 0; place < scores.length; place += 1) {
     if ((top.length === listed && !(scores[place] > least)) || masked.has(place)) continue
+    if (Number.isNaN(scores[place])) continue
     let at = top.length
     while (at > 0 && scores[top[at - 1]] < scores[place]) at -= 1
     top.splice(at, 0, place)

@@ -1,7 +1,7 @@
 /**
  * What the ranks of held-out interactions come to. HR, NDCG and MRR are means over interactions,
  * each ranked for itself; recall, precision and MAP are means over users, whose interactions are
- * one set of relevant items. A rank counts from 1; infinite is a miss.
+ * one set of relevant items. A rank counts from 1; infinite is a miss, and so is NaN.
  */
 const cutoffs = [1, 5, 10, 20, 50, 100] as const
 

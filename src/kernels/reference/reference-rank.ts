@@ -47,6 +47,12 @@ class RankMemory {
     return fround(sum + fround(floats[vector + all.dims] * floats[all.popularity + slot]))
   }
 
+  /** As `score`, but NaN where that is not finite. */
+  least(all: Candidates, vector: number, target: number): number {
+    const value = this.score(all, vector, target)
+    return Number.isFinite(value) ? value : NaN
+  }
+
   norm(vector: number, dims: number): number {
     let sum = 0
     for (const x of this.floats.subarray(vector, vector + dims)) sum = fround(sum + fround(x * x))
@@ -77,7 +83,7 @@ export function referenceRankKernels(memory: WebAssembly.Memory): RankKernels {
         const scores = Array.from({ length: all.count }, (_, slot) =>
           ranks.score(all, vector, slot),
         )
-        ranks.count(at, scores, ranks.score(all, vector, target), 1)
+        ranks.count(at, scores, ranks.least(all, vector, target), 1)
       }
     },
     rankExcluded: (...[out, candidates, queries, stride, targets, offsets, excluded, from, to]) => {
@@ -89,7 +95,7 @@ export function referenceRankKernels(memory: WebAssembly.Memory): RankKernels {
         const [first, end] = words.subarray((offsets >>> 2) + q, (offsets >>> 2) + q + 2)
         const slots = words.slice((excluded >>> 2) + first, (excluded >>> 2) + end)
         const scores = Array.from(slots, (slot) => ranks.score(all, vector, slot))
-        ranks.count((out >>> 2) + 2 * q, scores, ranks.score(all, vector, target), -1)
+        ranks.count((out >>> 2) + 2 * q, scores, ranks.least(all, vector, target), -1)
       }
     },
     packPanels: (...[candidates, slots, vectors, stride, count]) => {

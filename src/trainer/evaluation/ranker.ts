@@ -44,7 +44,7 @@ export interface RankRequest {
   readonly excluded: Int32Array
 }
 
-/** One place per request. */
+/** One place per request: a rank, or NaN where the target's score is no finite number. */
 export interface Ranks {
   readonly byScore: Float64Array
   /** By decayed count alone, most clicked first. */
@@ -249,9 +249,10 @@ export class Ranker {
   #takeRanks(ranks: Float64Array): void {
     const { view: counts } = this.#counts
     for (let q = 0; q < ranks.length; q += 1) {
-      const isMiss = this.#targets.view[q] < 0
-      // The target itself is among the equal ones.
-      ranks[q] = isMiss ? Infinity : meanRank(counts[2 * q], counts[2 * q + 1] - 1)
+      const [above, equal] = [counts[2 * q], counts[2 * q + 1]]
+      if (this.#targets.view[q] < 0) ranks[q] = Infinity
+      // The target itself is among the equal ones, unless its score is none.
+      else ranks[q] = equal === 0 ? NaN : meanRank(above, equal - 1)
     }
   }
 }

@@ -1,7 +1,8 @@
 /**
  * What a list of ranks comes to: HR@k (here also recall@k, there being one relevant item), NDCG@k
- * and MRR@k. A rank counts from 1; infinite is a miss. Tied items share the mean of their ranks, so
- * a rank may end in a half and a constant model gets no credit for the order of a list.
+ * and MRR@k. A rank counts from 1; infinite is a miss, and so is NaN: the item's score was no finite
+ * number. Tied items share the mean of their ranks, so a rank may end in a half and a constant model
+ * gets no credit for the order of a list.
  */
 import type { ByteReader, ByteWriter } from '../../base/bytes.ts'
 import { ln } from '../../base/math.ts'
@@ -20,9 +21,13 @@ export const byRanking = <Value>(make: (ranking: Ranking) => Value): ByRanking<V
 const cutoffs = [1, 5, 10, 20, 50, 100] as const
 type Cutoff = (typeof cutoffs)[number]
 
-/** Keys are those of `freshet replay --json`; `evaluated`: ranks behind these figures. */
+/**
+ * Keys are those of `freshet replay --json`; `evaluated`: ranks behind these figures, `notFinite`:
+ * those of them that were of a score that is no finite number.
+ */
 export type RankingReport = Readonly<Record<`${'hr' | 'ndcg' | 'mrr'}${Cutoff}`, number>> & {
   readonly evaluated: number
+  readonly notFinite: number
 }
 
 /** Of `above` items scored higher and `equal` other items scored the same. */
@@ -30,14 +35,16 @@ export const meanRank = (above: number, equal: number): number => 1 + above + eq
 
 /** Running sums of one stream of ranks, a place per cutoff. */
 export class RankingMetrics {
-  readonly #hits = new Float64Array(cutoffs.length)
+  /** Behind the cutoffs' places one more: how many scores were not finite. */
+  readonly #hits = new Float64Array(cutoffs.length + 1)
   readonly #gains = new Float64Array(cutoffs.length)
   readonly #reciprocals = new Float64Array(cutoffs.length)
   #count = 0
 
   add(rank: number): void {
     this.#count += 1
-    if (rank > cutoffs[cutoffs.length - 1]) return
+    if (Number.isNaN(rank)) this.#hits[cutoffs.length] += 1
+    if (!(rank <= cutoffs[cutoffs.length - 1])) return
     const gain = ln(2) / ln(rank + 1)
     for (let i = 0; i < cutoffs.length; i += 1) {
       if (rank > cutoffs[i]) continue
@@ -54,9 +61,10 @@ export class RankingMetrics {
     const [hr1, hr5, hr10, hr20, hr50, hr100] = mean(this.#hits)
     const [ndcg1, ndcg5, ndcg10, ndcg20, ndcg50, ndcg100] = mean(this.#gains)
     const [mrr1, mrr5, mrr10, mrr20, mrr50, mrr100] = mean(this.#reciprocals)
+    const counts = { evaluated, notFinite: this.#hits[cutoffs.length] }
     const hr = { hr1, hr5, hr10, hr20, hr50, hr100 }
     const ndcg = { ndcg1, ndcg5, ndcg10, ndcg20, ndcg50, ndcg100 }
-    return { ...hr, ...ndcg, mrr1, mrr5, mrr10, mrr20, mrr50, mrr100, evaluated }
+    return { ...hr, ...ndcg, mrr1, mrr5, mrr10, mrr20, mrr50, mrr100, ...counts }
   }
 
   serialize(writer: ByteWriter): void {

@@ -37,6 +37,21 @@ describe('a rank', () => {
     expect(rankAll(vectors, [{ target: 2, masked: none }], 'reference').ranks).toEqual([3])
   })
 
+  test('of a score that is no finite number is none, and such rivals are behind all others', () => {
+    const candidates = new Float32Array([NaN, 3, Infinity, 2, -Infinity])
+    const vectors = { queries: new Float32Array(5).fill(1), candidates, dim: 1 }
+    const questions = [0, 1, 2, 3, 4].map((target) => ({ target, masked: none }))
+    expect(rankAll(vectors, questions, 'reference').ranks).toEqual([NaN, 2, NaN, 3, NaN])
+    // Eleven with a score and one without: the first ten of the list are all scored.
+    const more = new Float32Array(12).fill(1).fill(NaN, 0, 1)
+    const { coverage } = rankAll(
+      { queries: new Float32Array([1]), candidates: more, dim: 1 },
+      [{ target: 1, masked: none }],
+      'reference',
+    )
+    expect(coverage).toBe(10 / 12)
+  })
+
   test('is what sorting gives, for many queries', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 150 }), fc.integer({ min: 1, max: 30 }), (m, n) => {

@@ -116,6 +116,23 @@ test.each([
   }
 })
 
+test('a model of NaN finds nothing, and the report says why', async () => {
+  const evaluation = { everyNth: 1, warmupEvents: 0, windowExamples: 1000 }
+  const learner = await Learner.create(trainerModel({ evaluation }))
+  for (const event of shopEvents(300)) {
+    learner.apply(event)
+    if (!learner.isFull) continue
+    learner.model.load(learner.model.weights().fill(NaN))
+    await learner.trainBatch()
+  }
+  const { progressive, baselines } = learner.evaluation()
+  await learner.close()
+  expect(progressive).toMatchObject({ hr100: 0, mrr100: 0, ndcg100: 0 })
+  expect(progressive.notFinite).toBeGreaterThan(50)
+  expect(baselines.recentlyPopular.hr10).toBeGreaterThan(0)
+  expect(baselines.recentlyPopular.notFinite).toBe(0)
+})
+
 test('every nth example is due, after the warm-up', () => {
   const evaluator = new Evaluator({ everyNth: 3, warmupEvents: 5, windowExamples: 1 })
   const facts = new Facts()

@@ -49,6 +49,18 @@ test('a report is the mean over ranks, misses included', () => {
   })
 })
 
+test('a score that is no number is a miss, and told of, after a restart too', () => {
+  const metrics = new RankingMetrics()
+  for (const rank of [1, NaN]) metrics.add(rank)
+  const writer = new ByteWriter()
+  metrics.serialize(writer)
+  const restarted = new RankingMetrics()
+  restarted.load(new ByteReader(writer.finish()))
+  const expected = { hr1: 0.5, hr100: 0.5, mrr1: 0.5, ndcg100: 0.5, evaluated: 2, notFinite: 1 }
+  expect(metrics.report()).toMatchObject(expected)
+  expect(restarted.report()).toEqual(metrics.report())
+})
+
 test('nothing evaluated is zeros, not NaN', () => {
   expect(new RankingMetrics().report()).toMatchObject({ hr10: 0, mrr10: 0, evaluated: 0 })
 })
@@ -56,7 +68,9 @@ test('nothing evaluated is zeros, not NaN', () => {
 test('a window holds the newest ranks only', () => {
   const window = new RankingWindow(3)
   for (const rank of [1, 1, 1, Infinity, Infinity, 2]) window.add(rank)
-  expect(window.report()).toMatchObject({ hr1: 0, hr5: 1 / 3, evaluated: 3 })
+  expect(window.report()).toMatchObject({ hr1: 0, hr5: 1 / 3, evaluated: 3, notFinite: 0 })
+  window.add(NaN)
+  expect(window.report()).toMatchObject({ hr5: 1 / 3, evaluated: 3, notFinite: 1 })
 })
 
 test('metrics and windows survive a restart, into a smaller window too', () => {
