@@ -12,9 +12,9 @@ export interface Call {
   readonly share: number
 }
 
-/** Hands out the shares of a call, each once. */
+/** Hands out the shares of a call, each once, and then -1. */
 interface Shares {
-  claim(): number
+  claim(shares: number): number
 }
 
 export interface KernelTable {
@@ -49,9 +49,9 @@ export function kernelTable(kernels: Kernels): KernelTable {
     runShares: (call, shares) => {
       const { count, share } = call
       const range = prepare(call)
-      for (;;) {
-        const from = shares.claim() * share
-        if (from >= count) return
+      const all = Math.ceil(count / share)
+      for (let next = shares.claim(all); next >= 0; next = shares.claim(all)) {
+        const from = next * share
         list[range] = from
         list[range + 1] = Math.min(from + share, count)
         Reflect.apply(functions[call.kernel], undefined, list)

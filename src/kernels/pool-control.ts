@@ -37,6 +37,13 @@ const spins = 8_000
 /** How long a sleep lasts before the sleeper looks whether anybody is still there. */
 const sleepMs = 1_000
 
+/**
+ * Of the word `next`: below, how many shares the pool's thread has claimed, above, how many workers
+ * have. Each claims once in vain, so there may be some more than there are shares.
+ */
+const countBits = 16
+const countMask = (1 << countBits) - 1
+
 /** The kernel index that ends a worker. */
 export const stop = -1
 
@@ -45,12 +52,16 @@ export class PoolControl {
   readonly #words: Int32Array
   readonly #numbers: Float64Array
   readonly #text: Uint8Array
+  /** What is added to `next` with every claim. */
+  readonly #oneMore: number
   /** A worker's copy of the call it is in. */
   readonly #call = { kernel: stop, operands: new Array<number>(), count: 0, share: 1 }
 
-  /** Without a buffer, a new one: the pool's side. */
-  constructor(buffer = new SharedArrayBuffer(words * 4 + numbers * 8 + textBytes)) {
+  /** Without a buffer, a new one: the pool's side; with the pool's: a worker's. */
+  constructor(given?: SharedArrayBuffer) {
+    const buffer = given ?? new SharedArrayBuffer(words * 4 + numbers * 8 + textBytes)
     this.buffer = buffer
+    this.#oneMore = given === undefined ? 1 : 1 << countBits
     this.#words = new Int32Array(buffer, 0, words)
     this.#numbers = new Float64Array(buffer, words * 4, numbers)
     this.#text = new Uint8Array(buffer, words * 4 + numbers * 8, textBytes)
@@ -69,9 +80,16 @@ export class PoolControl {
     if (Atomics.load(this.#words, word.sleepers) > 0) Atomics.notify(this.#words, word.generation)
   }
 
-  /** Either side: the next share that nobody has; one beyond the last when there is none. */
-  claim(): number {
-    return Atomics.add(this.#words, word.next, 1)
+  /**
+   * Either side: a share of `shares` that nobody has, -1 when there is none. The pool's thread takes
+   * them from the first on and workers from the last, so that from call to call each has the same
+   * part of the rows, which are still in its cache.
+   */
+  claim(shares: number): number {
+    const taken = Atomics.add(this.#words, word.next, this.#oneMore)
+    const [first, last] = [taken & countMask, taken >>> countBits]
+    if (first + last >= shares) return -1
+    return this.#oneMore === 1 ? first : shares - 1 - last
   }
 
   /**

@@ -1,7 +1,7 @@
 /**
  * Threads that share the work of one kernel call: the output is cut into several shares for each
- * thread, and whoever is awake takes one after the other, this thread among them, until none is
- * left. Every kernel gives the same bits however it is cut and whoever computes what, so the
+ * thread, and whoever is awake takes one after the other, this thread from the first on and workers
+ * from the last, until none is left. Every kernel gives the same bits however it is cut and whoever computes what, so the
  * threads are a matter of speed alone: one that sleeps or has lost its core is not waited for
  * unless it is in the middle of a share.
  *
