@@ -95,7 +95,7 @@ const deltaIds = async (): Promise<readonly string[]> => {
 }
 
 test('a standby learns within ten seconds of the death of the active one', async () => {
-  await using fleet = await open('process.trainer.leaseMs=5000')
+  await using fleet = await open('process.trainer.leaseMs=3000')
   const clicks = new Clicks(await fleet.start('ingest', 'ingest'))
   const first = await fleet.start('trainer 1', 'trainer')
   await clicks.send(500)
