@@ -14,7 +14,6 @@ import { ServiceError } from '../base/errors.ts'
 import type { EventLogReader, Position } from '../stream/event-log.ts'
 import type { Json } from '../stream/event.ts'
 import { type NumberedEntry, runsOf } from '../stream/files/journal.ts'
-import type { Watermark } from '../sync/delta.ts'
 import type { ParameterPublisher } from '../sync/parameter-sync.ts'
 import { Backlog } from './backlog.ts'
 import { breather } from './breather.ts'
@@ -23,13 +22,14 @@ import { CheckpointWriter } from './checkpoint/checkpoint-writer.ts'
 import { Checkpoints, type Place } from './checkpoint/checkpoints.ts'
 import { CommandQueue, type CommandWork, type OnProgress } from './command-queue.ts'
 import { compactTables } from './compact-command.ts'
-import { DeltaSource } from './delta-source.ts'
+import { DeltaSource, type DeltaStamp } from './delta-source.ts'
 import { EventCursor } from './event-cursor.ts'
 import type { FarRows, OpenRowStore } from './far-rows.ts'
 import type { JournalCopy } from './journal/journal-copy.ts'
 import { openJournal, type TrainerJournal } from './journal/trainer-journal.ts'
 import { Learner } from './learner.ts'
 import { openFarRows } from './open-far-rows.ts'
+import { Publishing } from './publishing.ts'
 import { reportGuard } from './refused-batch.ts'
 import { RestrictCommands } from './restrict-command.ts'
 import { type CommandJournal, rollbackEntry, Rollbacks } from './rollback.ts'
@@ -102,6 +102,7 @@ export class Trainer {
   readonly #restricts: RestrictCommands
   readonly #rollbacks: Rollbacks
   readonly #deltas: DeltaSource
+  readonly #publishing: Publishing
   readonly #eventRate: RateMeter
   readonly #exampleRate: RateMeter
   /** Entries that the journal has, or would have if there were one. */
@@ -114,10 +115,8 @@ export class Trainer {
   #startedAt = 0
   /** What the newest batch left. */
   #loss = 0
-  #changed = false
   /** Whether everything that the journal held at the start has been done again. */
   #hasCaughtUp = false
-  #publishedAt = -Infinity
 
   /**
    * Restores the newest checkpoint. Throws `CHECKPOINT_INCOMPATIBLE`, `CONFIG_INVALID`,
@@ -180,7 +179,13 @@ export class Trainer {
     })
     this.#eventRate = new RateMeter(options.clock)
     this.#exampleRate = new RateMeter(options.clock)
-    options.publisher?.onResync(() => this.#deltas.snapshot(this.#stamp()))
+    this.#publishing = new Publishing({
+      publisher: options.publisher,
+      deltas: this.#deltas,
+      clock: options.clock,
+      intervalMs: () => backlog.deltaIntervalMs(options.process.deltaIntervalMs),
+      place: () => this.#place(),
+    })
   }
 
   /** Trains until told to stop, or to the end of what there is. Then a checkpoint is written. */
@@ -315,7 +320,7 @@ export class Trainer {
   async #repeat({ entry }: NumberedEntry): Promise<void> {
     if (entry.kind === 'command') {
       this.#sequence += 1
-      this.#changed = true
+      this.#publishing.changed()
       const { name, payload } = entry
       if (name === rollbackEntry) await this.#rollbacks.repeat(payload)
       else await this.#restricts.repeat(name, payload)
@@ -396,7 +401,7 @@ export class Trainer {
     this.#from = to
     this.#cursor.beginRuns()
     this.#events = 0
-    this.#changed = true
+    this.#publishing.changed()
     if (examples.length > 0) this.#loss = loss
     if (evicted > 0) this.#reportEvicted(evicted)
     await this.#writer.leaveRoom()
@@ -413,29 +418,16 @@ export class Trainer {
 
   async #afterSlice(): Promise<void> {
     this.#writer.requireSound()
-    if (this.#changed && this.#untilDeltaMs() <= 0) await this.#publish()
+    this.#publishing.requireSound()
+    if (this.#publishing.leftMs <= 0) await this.#publishing.publish()
     const isDue = this.#checkpoints?.isDue() === true
     if (isDue && (await this.#reachBoundary())) await this.#writer.start()
     await yieldToEvents()
   }
 
-  #untilDeltaMs(): number {
-    const { clock, process } = this.#options
-    const intervalMs = this.#backlog.deltaIntervalMs(process.deltaIntervalMs)
-    return this.#publishedAt + intervalMs - clock.monotonic()
-  }
-
-  async #publish(): Promise<void> {
-    const { publisher, clock } = this.#options
-    this.#changed = false
-    this.#publishedAt = clock.monotonic()
-    if (publisher === undefined) return
-    await publisher.publish(await this.#deltas.take(this.#stamp()))
-  }
-
-  #stamp(): { modelVersion: number; watermark: Watermark; publishedAt: number } {
+  #place(): Omit<DeltaStamp, 'publishedAt'> {
     const watermark = { offsets: this.#from, acceptedAt: this.learner.acceptedAt }
-    return { modelVersion: this.learner.step, watermark, publishedAt: this.#options.clock.now() }
+    return { modelVersion: this.learner.step, watermark }
   }
 
   /** A step of each that takes only one, and one step of a longer one. */
@@ -462,7 +454,7 @@ export class Trainer {
     await this.#options.mayWrite?.()
     await this.#journal?.append({ kind: 'command', name, payload })
     this.#sequence += 1
-    this.#changed = true
+    this.#publishing.changed()
   }
 
   async #finish(isOver: boolean): Promise<void> {
@@ -473,7 +465,8 @@ export class Trainer {
     if (isBoundary && this.#hasCaughtUp) {
       while (this.#commands.size > 0) await this.#executeCommands()
     }
-    if (this.#changed && isBoundary) await this.#publish()
+    if (isBoundary) await this.#publishing.publish()
+    await this.#publishing.settled()
     if (isBoundary) await this.#writer.finish()
   }
 
@@ -483,8 +476,7 @@ export class Trainer {
     const hasAge = this.#journal !== undefined && this.#events > 0
     const oldAt = this.#startedAt + model.batch.maxAgeMs
     const untilOld = hasAge ? oldAt - clock.monotonic() : idleWaitMs
-    const untilDelta = this.#changed ? this.#untilDeltaMs() : idleWaitMs
-    return Math.max(0, Math.min(idleWaitMs, untilOld, untilDelta))
+    return Math.max(0, Math.min(idleWaitMs, untilOld, this.#publishing.leftMs))
   }
 
   #reportEvicted(evicted: number): void {

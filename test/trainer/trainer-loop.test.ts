@@ -425,3 +425,63 @@ test('who follows the deltas has the rows and weights of the trainer, removals i
   await follower.resync()
   expect(follower.rows).toEqual(before)
 })
+
+/** A reader that takes each delta when it is told to. */
+class SlowReader implements ParameterPublisher {
+  readonly reader = new Reader()
+  sent = 0
+  readonly #arrivals: PromiseWithResolvers<void>[] = []
+
+  async publish(delta: Delta): Promise<void> {
+    this.sent += 1
+    const arrival = Promise.withResolvers<void>()
+    this.#arrivals.push(arrival)
+    await arrival.promise
+    await this.reader.publish(delta)
+  }
+
+  take(): void {
+    this.#arrivals.shift()?.resolve()
+  }
+
+  refuse(error: Error): void {
+    this.#arrivals.shift()?.reject(error)
+  }
+
+  onResync(snapshot: () => Iterable<Delta> | AsyncIterable<Delta>): void {
+    this.reader.onResync(snapshot)
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve()
+  }
+}
+
+test('batches go on while a delta is on its way; the next delta and the end wait for it', async () => {
+  const publisher = new SlowReader()
+  const events = shopEvents(1500)
+  await using subject = await open({ log: new MemoryLog(events), publisher })
+  const { trainer } = subject
+  const running = run(trainer)
+  await expect.poll(() => publisher.sent).toBe(1)
+  const { step } = trainer.learner
+  await expect.poll(() => trainer.learner.step).toBeGreaterThan(step)
+  for (let i = 0; i < 10; i += 1) await turn()
+  expect(publisher.sent).toBe(1)
+  const ended = running.then(() => true)
+  while (!(await Promise.race([ended, turn().then(() => false)]))) publisher.take()
+  expect(publisher.sent).toBeGreaterThan(1)
+  expect(trainer.status().events).toBe(events.length)
+  expect(publisher.reader.sequence).toBe(trainer.status().deltaSequence)
+  expect(publisher.reader.weights).toEqual([...trainer.learner.model.weights()])
+})
+
+test('a trainer whose delta is refused ends, also when it has nothing more to learn', async () => {
+  const publisher = new SlowReader()
+  await using subject = await open({ log: new MemoryLog(shopEvents(20)), publisher })
+  const running = subject.trainer.run({ signal: never })
+  const refused = new ServiceError('SYNC_FENCED', { model: 'shop', epoch: 1 })
+  await expect.poll(() => publisher.sent).toBe(1)
+  publisher.refuse(refused)
+  await expect(running).rejects.toBe(refused)
+})
