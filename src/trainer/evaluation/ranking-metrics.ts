@@ -20,6 +20,8 @@ export const byRanking = <Value>(make: (ranking: Ranking) => Value): ByRanking<V
 
 const cutoffs = [1, 5, 10, 20, 50, 100] as const
 type Cutoff = (typeof cutoffs)[number]
+/** Beyond it a rank is a miss. */
+const worstCounted = 100
 
 /**
  * Keys are those of `freshet replay --json`; `evaluated`: ranks behind these figures, `notFinite`:
@@ -41,16 +43,16 @@ export class RankingMetrics {
   readonly #reciprocals = new Float64Array(cutoffs.length)
   #count = 0
 
-  add(rank: number): void {
-    this.#count += 1
-    if (Number.isNaN(rank)) this.#hits[cutoffs.length] += 1
-    if (!(rank <= cutoffs[cutoffs.length - 1])) return
+  add(rank: number, times = 1): void {
+    this.#count += times
+    if (Number.isNaN(rank)) this.#hits[cutoffs.length] += times
+    if (!(rank <= worstCounted)) return
     const gain = ln(2) / ln(rank + 1)
     for (let i = 0; i < cutoffs.length; i += 1) {
       if (rank > cutoffs[i]) continue
-      this.#hits[i] += 1
-      this.#gains[i] += gain
-      this.#reciprocals[i] += 1 / rank
+      this.#hits[i] += times
+      this.#gains[i] += gain * times
+      this.#reciprocals[i] += times / rank
     }
   }
 
@@ -82,25 +84,39 @@ export class RankingMetrics {
   }
 }
 
-/** The newest ranks only, in a ring: the live figures of a running service. */
+/**
+ * The newest ranks only, in a ring: the live figures of a running service, which are asked for more
+ * often than the window moves on. So it also knows how often it holds each rank that counts.
+ */
 export class RankingWindow {
   readonly #ranks: Float32Array<ArrayBuffer>
   #next = 0
   #count = 0
+  /** By twice the rank, which ends in a half at most. */
+  readonly #tally = new Int32Array(2 * worstCounted + 1)
+  #notFinite = 0
 
   constructor(length: number) {
     this.#ranks = new Float32Array(length)
   }
 
   add(rank: number): void {
+    if (this.#count === this.#ranks.length) this.#note(this.#ranks[this.#next], -1)
+    else this.#count += 1
     this.#ranks[this.#next] = rank
     this.#next = (this.#next + 1) % this.#ranks.length
-    this.#count = Math.min(this.#count + 1, this.#ranks.length)
+    this.#note(rank, 1)
   }
 
   report(): RankingReport {
     const metrics = new RankingMetrics()
-    for (const rank of this.#oldestFirst()) metrics.add(rank)
+    let counted = 0
+    for (const [twice, times] of this.#tally.entries()) {
+      if (times > 0) metrics.add(twice / 2, times)
+      counted += times
+    }
+    metrics.add(NaN, this.#notFinite)
+    metrics.add(Infinity, this.#count - counted - this.#notFinite)
     return metrics.report()
   }
 
@@ -112,6 +128,11 @@ export class RankingWindow {
   load(reader: ByteReader): void {
     const ranks = new Float32Array(reader.array())
     for (const rank of ranks.subarray(-this.#ranks.length)) this.add(rank)
+  }
+
+  #note(rank: number, by: 1 | -1): void {
+    if (rank <= worstCounted) this.#tally[2 * rank] += by
+    else if (Number.isNaN(rank)) this.#notFinite += by
   }
 
   #oldestFirst(): Float32Array<ArrayBuffer> {

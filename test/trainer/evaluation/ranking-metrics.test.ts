@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 
 import { ByteReader, ByteWriter } from '../../../src/base/bytes.ts'
+import { seededRandom } from '../../../src/base/random.ts'
 import {
   meanRank,
   RankingMetrics,
@@ -71,6 +72,22 @@ test('a window holds the newest ranks only', () => {
   expect(window.report()).toMatchObject({ hr1: 0, hr5: 1 / 3, evaluated: 3, notFinite: 0 })
   window.add(NaN)
   expect(window.report()).toMatchObject({ hr5: 1 / 3, evaluated: 3, notFinite: 1 })
+})
+
+test('figures of a window are those of the ranks in it', () => {
+  const window = new RankingWindow(50)
+  const random = seededRandom(3)
+  const ranks = Array.from({ length: 400 }, (_, i) =>
+    i % 11 === 0 ? NaN : i % 7 === 0 ? Infinity : 1 + random.integer(240) / 2,
+  )
+  for (const [i, rank] of ranks.entries()) {
+    window.add(rank)
+    const metrics = new RankingMetrics()
+    for (const kept of ranks.slice(Math.max(0, i - 49), i + 1)) metrics.add(kept)
+    const expected = Object.entries(metrics.report())
+    const found: Record<string, number> = window.report()
+    for (const [figure, value] of expected) expect(found[figure]).toBeCloseTo(value, 12)
+  }
 })
 
 test('metrics and windows survive a restart, into a smaller window too', () => {
