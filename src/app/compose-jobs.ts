@@ -120,5 +120,7 @@ async function trimLog(
   const bytes = (segments: typeof before): number =>
     segments.reduce((sum, segment) => sum + segment.bytes, 0)
   view.logBytes = bytes(after)
-  return { removedBytes: bytes(before) - bytes(after) }
+  // The last segment may have grown meanwhile.
+  const kept = new Set(after.map(({ first }) => first))
+  return { removedBytes: bytes(before.filter(({ first }) => !kept.has(first))) }
 }

@@ -3,7 +3,7 @@
  * jobs, and whatever else stands under `/v1/admin`.
  */
 import { type ClientOptions, FreshetError, type Request, Requests } from './requests.ts'
-import type { JobRequest, JobRun } from './types.ts'
+import type { Checkpoint, JobRequest, JobRun, Readiness } from './types.ts'
 
 export class FreshetAdmin {
   readonly #requests: Requests
@@ -39,6 +39,11 @@ export class FreshetAdmin {
     return this.ask('POST', `jobs/${encodeURIComponent(run)}/cancel`)
   }
 
+  /** Those that are kept, the newest first; the job `rollBack` goes back to one. */
+  async checkpoints(): Promise<readonly Checkpoint[]> {
+    return (await this.ask<{ checkpoints: Checkpoint[] }>('GET', 'checkpoints')).checkpoints
+  }
+
   /** Any other route: `ask('GET', 'tables')` is `GET /v1/admin/tables`. */
   ask<Answer>(method: Request['method'], path: string, body?: object): Promise<Answer> {
     const request = { method, path: `/v1/admin/${path}`, isOnce: method !== 'GET' }
@@ -50,11 +55,16 @@ export class FreshetAdmin {
     return this.#requests.text({ method: 'GET', path: '/metrics' })
   }
 
-  /** True when everything is caught up. Rejects where there is no answer. */
+  /** Whether everything is caught up, and what is missing. Rejects where there is no answer. */
+  readiness(): Promise<Readiness> {
+    const path = '/health/ready'
+    return this.#requests.json({ method: 'GET', path, isOnce: true, accepts: 503 })
+  }
+
+  /** The same in a word; a service that refuses requests is not. */
   async isReady(): Promise<boolean> {
     try {
-      await this.#requests.text({ method: 'GET', path: '/health/ready', isOnce: true })
-      return true
+      return (await this.readiness()).ready
     } catch (error) {
       if (error instanceof FreshetError && error.status === 503) return false
       throw error

@@ -30,6 +30,9 @@ export type * from './types.ts'
 const itemPath = (id: string): string => `/v1/items/${encodeURIComponent(id)}`
 const userPath = (id: string): string => `/v1/users/${encodeURIComponent(id)}`
 
+/** 128 random bits. A page that has come by plain HTTP has no `crypto.randomUUID`. */
+const newKey = (): string => crypto.getRandomValues(new Uint32Array(4)).join('-')
+
 export class FreshetClient {
   readonly #requests: Requests
 
@@ -168,7 +171,7 @@ export class FreshetClient {
 
   /** A write under a key of its own: repeated, it counts once. */
   #write<Body>(request: Request): Promise<Body> {
-    return this.#requests.json<Body>({ ...request, idempotencyKey: crypto.randomUUID() })
+    return this.#requests.json<Body>({ ...request, idempotencyKey: newKey() })
   }
 
   async #known<Body>(unknown: string, answer: Promise<Body>): Promise<Body | undefined> {

@@ -54,6 +54,8 @@ export interface Request {
   readonly isOnce?: boolean
   /** Lets a page send it while it closes. */
   readonly keepalive?: boolean
+  /** A status that is an answer too, where the body is no problem. */
+  readonly accepts?: number
 }
 
 /** Statuses of what may go well the next time. */
@@ -112,7 +114,7 @@ export class Requests {
       })
       // A body that breaks off is no answer: it fails here.
       const text = await response.text()
-      if (!response.ok) return failureOf(response, text)
+      if (!response.ok && !isAccepted(request, response, text)) return failureOf(response, text)
       return { answer: text }
     } catch (cause) {
       const message = cause instanceof Error ? cause.message : String(cause)
@@ -148,6 +150,9 @@ function failureOf(response: Response, text: string): Outcome {
     retryAfterMs: Number.isNaN(seconds) ? undefined : Math.min(seconds * 1_000, longestPauseMs),
   }
 }
+
+const isAccepted = ({ accepts }: Request, { status }: Response, text: string): boolean =>
+  status === accepts && problemOf(text) === undefined
 
 /** undefined: somebody between here and the service has answered. */
 function problemOf(text: string): Problem | undefined {

@@ -245,3 +245,26 @@ export interface JobRun {
   /** Of the error, where it has one. */
   readonly code?: string
 }
+
+export interface Checkpoint {
+  /** What the job `rollBack` takes, as a number. */
+  readonly name: string
+  readonly modelVersion: number
+  readonly createdAt: number
+  readonly bytes: number
+  /** Events folded, per partition. */
+  readonly offsets: Readonly<Record<string, string>>
+  /** The full one that it is a delta to. */
+  readonly base?: string
+}
+
+export interface Readiness {
+  readonly ready: boolean
+  /** Names of the checks that fail. */
+  readonly missing: readonly string[]
+  readonly checks: readonly {
+    readonly name: string
+    readonly ready: boolean
+    readonly detail?: string
+  }[]
+}

@@ -10,8 +10,12 @@ import { ServiceClient } from '../../src/app/service-client.ts'
 import { createLogger } from '../../src/app/telemetry.ts'
 import { systemClock } from '../../src/base/clock.ts'
 
-/** Values of `--set` that make the shop small enough to start in a moment. */
+/**
+ * Values of `--set` that make the shop small enough to start in a moment. On a busy machine its
+ * event loop may be late: a test is not to be refused for that.
+ */
 export const smallShop: readonly string[] = [
+  'process.http.maxEventLoopDelayMs=60000',
   'model.facts.maxItems=4096',
   'model.facts.maxUsers=4096',
   'model.facts.maxHistoryEntries=100000',

@@ -114,7 +114,10 @@ test('an operator runs jobs, calls them off and looks around', async () => {
   expect(await admin.job(run.id)).toEqual(run)
   expect(await admin.cancelJob(run.id)).toMatchObject({ state: 'done' })
   await expect(admin.cancelJob('none')).rejects.toMatchObject({ code: 'JOB_RUN_UNKNOWN' })
-  expect(await admin.ask('GET', 'checkpoints')).toMatchObject({ checkpoints: [{}] })
+  const [newest] = await admin.checkpoints()
+  expect(newest).toMatchObject({ name: run.result?.['name'] })
+  expect(await admin.readiness()).toMatchObject({ ready: true, missing: [] })
+  expect(await admin.ask('GET', 'tables')).toHaveProperty('tables')
   expect(await admin.metrics()).toContain('freshet_jobs_finished_total')
 })
 

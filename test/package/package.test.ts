@@ -59,14 +59,17 @@ test('its command learns from events', { timeout: 60_000 }, () => {
 test('a program that imports it learns and recommends', { timeout: 60_000 }, () => {
   const script = `
     import { createFreshet } from 'freshet'
-    await using freshet = await createFreshet({ dataDirectory: './shop', onLog: () => {} })
+    await using freshet = await createFreshet({
+      dataDirectory: './shop', onLog: () => {}, listens: true, process: { http: { port: 0 } },
+    })
     await freshet.ready()
     const clicks = Array.from({ length: 90 }, (_, i) =>
       ({ kind: 'interaction', userId: 'u' + (i % 9), itemId: 'i' + (i % 10), type: 'click' }))
     const { accepted, offset } = await freshet.append(clicks)
     const { items } = await freshet.recommend({ userId: 'new', n: 3, minSequence: offset })
-    console.log(accepted, items.length)`
-  expect(run(process.execPath, ['--input-type=module', '-e', script], root)).toBe('90 3\n')
+    const client = await fetch(freshet.address + '/client/freshet-client.js')
+    console.log(accepted, items.length, (await client.text()).includes("'./requests.js'"))`
+  expect(run(process.execPath, ['--input-type=module', '-e', script], root)).toBe('90 3 true\n')
 })
 
 test('its types are all there', { timeout: 60_000 }, () => {

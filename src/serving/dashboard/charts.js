@@ -27,10 +27,11 @@ export class Chart {
 
   /**
    * @param {HTMLElement} parent
-   * @param {{ title: string, lines: Line[], log?: boolean, unit?: string }} options `color`: the
-   *   name of a property of the style sheet; `log`: a logarithmic axis
+   * @param {{ title: string, lines: Line[], log?: boolean, unit?: string, most?: number }} options
+   *   `color`: the name of a property of the style sheet; `log`: a logarithmic axis; `most`: where
+   *   the axis ends
    */
-  constructor(parent, { title, lines, log = false, unit = '' }) {
+  constructor(parent, { title, lines, log = false, unit = '', most = Infinity }) {
     const frame = element('div', { class: 'chart' }, element('h2', {}, title))
     parent.append(frame)
     const axis = {
@@ -38,8 +39,10 @@ export class Chart {
       grid: { stroke: () => colorOf('--line'), width: 1 },
       ticks: { stroke: () => colorOf('--line') },
     }
-    const value = (/** @type {uPlot} */ _, /** @type {number | null} */ y) =>
-      y === null ? '–' : `${y < 1 && y !== 0 ? y.toFixed(3) : short(y)}${unit}`
+    const text = (/** @type {number | null | undefined} */ y) =>
+      y === null || y === undefined ? '–' : `${y < 1 && y !== 0 ? y.toFixed(3) : short(y)}${unit}`
+    /** Of the point under the pointer, else of the newest. @type {uPlot.Series.Value} */
+    const value = (plot, y, series, at) => text(at === null ? plot.data[series].at(-1) : y)
     this.#plot = new uPlot(
       {
         width: Math.max(280, frame.clientWidth - 34),
@@ -56,7 +59,7 @@ export class Chart {
         scales: {
           y: log
             ? { distr: 3 }
-            : { range: { min: { pad: 0.1, soft: 0, mode: 1 }, max: { pad: 0.1 } } },
+            : { range: { min: { pad: 0.1, soft: 0, mode: 1 }, max: { pad: 0.1, hard: most } } },
         },
         axes: [
           axis,

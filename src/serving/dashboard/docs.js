@@ -1,7 +1,7 @@
 /** The API's documentation, made from the document that the service itself serves. */
-import { send, useKey } from './api.js'
 import { byId, element } from './dom.js'
 import { exampleOf, fieldsOf } from './schema.js'
+import { keyInUse, useKey } from './service.js'
 
 /** @typedef {import('./schema.js').Schema} Schema */
 /** @typedef {{ name: string, in: string, required?: boolean, schema: Schema }} Parameter */
@@ -152,6 +152,35 @@ function curlOf(method, url, body) {
   return `$ curl -s -X ${method.toUpperCase()} '${location.origin}${url}'${compact}\n\n`
 }
 
+/**
+ * Sends what a person has typed, right or wrong, and gives the answer as it came, indented.
+ *
+ * @param {string} method
+ * @param {string} path
+ * @param {string | undefined} body
+ */
+async function send(method, path, body) {
+  const key = keyInUse()
+  const answer = await fetch(path, {
+    method,
+    headers: {
+      ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(body === undefined ? {} : { body }),
+  })
+  return `${answer.status} ${answer.statusText}\n${indented(await answer.text())}`
+}
+
+/** @param {string} text */
+function indented(text) {
+  try {
+    return JSON.stringify(JSON.parse(text), undefined, 2)
+  } catch {
+    return text
+  }
+}
+
 byId('key', HTMLFormElement).addEventListener('submit', (event) => {
   event.preventDefault()
   const form = byId('key', HTMLFormElement)
@@ -170,7 +199,9 @@ find.addEventListener('input', () => {
 })
 
 try {
-  const described = JSON.parse(await send('GET', '/openapi.json', undefined, true))
+  const answer = await fetch('/openapi.json')
+  if (!answer.ok) throw new Error(`the service answered ${answer.status}`)
+  const described = await answer.json()
   /** @type {Map<string, HTMLElement[]>} */
   const byTag = new Map()
   for (const [path, methods] of Object.entries(described.paths)) {

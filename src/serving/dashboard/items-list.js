@@ -2,7 +2,7 @@
 import { element } from './dom.js'
 
 /**
- * @typedef {{ id: string, score?: number, attributes?: Record<string, unknown>, features?: Record<string, unknown>, explanation?: any, note?: string }} ShownItem
+ * @typedef {{ id: string, score?: number, attributes?: Record<string, unknown> | undefined, features?: Record<string, unknown> | undefined, explanation?: any, note?: string }} ShownItem
  */
 
 /** @param {ShownItem} item */
@@ -13,7 +13,7 @@ export function titleOf({ id, attributes = {}, features = {} }) {
 
 /**
  * @param {HTMLElement} list
- * @param {ShownItem[]} items
+ * @param {readonly ShownItem[]} items
  * @param {{ onPick: (item: ShownItem) => void, before?: Set<string>, hint: string, none: string }} options
  *   `before`: ids that were there before; others are marked as new
  */

@@ -1,11 +1,9 @@
 /** Items: find some, see what is near to one. */
-import { ask } from './api.js'
 import { byId, element } from './dom.js'
 import { showItems, titleOf } from './items-list.js'
+import { client } from './service.js'
 
 const shown = 20
-/** Pages that are asked for one search: empty ones go on. */
-const pagesPerSearch = 50
 
 export class Items {
   #form = byId('search', HTMLFormElement)
@@ -29,15 +27,10 @@ export class Items {
   async #search() {
     const field = this.#form.elements.namedItem('text')
     const text = field instanceof HTMLInputElement ? field.value.trim() : ''
-    const asked = text === '' ? '' : `&search=${encodeURIComponent(text)}`
-    /** @type {any[]} */
+    /** @type {import('./items-list.js').ShownItem[]} */
     const items = []
-    let cursor = ''
-    for (let page = 0; page < pagesPerSearch && items.length < shown; page += 1) {
-      const answer = await ask(`/v1/items?limit=${shown - items.length}${asked}${cursor}`)
-      items.push(...answer.items)
-      if (answer.next === undefined) break
-      cursor = `&cursor=${encodeURIComponent(answer.next)}`
+    for await (const item of client().items(text === '' ? {} : { search: text })) {
+      if (items.push(item) === shown) break
     }
     showItems(this.#found, items, {
       onPick: (item) => this.#attempt(() => this.#showSimilar(item)),
@@ -49,7 +42,7 @@ export class Items {
 
   /** @param {import('./items-list.js').ShownItem} item */
   async #showSimilar(item) {
-    const answer = await ask(`/v1/items/${encodeURIComponent(item.id)}/similar?n=${shown}`)
+    const answer = await client().similar(item.id, { n: shown })
     byId('similar-title', HTMLElement).replaceChildren(
       'Similar to ',
       element('em', {}, titleOf(item)),

@@ -53,13 +53,14 @@ export class Live {
     this.#recall = new Chart(parent, {
       title: 'Index against exact search, recall@10',
       lines: [{ label: 'recall', color: '--accent' }],
+      most: 1,
     })
     this.#loss = new Chart(parent, {
       title: 'Loss',
       lines: [{ label: 'nats', color: '--second' }],
     })
     this.#rows = new Chart(parent, {
-      title: 'Rows in all tables; marks: a restrict took some',
+      title: 'Rows of all tables; marks: restricted',
       lines: [{ label: 'rows', color: '--accent' }],
     })
   }
@@ -106,14 +107,14 @@ export class Live {
       tile('examples/s', perSecond(examplesOf), trainer && `${whole(trainer.steps)} steps`),
       ...stages.map((stage) => this.#freshnessTile(stage, last)),
       tile(
-        'HR@10 of the model',
+        'model HR@10',
         text(evaluation.model?.hr10, (value) => value.toFixed(3)),
         `popular now ${text(evaluation.recentlyPopular?.hr10, (value) => value.toFixed(3))}`,
       ),
       tile(
         'index recall@10',
         text(alignment?.recall10, (value) => value.toFixed(3)),
-        index && `${whole(index.queued)} to embed, ${whole(index.versionSpread)} versions spread`,
+        index && `${whole(index.queued)} to embed, ${whole(index.versionSpread)} steps behind`,
       ),
       tile('items', text(facts?.items, whole), facts && `${whole(facts.users)} users`),
     ]
@@ -148,7 +149,7 @@ export class Live {
       rankers.map((ranker) => line((i) => measured(all[i].evaluation?.[ranker]))),
     )
     this.#recall.show(seconds, [line((i) => all[i].alignment?.recall10)])
-    this.#loss.show(seconds, [line((i) => all[i].trainer?.loss)])
+    this.#loss.show(seconds, [line((i) => lossOf(all[i]))])
     const rows = line(
       (i) => all[i].tables && sum(all[i].tables.map((/** @type {any} */ t) => t.rows)),
     )
@@ -186,6 +187,9 @@ const examplesOf = (/** @type {Status} */ status) => status.trainer?.examples
 
 /** A ranking without examples says nothing. @param {any} ranking */
 const measured = (ranking) => (ranking?.evaluated > 0 ? ranking.hr10 : undefined)
+
+/** Before the first step there is none. @param {Status} status */
+const lossOf = ({ trainer }) => (trainer?.steps > 0 ? trainer.loss : undefined)
 
 const sum = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a + b, 0)
 

@@ -1,9 +1,9 @@
 /** The page: views behind tabs, asked anew once a second as far as they are seen. */
-import { ApiError, ask, useKey } from './api.js'
 import { byId } from './dom.js'
 import { Items } from './items.js'
 import { Jobs } from './jobs.js'
 import { Live } from './live.js'
+import { admin, client, FreshetError, useKey } from './service.js'
 import { TryIt } from './try.js'
 import { Versions } from './versions.js'
 
@@ -25,12 +25,12 @@ async function attempt(work) {
 
 /** @param {unknown} cause */
 function show(cause) {
-  const isKey = cause instanceof ApiError && (cause.status === 401 || cause.status === 403)
-  keyForm.hidden = !isKey
-  const offline = cause instanceof TypeError ? 'the service does not answer' : undefined
-  error.textContent = offline ?? (cause instanceof Error ? cause.message : String(cause))
+  const status = cause instanceof FreshetError ? cause.status : undefined
+  keyForm.hidden = status !== 401 && status !== 403
+  const message = cause instanceof Error ? cause.message : String(cause)
+  error.textContent = status === 0 ? 'the service does not answer' : message
   error.hidden = false
-  if (offline !== undefined) state.textContent = 'not reached'
+  if (status === 0) state.textContent = 'not reached'
 }
 
 const live = new Live()
@@ -54,18 +54,18 @@ const views = {
 let view = 'live'
 
 async function refresh() {
-  live.show(await ask('/v1/status'))
+  live.show(await client().status())
 }
 
 async function tick() {
-  const [status] = await Promise.all([ask('/v1/status'), showReadiness()])
+  const [status] = await Promise.all([client().status(), showReadiness()])
   if (view === 'live') live.show(status)
   else live.remember(status)
   if (view !== 'live' && views[view].isLive) await views[view].open()
 }
 
 async function showReadiness() {
-  const { ready, missing } = await ask('/health/ready')
+  const { ready, missing } = await admin().readiness()
   state.textContent = ready ? 'ready' : `waiting for ${missing.join(', ')}`
 }
 

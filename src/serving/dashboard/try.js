@@ -1,7 +1,7 @@
 /** Try it: one user's list, and how soon it changes after a click. */
-import { ask } from './api.js'
 import { byId, element } from './dom.js'
 import { showItems } from './items-list.js'
+import { client } from './service.js'
 
 const shown = 12
 
@@ -33,10 +33,8 @@ export class TryIt {
 
   /** Fills the list of users; shows one if none has been chosen. */
   async open() {
-    const { users } = await ask('/v1/users?limit=50')
-    this.#users.replaceChildren(
-      ...users.map((/** @type {{id: string}} */ { id }) => element('option', { value: id })),
-    )
+    const users = await client().recentUsers(50)
+    this.#users.replaceChildren(...users.map(({ id }) => element('option', { value: id })))
     if (this.#user === '' && users.length > 0) {
       this.#field.value = users[0].id
       await this.#show()
@@ -66,12 +64,11 @@ export class TryIt {
 
   /** @param {string} [offset] Of an event whose effect shall be in the answer. */
   #recommend(offset) {
-    const after = offset === undefined ? '' : `&minSequence=${offset}`
-    const explain = this.#explains ? '&explain=true' : ''
-    return ask(`/v1/recommendations/${encodeURIComponent(this.#user)}?n=${shown}${explain}${after}`)
+    const after = offset === undefined ? {} : { minSequence: offset }
+    return client().recommend({ userId: this.#user, n: shown, explain: this.#explains, ...after })
   }
 
-  /** @param {any} answer */
+  /** @param {import('../../client/types.js').Answer} answer */
   #showRecommended({ items, fallback }) {
     const before = this.#before.user === this.#user ? new Set(this.#before.ids) : undefined
     showItems(this.#recommended, items, {
@@ -80,26 +77,19 @@ export class TryIt {
       none: 'nothing to recommend',
       ...(before === undefined ? {} : { before }),
     })
-    const ids = items.map((/** @type {{id: string}} */ { id }) => id)
-    this.#before = { user: this.#user, ids }
+    this.#before = { user: this.#user, ids: items.map(({ id }) => id) }
     if (fallback !== undefined) {
       this.#changed.textContent = `nobody knows this user: chosen by ${fallback}`
     }
   }
 
   async #showHistory() {
-    const history = await ask(`/v1/users/${encodeURIComponent(this.#user)}`).then(
-      (user) => user.history,
-      (error) => {
-        if (error.code === 'USER_UNKNOWN') return []
-        throw error
-      },
-    )
+    const { history = [] } = (await client().user(this.#user)) ?? {}
     const items = await Promise.all(
-      history.slice(0, shown).map(async (/** @type {any} */ { itemId, type, timestamp }) => {
-        const item = await ask(`/v1/items/${encodeURIComponent(itemId)}`).catch(() => ({}))
+      history.slice(0, shown).map(async ({ itemId, type, timestamp }) => {
         const note = `${type}, ${new Date(timestamp).toLocaleTimeString()}`
-        return Object.assign(item, { id: itemId, note })
+        const { features, attributes } = (await client().item(itemId)) ?? {}
+        return { id: itemId, features, attributes, note }
       }),
     )
     showItems(this.#had, items, {
@@ -112,15 +102,15 @@ export class TryIt {
   /** @param {{id: string}} item */
   async #click({ id }) {
     const startedAt = performance.now()
-    const event = { kind: 'interaction', userId: this.#user, itemId: id, type: 'click' }
-    const { offset } = await ask('/v1/events', event)
+    const event = { userId: this.#user, itemId: id, type: 'click' }
+    const { offset } = await client().sendEvents([event])
     const durableMs = performance.now() - startedAt
     const before = this.#before.ids
     const answer = await this.#recommend(offset)
     const totalMs = performance.now() - startedAt
     this.#showRecommended(answer)
     const stayed = new Set(before)
-    const fresh = answer.items.filter((/** @type {{id: string}} */ one) => !stayed.has(one.id))
+    const fresh = answer.items.filter((one) => !stayed.has(one.id))
     this.#changed.textContent =
       `${totalMs.toFixed(0)} ms after the click the list has ${fresh.length} new ` +
       `(the event was durable after ${durableMs.toFixed(0)} ms)`

@@ -1,6 +1,6 @@
 /** Versions of the model side by side: how good they are, who answers, and what came of it. */
-import { ApiError, ask } from './api.js'
 import { byId, element, short } from './dom.js'
+import { admin, FreshetError } from './service.js'
 
 const columns = [
   'version',
@@ -40,7 +40,7 @@ export class Versions {
   constructor(attempt) {
     this.#attempt = attempt
     this.#rollBack.addEventListener('click', () =>
-      attempt(() => this.#change('/v1/admin/versions/rollback', 'POST')),
+      attempt(() => this.#change('POST', 'versions/rollback')),
     )
     const head = columns.map((name) => element('th', { scope: 'col' }, name))
     this.#table.append(element('tr', {}, ...head))
@@ -49,12 +49,12 @@ export class Versions {
   async open() {
     try {
       const [view, experiment] = await Promise.all([
-        ask('/v1/admin/versions'),
-        ask('/v1/admin/experiment').catch(none),
+        admin().ask('GET', 'versions'),
+        admin().ask('GET', 'experiment').catch(none),
       ])
       this.#show(view, experiment)
     } catch (cause) {
-      if (!(cause instanceof ApiError) || cause.status !== 404) throw cause
+      if (!(cause instanceof FreshetError) || cause.status !== 404) throw cause
       this.#note.textContent = 'This process has one version of the model, and no other beside it.'
     }
   }
@@ -94,19 +94,19 @@ export class Versions {
     const percent = document.createElement('input')
     Object.assign(percent, { type: 'number', min: '0', max: '100', step: 'any' })
     percent.setAttribute('aria-label', `percent of the users for ${name}`)
-    const path = `/v1/admin/versions/${encodeURIComponent(name)}`
+    const path = `versions/${encodeURIComponent(name)}`
     percent.addEventListener('change', () =>
-      this.#attempt(() => this.#change(path, 'PATCH', { percent: Number(percent.value) })),
+      this.#attempt(() => this.#change('PATCH', path, { percent: Number(percent.value) })),
     )
     cells['traffic'].append(percent, ' %')
     const promote = element('button', { type: 'button', 'data-promote': name }, 'promote')
     promote.addEventListener('click', () =>
-      this.#attempt(() => this.#change(`${path}/promote`, 'POST')),
+      this.#attempt(() => this.#change('POST', `${path}/promote`)),
     )
     const remove = element('button', { type: 'button', 'data-remove': name }, 'remove')
     remove.addEventListener('click', () => {
       if (!confirm(`Remove ${name} with all that it has learned?`)) return
-      this.#attempt(() => this.#change(path, 'DELETE'))
+      this.#attempt(() => this.#change('DELETE', path))
     })
     cells[''].append(promote, ' ', remove)
     const row = element('tr', { 'data-version': name }, ...columns.map((column) => cells[column]))
@@ -142,12 +142,12 @@ export class Versions {
   }
 
   /**
+   * @param {'POST' | 'PATCH' | 'DELETE'} method
    * @param {string} path
-   * @param {string} method
    * @param {object} [body]
    */
-  async #change(path, method, body) {
-    await ask(path, body, method)
+  async #change(method, path, body) {
+    await admin().ask(method, path, body)
     await this.open()
   }
 }

@@ -60,9 +60,10 @@ function search(
   const wanted = text.toLowerCase()
   const found: ItemView[] = []
   let cursor: number | undefined = at
-  for (let looked = 0; looked < searchedItems; looked += searchStride) {
+  for (let looked = 0; looked < searchedItems;) {
     const stride: number = Math.min(searchStride, limit - found.length)
     if (stride === 0 || cursor === undefined) break
+    looked += stride
     const page = facts.catalogue.list(cursor, stride)
     found.push(...page.items.filter((item) => has(item, wanted)).map((item) => viewOf(item, facts)))
     cursor = page.cursor

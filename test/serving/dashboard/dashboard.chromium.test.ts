@@ -166,6 +166,36 @@ test('jobs are run and their runs shown; tabs are moved among by keys', async ()
   expect(visit.faults).toEqual([])
 })
 
+test('rows and weights go back to a checkpoint that is chosen, by keys alone', async () => {
+  const jobs = 'v1/admin/jobs'
+  const run = async (name: string) => {
+    const answer = await fetch(`${service.address}/${jobs}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ name }),
+    })
+    return (await answer.json()) as { result: { name: string } }
+  }
+  const { result: first } = await run('checkpoint')
+  await post('/v1/events', events(2))
+  await expect.poll(() => run('checkpoint').then(({ result }) => result.name)).not.toBe(first.name)
+  await using visit = await Visit.open({ viewport: { width: 360, height: 740 } }, { at: '#jobs' })
+  const { page } = visit
+  await page.locator(`#checkpoint option[value="${first.name}"]`).waitFor({ state: 'attached' })
+  await page.selectOption('#checkpoint', first.name)
+  await page.locator('#to-checkpoint button').focus()
+  page.once('dialog', (dialog) => void dialog.dismiss())
+  await page.keyboard.press('Enter')
+  expect(await page.locator('#runs tr', { hasText: 'rollBack' }).count()).toBe(0)
+  page.once('dialog', (dialog) => void dialog.accept())
+  await page.keyboard.press('Enter')
+  const last = page.locator('#runs tr', { hasText: 'rollBack' })
+  await expect.poll(() => last.innerText(), { timeout: 20_000 }).toContain(`{"to":"${first.name}"}`)
+  const width = await page.evaluate('document.documentElement.scrollWidth')
+  expect(width).toBeLessThanOrEqual(360)
+  expect(visit.faults).toEqual([])
+})
+
 test('a service with keys is asked with the one that the user gives', async () => {
   const key = 'a-key-that-nobody-guesses'
   const known = { name: 'test', sha256: hash('sha256', key), scopes: ['read', 'write', 'admin'] }

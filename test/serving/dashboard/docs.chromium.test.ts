@@ -7,7 +7,7 @@ import { HttpServer } from '../../../src/serving/http/server.ts'
 import { chromiumProgram } from '../../support/fetch-chromium.ts'
 import { memoryDependencies } from '../../support/http-service.ts'
 
-const { dependencies, service } = memoryDependencies(systemClock)
+const { dependencies, scheduler, service } = memoryDependencies(systemClock)
 const server = new HttpServer({ port: 0 }, dependencies)
 let browser: Browser
 
@@ -74,5 +74,30 @@ test('a request is made from its description, sent, and its answer shown', async
   await put.getByRole('button', { name: 'Send' }).click()
   await expect.poll(() => put.locator('pre').innerText()).toContain('REQUEST_INVALID')
   expect(faults.filter((fault) => !fault.includes('400'))).toEqual([])
+  await page.close()
+})
+
+test('a job that runs is called off', async () => {
+  const faults: string[] = []
+  const page = await browser.newPage({ viewport: { width: 360, height: 740 } })
+  page.setDefaultTimeout(20_000)
+  page.on('pageerror', (error) => faults.push(error.message))
+  scheduler.define('forever', (_, { signal, progress }) => {
+    progress(0.4)
+    return new Promise((_resolve, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason))
+    })
+  })
+  const { id, finished } = await scheduler.begin('forever', {})
+  await page.goto(`${server.address}/dashboard#jobs`)
+  const row = page.locator(`[data-run="${id}"]`)
+  await row.locator('progress').waitFor()
+  expect(await row.locator('progress').getAttribute('value')).toBe('0.4')
+  await row.getByRole('button', { name: 'cancel forever' }).focus()
+  await page.keyboard.press('Enter')
+  expect(await finished).toMatchObject({ state: 'failed', code: 'JOB_CANCELLED' })
+  await expect.poll(() => row.innerText()).toContain('cancelled')
+  expect(await row.locator('button').count()).toBe(0)
+  expect(faults).toEqual([])
   await page.close()
 })

@@ -5,6 +5,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openHttp } from '../../support/http-service.ts'
 import type { HttpUnderTest } from '../../support/http-service.ts'
 
+const scriptType = 'text/javascript; charset=utf-8'
+
 let http: HttpUnderTest
 
 beforeAll(async () => {
@@ -26,16 +28,18 @@ test('the page asks for nothing that is not there, and for nothing from elsewher
   expect(text).not.toMatch(/<script(?![^>]*src=)|<style|style=|\son\w+=/)
 })
 
-test('scripts import each other by names that are there', async () => {
-  const scripts = readdirSync('src/serving/dashboard').filter((name) => name.endsWith('.js'))
-  expect(scripts.length).toBeGreaterThan(5)
-  for (const name of scripts) {
-    const { status, headers, text } = await http.call('GET', `/dashboard/${name}`)
-    expect([status, headers['content-type']]).toEqual([200, 'text/javascript; charset=utf-8'])
-    for (const [, other = ''] of text.matchAll(/from '\.\/([^']+)'/g)) {
-      expect(scripts).toContain(other)
-    }
+test('scripts import each other, and the client, by names that are there', async () => {
+  const asked = new Set(['/dashboard/main.js', '/dashboard/docs.js'])
+  for (const path of asked) {
+    const { status, headers, text } = await http.call('GET', path)
+    expect([path, status, headers['content-type']]).toEqual([path, 200, scriptType])
+    const others = [...text.matchAll(/\bfrom '([^']+)'/g)]
+    for (const [, other = ''] of others) asked.add(new URL(other, `http://h${path}`).pathname)
   }
+  const client = ['event-batcher', 'freshet-admin', 'freshet-client', 'requests']
+  expect([...asked]).toEqual(expect.arrayContaining(client.map((name) => `/client/${name}.js`)))
+  const own = readdirSync('src/serving/dashboard').filter((name) => name.endsWith('.js'))
+  expect([...asked]).toEqual(expect.arrayContaining(own.map((name) => `/dashboard/${name}`)))
 })
 
 test.each(['../package.json', '..%2f..%2fpackage.json', 'main.ts', 'nothing.js', '%00'])(

@@ -1,16 +1,19 @@
 /**
  * The dashboard and the API's documentation: pages and what they need, read once and served from
- * memory. Nothing of them comes from another host. They ask the API like any other client, with a
- * key where one is needed.
+ * memory. Nothing of them comes from another host. They ask the API by `freshet/client` like any
+ * other program, with a key where one is needed.
  */
 import { readdirSync, readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import { createRequire, stripTypeScriptTypes } from 'node:module'
 import { dirname, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 import type { FastifyInstance } from 'fastify'
 
 const folder = fileURLToPath(new URL('../../dashboard/', import.meta.url))
+
+/** Scripts import it as `../../client/...`: right here, when compiled, and from `/dashboard/`. */
+const clientFolder = fileURLToPath(new URL('../../../client/', import.meta.url))
 
 const mediaTypes: Readonly<Record<string, string>> = {
   '.css': 'text/css; charset=utf-8',
@@ -31,14 +34,13 @@ const pages: Readonly<Record<string, readonly string[]>> = {
 }
 
 interface Asset {
+  readonly urls: readonly string[]
   readonly type: string
-  readonly bytes: Buffer
+  readonly body: () => Buffer | string
 }
 
 export function addDashboard(app: FastifyInstance): void {
-  const assets = readAssets()
-  for (const [name, { type, bytes }] of assets) {
-    const urls = pages[name] ?? [`/dashboard/${name}`]
+  for (const { urls, type, body } of [...pageAssets(), ...clientScripts()]) {
     for (const url of urls) {
       app.route({
         method: 'GET',
@@ -46,24 +48,41 @@ export function addDashboard(app: FastifyInstance): void {
         schema: { hide: true },
         config: { urgent: true },
         handler: (_, reply) =>
-          reply.headers({ 'content-type': type, 'content-security-policy': policy }).send(bytes),
+          reply.headers({ 'content-type': type, 'content-security-policy': policy }).send(body()),
       })
     }
   }
 }
 
-/** By name; the plotting library's two files beside the page's own. */
-function readAssets(): Map<string, Asset> {
+/** The plotting library's two files beside the pages' own. */
+function pageAssets(): readonly Asset[] {
   const uplot = dirname(createRequire(import.meta.url).resolve('uplot'))
   const files = [
     ...readdirSync(folder).map((name) => [name, join(folder, name)] as const),
     ['uplot.js', join(uplot, 'uPlot.iife.min.js')] as const,
     ['uplot.css', join(uplot, 'uPlot.min.css')] as const,
   ]
-  return new Map(
-    files.flatMap(([name, path]) => {
-      const type = mediaTypes[extname(name)]
-      return type === undefined ? [] : [[name, { type, bytes: readFileSync(path) }]]
-    }),
-  )
+  return files.flatMap(([name, path]) => {
+    const type = mediaTypes[extname(name)]
+    if (type === undefined) return []
+    const bytes = readFileSync(path)
+    return [{ urls: pages[name] ?? [`/dashboard/${name}`], type, body: () => bytes }]
+  })
 }
+
+/** As they were compiled; of sources, what is left without types, once somebody asks. */
+function clientScripts(): readonly Asset[] {
+  const names = readdirSync(clientFolder).filter((name) => /^[\w-]+\.[jt]s$/.test(name))
+  return names.map((name) => {
+    const source = readFileSync(join(clientFolder, name), 'utf8')
+    let script = name.endsWith('.js') ? source : undefined
+    return {
+      urls: [`/client/${name.replace(/ts$/, 'js')}`],
+      type: 'text/javascript; charset=utf-8',
+      body: () => (script ??= withoutTypes(source)),
+    }
+  })
+}
+
+const withoutTypes = (source: string): string =>
+  stripTypeScriptTypes(source).replaceAll(/(from '\.\/[\w-]+\.)ts'/g, "$1js'")
