@@ -19,8 +19,8 @@ const collectGarbage: () => void = runInNewContext('gc')
 const waves = 10
 /** Upserts between two slices of maintenance, and vectors in the slice. */
 const atATime = 64
-/** Where the catalogue is looked at while it grows and while it shrinks. */
-const sizes = [1_000, 10_000, 30_000, 100_000, 300_000, 1_000_000]
+/** The catalogue is looked at whenever it has grown or shrunk by this factor, from this size on. */
+const [lookFactor, smallest] = [1.5, 1_000]
 
 export interface DriftFigures {
   /** Right after the last wave, and of the fresh index, at its effort. */
@@ -58,12 +58,17 @@ export async function measureDrift(
   return { after, fresh: fresh.recall(truth, { effort }), settled: subject.recall(truth) }
 }
 
-/** Of an empty one: from nothing to all items and back to a thousand, with as much maintenance as vectors. */
+/**
+ * Of an empty one: from nothing to all items and back to a thousand, with as much maintenance as
+ * vectors and a search with each slice. Nobody waits for the index to come to rest before it is
+ * looked at.
+ */
 export async function measureGrowth(subject: Subject, items: Points): Promise<object> {
-  const looks = sizes.filter((size) => size < items.n)
-  const grown: object[] = []
+  const sizes: number[] = []
+  for (let size = smallest; size < items.n; size *= lookFactor) sizes.push(Math.round(size))
+  const looks: Look[] = []
   let size = 0
-  for (const next of [...looks, items.n]) {
+  for (const next of [...sizes, items.n]) {
     for (; size < next; size += atATime) {
       const to = Math.min(next, size + atATime)
       const ids = Int32Array.from({ length: to - size }, (_, i) => size + i)
@@ -71,19 +76,22 @@ export async function measureGrowth(subject: Subject, items: Points): Promise<ob
       await between(subject)
     }
     size = next
-    grown.push(await look(subject, size))
+    looks.push(look(subject))
   }
-  const shrunk: object[] = []
-  for (const next of looks.toReversed()) {
+  await subject.settle()
+  const settled = look(subject)
+  for (const next of sizes.toReversed()) {
     for (; size > next; size -= atATime) {
       const from = Math.max(next, size - atATime)
       subject.index.remove(Int32Array.from({ length: size - from }, (_, i) => from + i))
       await between(subject)
     }
     size = next
-    shrunk.push(await look(subject, size))
+    looks.push(look(subject))
   }
-  return { grown, shrunk, pauses: subject.pauses() }
+  await subject.settle()
+  const leastRecall = Math.min(...looks.map(({ recall10 }) => recall10))
+  return { leastRecall, looks, settled, afterwards: look(subject), pauses: subject.pauses() }
 }
 
 async function between(subject: Subject): Promise<void> {
@@ -92,14 +100,17 @@ async function between(subject: Subject): Promise<void> {
   await nextTurn()
 }
 
-/** At once, and when it has come to rest. */
-async function look(subject: Subject, items: number): Promise<object> {
-  const { kind } = subject.stats
-  const truth = subject.answers({ exact: true })
-  const recall10 = rounded(subject.recall(truth))
-  await subject.settle()
-  const settled = { kind: subject.stats.kind, recall10: rounded(subject.recall(truth)) }
-  return { items, kind, recall10, settled, residentMiB: residentMiB() }
+interface Look {
+  readonly items: number
+  readonly kind: string
+  readonly recall10: number
+  readonly residentMiB: number
+}
+
+function look(subject: Subject): Look {
+  const { kind, items } = subject.stats
+  const recall10 = rounded(subject.recall(subject.answers({ exact: true })))
+  return { items, kind, recall10, residentMiB: residentMiB() }
 }
 
 /** Of the whole process: the points too, and other indexes that were not yet let go of. */

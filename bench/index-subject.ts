@@ -47,8 +47,8 @@ export class Subject implements AsyncDisposable {
   readonly #settings: SubjectSettings
   readonly index: PartitionedIndex
   /** Slices of maintenance, and upserts: what a query may have to wait for. */
-  readonly #maintenance = new Pauses()
-  readonly #upserts = new Pauses()
+  #maintenance = new Pauses()
+  #upserts = new Pauses()
   /** Keeps results alive. */
   sink = 0
 
@@ -113,19 +113,26 @@ export class Subject implements AsyncDisposable {
     return this.#upserts.last.ms
   }
 
-  /** The longest slices by the clock, and without what others took of it: see `Pauses`. */
+  /** From here on. */
+  forgetPauses(): void {
+    this.#maintenance[Symbol.dispose]()
+    this.#upserts[Symbol.dispose]()
+    this.#maintenance = new Pauses()
+    this.#upserts = new Pauses()
+  }
+
+  /** How long slices of maintenance and upserts kept the thread: see `Pauses`. */
   pauses(): object {
     const { byClock, own, count } = this.#maintenance
     return {
-      maxPauseMs: rounded(quantile(byClock, 1)),
-      pauseP9999Ms: rounded(quantile(byClock, 0.9999)),
-      pauseP99Ms: rounded(quantile(byClock, 0.99)),
-      maxOwnPauseMs: rounded(quantile(own, 1)),
-      ownPauseP9999Ms: rounded(quantile(own, 0.9999)),
-      slicesOver2Ms: own.filter((ms) => ms > 2).length,
-      maintenanceSlices: count,
-      maxUpsertMs: rounded(quantile(this.#upserts.byClock, 1)),
-      maxOwnUpsertMs: rounded(quantile(this.#upserts.own, 1)),
+      slices: count,
+      longestMs: rounded(quantile(own, 1)),
+      p999Ms: rounded(quantile(own, 0.999)),
+      p99Ms: rounded(quantile(own, 0.99)),
+      over2Ms: own.filter((ms) => ms > 2).length,
+      longestByClockMs: rounded(quantile(byClock, 1)),
+      p999ByClockMs: rounded(quantile(byClock, 0.999)),
+      longestUpsertMs: rounded(quantile(this.#upserts.own, 1)),
     }
   }
 

@@ -1,17 +1,13 @@
 /**
- * How long pieces of work keep a thread: by the clock, and, on Linux, without what others did to it
- * meanwhile (`/proc/thread-self/schedstat`): the time that it waited for a processor, and that a
- * hypervisor took away. The latter is known to a tick of the system's clock only, so that much of
- * it may remain.
+ * How long pieces of work keep a thread: by the clock, and, on Linux, for how long of it the thread
+ * ran (`/proc/thread-self/schedstat`): on a busy machine it waits for a processor, and a hypervisor
+ * takes it away. What blocks a thread is in the time by the clock alone.
  */
 import { closeSync, openSync, readSync } from 'node:fs'
 
-/** At most so long ago the system has added up what a thread ran. */
-const tickMs = 4
-
 export interface Pause {
   readonly ms: number
-  /** Less what others took; the same where that is not known. */
+  /** What the thread ran of it; the same where that is not known. */
   readonly ownMs: number
 }
 
@@ -30,14 +26,12 @@ export class Pauses implements Disposable {
   }
 
   time<Value>(work: () => Value): Value {
-    const before = this.#account()
+    const before = this.#ranMs()
     const begin = performance.now()
     const value = work()
     const ms = performance.now() - begin
-    const after = this.#account()
-    const unwaited = ms - (after.waitedMs - before.waitedMs)
     this.#ms.push(ms)
-    this.#ownMs.push(Math.max(0, Math.min(unwaited, after.ranMs - before.ranMs + tickMs)))
+    this.#ownMs.push(Math.min(ms, this.#ranMs() - before))
     return value
   }
 
@@ -62,11 +56,12 @@ export class Pauses implements Disposable {
     if (this.#file !== undefined) closeSync(this.#file)
   }
 
-  /** "ran waited times", nanoseconds; without the file as if all of the time were its own. */
-  #account(): { readonly ranMs: number; readonly waitedMs: number } {
-    if (this.#file === undefined) return { ranMs: performance.now(), waitedMs: 0 }
+  /** The file says "ran waited times", in nanoseconds; without it all time counts. */
+  #ranMs(): number {
+    if (this.#file === undefined) return performance.now()
+    // Has the system add up what the thread ran since the last tick of its clock.
+    process.cpuUsage()
     const length = readSync(this.#file, this.#text, 0, this.#text.length, 0)
-    const [ran, waited] = this.#text.toString('latin1', 0, length).split(' ')
-    return { ranMs: Number(ran) / 1e6, waitedMs: Number(waited) / 1e6 }
+    return Number(this.#text.toString('latin1', 0, length).split(' ', 1)[0]) / 1e6
   }
 }

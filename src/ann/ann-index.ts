@@ -51,6 +51,8 @@ export interface AnnIndex {
   readonly dim: number
   /** How many of the last dimensions are kept in f32 in every representation. */
   readonly exactDims: number
+  /** The largest k of a search. */
+  readonly maxK: number
 
   /**
    * Inserts or replaces n vectors (n x dim, row-major). Throws `INDEX_VECTOR_INVALID` for a NaN, a
@@ -65,6 +67,12 @@ export interface AnnIndex {
    */
   updateTail(ids: Int32Array, tails: Float32Array): void
 
+  /**
+   * Replaces vectors that are there as `upsert` does, but for where a search looks for them: for
+   * such as are soon upserted. Absent ids are ignored.
+   */
+  refine(ids: Int32Array, vectors: Float32Array): void
+
   /** Absent ids are ignored. A removed id is never returned again until it is upserted. */
   remove(ids: Int32Array): void
 
@@ -72,6 +80,9 @@ export interface AnnIndex {
 
   /** The stored vector (a copy), or undefined. */
   vector(id: number): Float32Array | undefined
+
+  /** Inner products of a query with stored vectors, in f32; -Infinity: there is none. */
+  scores(query: Float32Array, ids: Int32Array): Float32Array
 
   /**
    * `queries` is n x dim; k is 1 or more. Scores are exact inner products. Throws

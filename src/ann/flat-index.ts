@@ -66,8 +66,8 @@ export const flatShapeOf = (options: FlatIndexOptions): FlatShape => ({
 export class FlatIndex implements AnnIndex {
   readonly dim: number
   readonly exactDims: number
+  readonly maxK: number
   readonly #capacity: number
-  readonly #maxK: number
   /** The rows are scanned up to so many items. */
   readonly #exactBelow: number
   readonly #memory: FlatMemory
@@ -83,7 +83,7 @@ export class FlatIndex implements AnnIndex {
     this.dim = dim
     this.exactDims = exactDims
     this.#capacity = blocks * flatBlockIds
-    this.#maxK = options.maxK ?? defaultMaxK
+    this.maxK = options.maxK ?? defaultMaxK
     this.#exactBelow = coded ? (options.exactBelow ?? 20_000) : Infinity
     this.#memory = new FlatMemory(shape)
   }
@@ -118,6 +118,28 @@ export class FlatIndex implements AnnIndex {
     for (const [i, id] of ids.entries()) {
       if (this.has(id)) this.#memory.setTail(id, tails, i * this.exactDims)
     }
+  }
+
+  refine(ids: Int32Array, vectors: Float32Array): void {
+    this.#check(ids, vectors, this.dim)
+    if (ids.every((id) => this.has(id))) {
+      this.upsert(ids, vectors)
+      return
+    }
+    for (const [i, id] of ids.entries()) {
+      if (!this.has(id)) continue
+      this.upsert(Int32Array.of(id), vectors.subarray(i * this.dim, (i + 1) * this.dim))
+    }
+  }
+
+  scores(query: Float32Array, ids: Int32Array): Float32Array {
+    const { rows, stride } = this.#memory
+    return Float32Array.from(ids, (id) => {
+      if (!this.has(id)) return -Infinity
+      let sum = 0
+      for (let d = 0; d < this.dim; d += 1) sum += query[d] * rows[id * stride + d]
+      return sum
+    })
   }
 
   remove(ids: Int32Array): void {
@@ -161,15 +183,6 @@ export class FlatIndex implements AnnIndex {
     return this.#items
   }
 
-  /** Puts its vectors into an empty index of the same dimensions. */
-  copyTo(other: FlatIndex): void {
-    const { rows, stride } = this.#memory
-    for (let id = 0; id < this.idLimit; id += 1) {
-      if (!this.has(id)) continue
-      other.upsert(Int32Array.of(id), rows.subarray(id * stride, id * stride + this.dim))
-    }
-  }
-
   /** Rows and arena, for a structure that shares them; what is in them stays this index's. */
   get memory(): FlatMemory {
     return this.#memory
@@ -183,7 +196,7 @@ export class FlatIndex implements AnnIndex {
   /** How many queries these floats are. Throws `INDEX_VECTOR_INVALID`. */
   countQueries(queries: Float32Array, k: number): number {
     const n = queries.length / this.dim
-    assert(k >= 1 && k <= this.#maxK && Number.isInteger(k), `k is 1 to ${this.#maxK}`)
+    assert(k >= 1 && k <= this.maxK && Number.isInteger(k), `k is 1 to ${this.maxK}`)
     if (!Number.isInteger(n)) {
       const reason = `${queries.length} floats are no multiple of ${this.dim}`
       throw new ServiceError('INDEX_VECTOR_INVALID', { reason })

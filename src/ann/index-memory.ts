@@ -30,7 +30,7 @@ export const flatOptionsOf = (shape: IndexShape) =>
 
 /** Two trees, where they are grown, searches, and what each thread stages. */
 const reservedBytes = (shape: IndexShape): number =>
-  TreeSearch.bytes(shape) +
+  2 * TreeSearch.bytes(shape) +
   2 * treeBytes(shape) +
   GrowthMemory.bytes(shape.maxLeaves, shape.dim, codesOf(shape)) +
   2 * ChangedIds.bytes(shape.capacityItems) +
@@ -46,6 +46,8 @@ export interface IndexSite {
 export class IndexMemory {
   readonly flat: FlatMemory
   readonly search: TreeSearch
+  /** For audits, which take their time. */
+  readonly audit: TreeSearch
   /** Each thread has its own objects over the same memory; one of the threads has the tree. */
   readonly trees: readonly [Tree, Tree]
   readonly staging: TreeStaging
@@ -65,6 +67,7 @@ export class IndexMemory {
     const { arena } = flat
     this.flat = flat
     this.search = new TreeSearch(flat, shape)
+    this.audit = new TreeSearch(flat, shape)
     const stagings = [0, 1].map(() => ({
       ids: arena.words(treeChunk),
       leaves: arena.words(treeChunk),

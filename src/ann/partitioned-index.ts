@@ -15,6 +15,7 @@ import { treeGroup } from '../kernels/tree-kernels.ts'
 import type { AnnIndex, Bitmap, IndexStats, SearchOptions, SearchResult } from './ann-index.ts'
 import { type Background, InlineBackground } from './background.ts'
 import { FlatIndex } from './flat-index.ts'
+import { FlatMove } from './flat-move.ts'
 import { flatOptionsOf, IndexMemory, type IndexShape } from './index-memory.ts'
 import { QueryRing } from './query-ring.ts'
 import type { TreeImage } from './tree-image.ts'
@@ -62,6 +63,9 @@ const effortOf = (tree: Tree, items: number, k: number, effort: number): TreeEff
   reorder: reorderOf(k, effort),
 })
 
+/** Vectors' worth that a step of a move counts for: nothing else is done in its slice. */
+const wholeSlice = 256
+
 /** An index that had so many times what a scan answers, and has so few now, begins anew. */
 const vacatedFactor = 8
 
@@ -76,6 +80,7 @@ export interface SavePoint {
 export class PartitionedIndex implements AnnIndex {
   readonly dim: number
   readonly exactDims: number
+  readonly maxK: number
   readonly #upkeep: TreeUpkeep
   readonly #queries = new QueryRing()
   readonly #shape: IndexShape
@@ -85,6 +90,8 @@ export class PartitionedIndex implements AnnIndex {
   #memory: IndexMemory
   /** Items, at most, since the memory was laid out. */
   #mostItems = 0
+  /** To the memory that comes after this one. */
+  #move: FlatMove | undefined
   #isSaving = false
 
   constructor(options: PartitionedIndexOptions) {
@@ -94,6 +101,7 @@ export class PartitionedIndex implements AnnIndex {
     const shape = shapeOf(options, leavesFor)
     this.dim = shape.dim
     this.exactDims = shape.exactDims
+    this.maxK = shape.maxK
     this.#shape = shape
     this.#background = background
     this.#flatBelow = flatBelow
@@ -120,12 +128,24 @@ export class PartitionedIndex implements AnnIndex {
 
   upsert(ids: Int32Array, vectors: Float32Array): void {
     this.#flat.upsert(ids, vectors)
+    this.#move?.to.upsert(ids, vectors)
     this.#upkeep.changed(ids)
     this.#note(ids)
   }
 
+  refine(ids: Int32Array, vectors: Float32Array): void {
+    this.#flat.refine(ids, vectors)
+    this.#move?.to.refine(ids, vectors)
+    this.#note(ids.filter((id) => this.#flat.has(id)))
+  }
+
+  scores(query: Float32Array, ids: Int32Array): Float32Array {
+    return this.#flat.scores(query, ids)
+  }
+
   updateTail(ids: Int32Array, tails: Float32Array): void {
     this.#flat.updateTail(ids, tails)
+    this.#move?.to.updateTail(ids, tails)
     this.#upkeep.tailsChanged(ids)
     this.#note(ids)
   }
@@ -134,6 +154,7 @@ export class PartitionedIndex implements AnnIndex {
     const known = ids.filter((id) => this.#flat.has(id))
     this.#upkeep.removed(known)
     this.#flat.remove(known)
+    this.#move?.to.remove(known)
     this.#note(known)
   }
 
@@ -175,7 +196,7 @@ export class PartitionedIndex implements AnnIndex {
   maintain(vectors: number): number {
     this.#mostItems = Math.max(this.#mostItems, this.#items)
     const done = this.#upkeep.work(vectors)
-    return done === 0 && this.#isVacated ? this.#beginAnew() : done
+    return done === 0 ? this.#moveOn() : done
   }
 
   get #items(): number {
@@ -195,15 +216,28 @@ export class PartitionedIndex implements AnnIndex {
     return this.#items < this.#flatBelow / 2 && this.#upkeep.isIdle
   }
 
-  /** In a memory of its own: WebAssembly gives no page back but with all the others. */
-  #beginAnew(): number {
-    const flat = new FlatIndex(flatOptionsOf(this.#shape))
-    this.#flat.copyTo(flat)
+  /** One step to a memory of its own, if most of this one is of no use any more. */
+  #moveOn(): number {
+    if (!this.#isVacated) {
+      this.#move = undefined
+      return 0
+    }
+    if (this.#move === undefined) {
+      this.#move = new FlatMove(this.#flat, new FlatIndex(flatOptionsOf(this.#shape)))
+    } else if (!this.#move.isDone) {
+      this.#move.step()
+    } else {
+      this.#moveTo(this.#move.to)
+    }
+    return wholeSlice
+  }
+
+  #moveTo(flat: FlatIndex): void {
+    this.#move = undefined
     this.#memory = this.#open(flat)
     this.#flat = flat
     this.#upkeep.moveTo(flat, this.#memory)
     this.#mostItems = this.#items
-    return this.#items
   }
 
   get isPressing(): boolean {

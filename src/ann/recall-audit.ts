@@ -26,15 +26,9 @@ const plateau = 0.01
 
 export interface AuditedTree {
   readonly tree: Tree
+  /** Nobody else's until the audit is over. */
   readonly search: TreeSearch
   readonly effortOf: (tree: Tree, k: number, effort: number) => TreeEffort
-}
-
-/** What a search costs in vectors that find their leaf: a microsecond each for 400 leaves. */
-function costOf({ tree, effortOf }: AuditedTree, effort: number): number {
-  const leaves = Math.max(1, tree.leafLimit)
-  const points = (tree.items * effortOf(tree, k, effort).leaves) / leaves
-  return Math.ceil(((15 + points / 1000) * 400) / leaves)
 }
 
 /** Gets exact answers to a few queries, as things are now. */
@@ -90,21 +84,21 @@ function* recallsOf(
     wanted += answers.reduce((sum, { length }) => sum + length, 0)
     for (const [i, query] of group.entries()) {
       for (const rung of rungs) {
-        hits.set(rung, (hits.get(rung) ?? 0) + hitsOf(subject, query, answers[i], rung / efforts))
-        yield costOf(subject, rung / efforts)
+        const found = yield* hitsOf(subject, query, answers[i], rung / efforts)
+        hits.set(rung, (hits.get(rung) ?? 0) + found)
       }
     }
   }
   return new Map([...hits].map(([rung, hit]) => [rung, wanted === 0 ? 1 : hit / wanted]))
 }
 
-function hitsOf(
+function* hitsOf(
   { tree, search, effortOf }: AuditedTree,
   query: Float32Array,
   answer: Int32Array,
   effort: number,
-): number {
-  const found = search.search(tree, { query, k, effort: effortOf(tree, k, effort) })
+): Generator<number, number> {
+  const found = yield* search.inSteps(tree, { query, k, effort: effortOf(tree, k, effort) })
   const ids = search.ids.view.subarray(0, found)
   return answer.filter((id) => ids.includes(id)).length
 }

@@ -375,7 +375,7 @@ export class TreeUpkeep {
     const { memory, queries, effortOf, recallTarget: target } = this.#options
     this.#changes = 0
     this.#audited = queries.asked
-    const subject = { tree, search: memory.search, effortOf }
+    const subject = { tree, search: memory.audit, effortOf }
     const asked = {
       queries: queries.vectors,
       answersOf: (some: readonly Float32Array[]) => this.#answersOf(some),
@@ -396,6 +396,7 @@ export class TreeUpkeep {
     for (let visited = 0; visited < tree.leafLimit; visited += 1) {
       const leaf = this.#leafAt % tree.leafLimit
       this.#leafAt = leaf + 1
+      yield 1
       yield* tree.recenter(leaf)
       const mean = this.#options.flat.size / tree.leafLimit
       if (tree.memory.sizes[leaf] > mean * crowded) yield* tree.split(leaf, mean * deserted)

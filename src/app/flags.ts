@@ -41,3 +41,9 @@ export const oneOf =
     if (found === undefined) throw new InvalidArgumentError(`expected ${words.join(' | ')}`)
     return found
   }
+
+/** Some of a few words, separated by commas. */
+export const someOf =
+  <Word extends string>(...words: readonly Word[]) =>
+  (text: string): readonly Word[] =>
+    text.split(',').map(oneOf(...words))

@@ -24,7 +24,7 @@ import {
   withJson,
 } from '../command.ts'
 import { redisServer } from '../config/servers-options.ts'
-import { decimal, oneOf, redisUrl, wholeNumber, wholeNumbers } from '../flags.ts'
+import { decimal, oneOf, redisUrl, someOf, wholeNumber, wholeNumbers } from '../flags.ts'
 import { stopSignal } from '../stop-signal.ts'
 
 type Flags = ConfigFlags & { readonly json?: true }
@@ -57,6 +57,9 @@ const ofFarTable =
   (run: (options: FarBenchOptions, progress: (line: string) => void) => Promise<JsonObject>) =>
   (options: unknown, progress: (line: string) => void): Promise<JsonObject> =>
     run(farFlags.parse(options), progress)
+
+/** What `bench index` measures. */
+const indexParts = ['curve', 'filters', 'restart', 'upserts', 'drift', 'growth'] as const
 
 /** Of what runs on the servers of a deployment, so that it can be measured there. */
 const shipped: Readonly<Record<string, RoomBenchmark>> = {
@@ -149,6 +152,7 @@ function addRoomBenchmarks(bench: Command, terminal: Terminal): void {
     .option('--queries <file>', 'queries from a .npy file (f32)')
     .option('--flat-below <items>', 'up to so many are all scored', wholeNumber(0))
     .option('--exact-dims <number>', 'last dimensions that are not coded', wholeNumber(0))
+    .option('--parts <names>', `some of ${indexParts.join()}; default: all`, someOf(...indexParts))
   addDistributed(bench, terminal)
   addRoomBenchmark(bench, terminal, { name: 'log', description: 'event log append and replay' })
     .option('--backend <name>', 'which log: file or kafka', oneOf('file', 'kafka'), 'file')
