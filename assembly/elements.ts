@@ -1,6 +1,6 @@
 /** Element by element, and sums over a block; see src/kernels/dense-kernels.ts. */
 import { exp4, log4 } from './exp-log'
-import { addMultiple, loadPart, storePart } from './vector'
+import { addMultiple, loadPart, storePart, sumLanes } from './vector'
 
 export function exp(out: usize, x: usize, from: i32, to: i32): void {
   const end = usize(to) << 2
@@ -45,30 +45,39 @@ export function sumOfSquares(x: usize, n: i32): f64 {
  * one is or the sum is beyond f32.
  */
 export function largestSquares(x: usize, dim: i32, n: i32): f32 {
+  const bytes = usize(dim) << 2
   let largest: f32 = 0
-  for (let row = 0; row < n; row += 1) {
-    const squares = rowSquares(x + (usize(row * dim) << 2), dim)
+  // Two rows at a time, since each waits for its own additions; an odd last one is its own partner.
+  for (let row = 0; row < n; row += 2) {
+    const first = x + usize(row) * bytes
+    const squares = largerSquares(first, row + 1 < n ? first + bytes : first, bytes)
     if (squares != squares) return squares
     if (squares > largest) largest = squares
   }
   return largest
 }
 
-/** Four partial sums by i % 4. */
+/** Of two rows, each summed in four parts by i % 4; NaN if one is. */
 // @ts-ignore: decorator
 @inline
-function rowSquares(x: usize, dim: i32): f32 {
-  const bytes = usize(dim) << 2
+function largerSquares(x: usize, y: usize, bytes: usize): f32 {
   const whole = bytes & ~15
-  let sums = f32x4.splat(0)
-  for (let i: usize = 0; i < bytes; i += 16) {
-    const v = i < whole ? v128.load(x + i) : loadPart(x + i, (bytes - i) >> 2, 0)
-    sums = f32x4.add(sums, f32x4.mul(v, v))
+  let ofX = f32x4.splat(0)
+  let ofY = ofX
+  let i: usize = 0
+  for (; i < whole; i += 16) {
+    const v = v128.load(x + i)
+    const w = v128.load(y + i)
+    ofX = f32x4.add(ofX, f32x4.mul(v, v))
+    ofY = f32x4.add(ofY, f32x4.mul(w, w))
   }
-  return (
-    f32x4.extract_lane(sums, 0) + f32x4.extract_lane(sums, 1) +
-    (f32x4.extract_lane(sums, 2) + f32x4.extract_lane(sums, 3))
-  )
+  if (i < bytes) {
+    const v = loadPart(x + i, (bytes - i) >> 2, 0)
+    const w = loadPart(y + i, (bytes - i) >> 2, 0)
+    ofX = f32x4.add(ofX, f32x4.mul(v, v))
+    ofY = f32x4.add(ofY, f32x4.mul(w, w))
+  }
+  return max(sumLanes(ofX), sumLanes(ofY))
 }
 
 // @ts-ignore: decorator

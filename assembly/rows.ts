@@ -1,5 +1,5 @@
 /** Rows by index: gathered, scattered, pooled in bags; see src/kernels/dense-kernels.ts. */
-import { addMultiple, clearFloats, copyFloats, dot } from './vector'
+import { addMultiple, clearFloats, copyFloats, dot, setMultiple } from './vector'
 
 // @ts-ignore: decorator
 @inline
@@ -45,8 +45,13 @@ export function poolBags(
   for (let bag = from; bag < to; bag++) {
     const target = out + (usize(bag) * usize(stride) << 2)
     const end = entry(offsets, bag + 1)
-    if (!accumulate) clearFloats(target, dim)
-    for (let e = entry(offsets, bag); e < end; e++) {
+    let e = entry(offsets, bag)
+    if (!accumulate && e == end) clearFloats(target, dim)
+    if (!accumulate && e < end) {
+      setMultiple(target, rowOf(rows, indices, e, dim), weightOf(weights, e), dim)
+      e++
+    }
+    for (; e < end; e++) {
       addMultiple(target, rowOf(rows, indices, e, dim), weightOf(weights, e), dim)
     }
   }

@@ -78,6 +78,21 @@ export function addMultiple(out: usize, x: usize, factor: f32, n: i32): void {
   for (; i < bytes; i += 4) store<f32>(out + i, load<f32>(out + i) + factor * load<f32>(x + i))
 }
 
+/** out = 0 + factor x: what `addMultiple` gives on cleared floats, of -0 as well. */
+// @ts-ignore: decorator
+@inline
+export function setMultiple(out: usize, x: usize, factor: f32, n: i32): void {
+  const bytes = usize(n) << 2
+  const whole = bytes & ~15
+  const factors = f32x4.splat(factor)
+  const zero = f32x4.splat(0)
+  let i: usize = 0
+  for (; i < whole; i += 16) {
+    v128.store(out + i, f32x4.add(zero, f32x4.mul(factors, v128.load(x + i))))
+  }
+  for (; i < bytes; i += 4) store<f32>(out + i, f32(0) + factor * load<f32>(x + i))
+}
+
 // @ts-ignore: decorator
 @inline
 export function copyFloats(out: usize, x: usize, n: i32): void {

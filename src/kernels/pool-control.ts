@@ -81,9 +81,9 @@ export class PoolControl {
   }
 
   /**
-   * Either side: a share of `shares` that nobody has, -1 when there is none. The pool's thread takes
-   * them from the first on and workers from the last, so that from call to call each has the same
-   * part of the rows, which are still in its cache.
+   * Either side: a share of `shares` that nobody has, -1 when there is none. The pool's thread
+   * takes them from the first on and workers from the last, so that from call to call each has the
+   * same part of the rows, which are still in its cache.
    */
   claim(shares: number): number {
     const taken = Atomics.add(this.#words, word.next, this.#oneMore)

@@ -1,9 +1,9 @@
 /**
  * Threads that share the work of one kernel call: the output is cut into several shares for each
  * thread, and whoever is awake takes one after the other, this thread from the first on and workers
- * from the last, until none is left. Every kernel gives the same bits however it is cut and whoever computes what, so the
- * threads are a matter of speed alone: one that sleeps or has lost its core is not waited for
- * unless it is in the middle of a share.
+ * from the last, until none is left. Every kernel gives the same bits however it is cut and whoever
+ * computes what, so the threads are a matter of speed alone: one that sleeps or has lost its core
+ * is not waited for unless it is in the middle of a share.
  *
  * A call costs a few microseconds when the workers are still awake from the one before and tens of
  * microseconds when they sleep: `grain` keeps small calls to this thread.

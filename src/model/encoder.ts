@@ -225,7 +225,7 @@ export class ItemEncoder {
   encode(items: readonly ItemInput[], step?: number): void {
     const itemKeys = this.#itemKeys
     itemKeys.begin(items.length)
-    for (const [i, item] of items.entries()) this.#positions[i] = itemKeys.locate(item)
+    for (let i = 0; i < items.length; i += 1) this.#positions[i] = itemKeys.locate(items[i])
     itemKeys.finish()
     this.#side.plain.write(items, { field: (item, name) => item.features[name] })
     // Behind the counts and the id's own key the keys of the features follow each other.
