@@ -39,6 +39,7 @@ export interface ConfigFlags {
   readonly host?: string
   readonly threads?: number
   readonly role?: readonly string[]
+  readonly only?: string
 }
 
 const collect = (value: string, previous: readonly string[] = []): readonly string[] => [
@@ -71,6 +72,7 @@ export function configOf(flags: ConfigFlags, fallback: string): LoadedConfig {
     flags.role?.flatMap((names) => names.split(',')),
     '--role',
   )
+  set(['process', 'versions', 'only'], flags.only, '--only')
   overrides.push(...(flags.set ?? []).map(parseOverride))
   return loadConfig({ file: flags.config, fallback, environment, overrides })
 }

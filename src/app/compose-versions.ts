@@ -1,10 +1,11 @@
 /**
- * What learns and what answers: trainer and replica of each version of the model. Versions beside
- * one another are there where the log, the trainer and the replica are of one process.
+ * What learns and what answers: trainer and replica of each version of the model, as far as the
+ * process has the roles. In one process the list of versions is a file, in many it is in Redis.
  */
 import { join } from 'node:path'
 
 import type { Clock } from '../base/clock.ts'
+import type { Service } from '../base/service.ts'
 import { planModel } from '../model/plan.ts'
 import type { VersionsMetrics } from '../serving/http/version-metrics.ts'
 import { ServingService } from '../serving/serving-service.ts'
@@ -18,11 +19,13 @@ import type { TrainerView } from './service-view.ts'
 import type { ModelChannel, Shape, TrainerPart } from './shape.ts'
 import type { Logger } from './telemetry.ts'
 import { ExperimentRecorder } from './versions/experiment-recorder.ts'
+import { joinVersions, type KeptVersions } from './versions/join-versions.ts'
+import { learningOf } from './versions/learning.ts'
 import { LocalDesk } from './versions/local-desk.ts'
-import { openVersions } from './versions/open-versions.ts'
+import { onlyVersion, openVersions, sayAdded } from './versions/open-versions.ts'
 import type { VersionParts } from './versions/running-version.ts'
 import { readVersions, writeVersions } from './versions/version-file.ts'
-import { listOf, type VersionEntry, type VersionList } from './versions/version-list.ts'
+import type { VersionEntry, VersionList } from './versions/version-list.ts'
 import { configOf, sweep } from './versions/version-paths.ts'
 import type { VersionRecommender } from './versions/version-recommender.ts'
 import { Versions } from './versions/versions.ts'
@@ -33,37 +36,65 @@ export interface VersionContext {
   readonly view: TrainerView
   readonly clock: Clock
   readonly logger: Logger
+  readonly signal: AbortSignal
   readonly fail: (error: unknown) => void
 }
 
 /** Whether this process can have several. */
-const canHaveVersions = ({ process }: Config): boolean =>
-  process.shape === 'embedded' &&
-  process.roles.includes('trainer') &&
-  process.roles.includes('serving')
+const canHaveVersions = ({ process: { shape, roles } }: Config): boolean =>
+  shape === 'distributed'
+    ? roles.some((role) => role !== 'ingest')
+    : roles.includes('trainer') && roles.includes('serving')
 
-/** Throws `VERSIONS_*`, and what checkpoints and log throw. */
-export async function composeVersions(context: VersionContext): Promise<Versions> {
-  const { config, clock, view, logger, fail } = context
-  const { dataDirectory, versions: options } = config.process
-  const list = await foundVersions(context)
-  const versions: Versions = await Versions.create({
-    list,
-    max: options.max,
-    warmLagEvents: options.warmLagEvents,
-    now: () => clock.now(),
-    lagEvents: ({ status }) => status && view.eventsAfter(status.position),
-    make: (entry, failed) => make(entry, context, { failed, isPrimary: () => isPrimary(entry) }),
-    write: (next) => writeVersions(dataDirectory, next),
-    hasOthers: canHaveVersions(config),
-    sweep: (next) => sweep(dataDirectory, next),
-    onFailure: fail,
-    onTrouble: (version, error) =>
-      logger.error({ version, error: String(error) }, 'a version has failed: others go on'),
-  })
+export interface ComposedVersions {
+  readonly versions: Versions
+  /** What keeps them in step with those of other processes. */
+  readonly shared: Service | undefined
+}
+
+/** Throws `VERSION*`, and what checkpoints and log throw. */
+export async function composeVersions(context: VersionContext): Promise<ComposedVersions> {
+  const { config, view } = context
+  const isShared = config.process.shape === 'distributed' && canHaveVersions(config)
+  const joined = isShared ? await joinVersions(context) : undefined
+  const kept = joined ?? { list: await localVersions(context), ...localKeeping(config) }
+  const versions = await create(kept, context)
   versions.listen(() => {
     const status = versions.primary.parts.trainer?.status
     if (status !== undefined) view.take(status)
+  })
+  joined?.attach(versions)
+  return { versions, shared: joined?.service }
+}
+
+/** Where the list is a file, those beside the primary are swept away with it. */
+const localKeeping = ({ process: { dataDirectory } }: Config): Omit<KeptVersions, 'list'> => ({
+  async keep(list, change) {
+    const next = change(list)
+    if (next !== list) await writeVersions(dataDirectory, next)
+    return next
+  },
+  sweep: (list) => sweep(dataDirectory, list),
+})
+
+async function create(kept: KeptVersions, context: VersionContext): Promise<Versions> {
+  const { config, clock, view, logger, fail } = context
+  const { max, warmLagEvents } = config.process.versions
+  const versions: Versions = await Versions.create({
+    ...kept,
+    max,
+    warmLagEvents,
+    now: () => clock.now(),
+    learning(name, trainer) {
+      const status = trainer?.status
+      if (status === undefined) return kept.learningElsewhere?.(name)
+      return learningOf(status, view.eventsAfter(status.position))
+    },
+    make: (entry, failed) => make(entry, context, { failed, isPrimary: () => isPrimary(entry) }),
+    hasOthers: canHaveVersions(config),
+    onFailure: fail,
+    onTrouble: (version, error) =>
+      logger.error({ version, error: String(error) }, 'a version has failed: others go on'),
   })
   const isPrimary = ({ name }: VersionEntry): boolean => versions.primary.name === name
   return versions
@@ -82,7 +113,7 @@ export function versionsBeside(
   versions: Versions,
   recommender: VersionRecommender,
 ): VersionsBeside | undefined {
-  if (!canHaveVersions(config)) return undefined
+  if (!canHaveVersions(config) || !config.process.roles.includes('serving')) return undefined
   const { dataDirectory, versions: options, experiment } = config.process
   const { record, ...rest } = experiment
   const { max } = options
@@ -92,7 +123,7 @@ export function versionsBeside(
     return model
   }
   const desk = new LocalDesk({ versions, recommender, max, parse })
-  if (record === 'never') {
+  if (record === 'never' || config.process.shape === 'distributed') {
     return { desk, experiment: undefined, metrics: () => ({ versions: desk.view().versions }) }
   }
   const recorder = new ExperimentRecorder({
@@ -125,23 +156,17 @@ export function neededFrom(versions: Versions): string | undefined {
 const earlier = (a: string | undefined, b: string | undefined): string | undefined =>
   a === undefined || b === undefined ? undefined : String(Math.min(Number(a), Number(b)))
 
-async function foundVersions({ config, clock, logger }: VersionContext): Promise<VersionList> {
+/** One that learns or answers, but not both, has the primary of its data directory. */
+async function localVersions({ config, clock, logger }: VersionContext): Promise<VersionList> {
   const now = clock.now()
-  if (!canHaveVersions(config)) return onlyVersion(config, now)
-  const { list, added } = await openVersions(config, now)
-  if (added !== undefined) {
-    const { name: version, fields } = added
-    const details = { version, primary: list.primary, differs: fields.join(', ') }
-    logger.warn(details, 'the model has changed: it is learned beside the one that answers')
+  const { shape, dataDirectory } = config.process
+  if (!canHaveVersions(config)) {
+    const known = shape === 'embedded' ? readVersions(dataDirectory) : undefined
+    return known ?? onlyVersion(config, now)
   }
-  return list
-}
-
-/** Of a process that learns or answers, but not both: the primary of its data directory. */
-function onlyVersion({ model, process }: Config, now: number): VersionList {
-  const known = process.shape === 'embedded' ? readVersions(process.dataDirectory) : undefined
-  if (known !== undefined) return known
-  return listOf({ name: model.name, folder: '', model, percent: 0, createdAt: now })
+  const found = await openVersions(config, now)
+  sayAdded(found, logger)
+  return found.list
 }
 
 interface Making {
@@ -157,11 +182,13 @@ async function make(
   const config = configOf(context.config, entry)
   const { roles } = config.process
   if (entry.folder !== '') prepareDataDirectory(config.process)
-  const channel = context.shape.beside?.() ?? context.shape
+  const channel = context.shape.model(config)
   const own = { ...context, config, channel, ...making }
+  const serving = roles.includes('serving') ? await composeServing(own) : undefined
   return {
     trainer: roles.includes('trainer') ? composeTrainer(own, entry) : undefined,
-    serving: roles.includes('serving') ? await composeServing(own) : undefined,
+    serving,
+    asked: serving === undefined ? [] : channel.replica(serving),
   }
 }
 

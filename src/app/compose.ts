@@ -157,7 +157,7 @@ async function composeParts(
   const roles = new Set(config.process.roles)
   const view = new TrainerView(shape)
   const context = { config, shape, view, ...options }
-  const versions = await composeVersions(context)
+  const { versions, shared } = await composeVersions(context)
   const recommender = new VersionRecommender(versions, {
     compareEvery: config.process.versions.compareEvery,
     onTrouble: (error) => options.logger.error({ error: String(error) }, 'lists not compared'),
@@ -185,12 +185,11 @@ async function composeParts(
     versionMetrics: () => (versions.isAlone ? undefined : beside?.metrics()),
   }
   options.metrics.attach(() => metricsSnapshot(parts))
-  const asked = serving === undefined ? [] : shape.replica(serving)
   const services = [
     ...shape.services,
     versions,
+    shared,
     beside?.experiment,
-    ...asked,
     jobs?.service,
     http,
   ].filter((part) => part !== undefined)

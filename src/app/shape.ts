@@ -67,9 +67,11 @@ export interface JobShape {
 export interface ModelChannel {
   trainer(options: TrainerRoleOptions): TrainerPart
   subscriber(): ParameterSubscriber
+  /** What lets other processes ask its replica, and watch it. */
+  replica(serving: ServingRole): readonly Service[]
 }
 
-export interface Shape extends ModelChannel {
+export interface Shape {
   readonly log: EventLog
   /** Where the log is this process's own, to be trimmed. */
   readonly fileLog: FileLog | undefined
@@ -81,10 +83,8 @@ export interface Shape extends ModelChannel {
   readonly reading: LogReading | undefined
   /** What runs beside the roles: started first, stopped after them. */
   readonly services: readonly Service[]
-  /** For another model on the same log; absent: a process has one. */
-  readonly beside?: () => ModelChannel
-  /** What lets jobs of other processes ask the replica of this one. */
-  replica(serving: ServingRole): readonly Service[]
+  /** For a version of the model, whose configuration it gets. */
+  model(config: Config): ModelChannel
   jobs(parts: SchedulerParts): JobShape
 }
 
@@ -100,7 +100,6 @@ export class EmbeddedShape implements Shape {
   readonly reading = undefined
   readonly #config: Config
   readonly #clock: Clock
-  readonly #own: ModelChannel
   readonly #end: EndSignal
 
   constructor(config: Config, clock: Clock, log: FileLog) {
@@ -108,7 +107,6 @@ export class EmbeddedShape implements Shape {
     this.#clock = clock
     this.log = log
     this.#end = new EndSignal(log.endSignal)
-    this.#own = this.beside()
   }
 
   /** Throws `LOG_LOCKED` and others of the log. */
@@ -142,15 +140,7 @@ export class EmbeddedShape implements Shape {
     return []
   }
 
-  trainer(options: TrainerRoleOptions): TrainerPart {
-    return this.#own.trainer(options)
-  }
-
-  subscriber(): ParameterSubscriber {
-    return this.#own.subscriber()
-  }
-
-  beside(): ModelChannel {
+  model(): ModelChannel {
     const { port1, port2 } = new MessageChannel()
     const directory = dataPaths(this.#config.process.dataDirectory).log
     const log = { kind: 'file', directory, endSignal: this.log.endSignal } as const
@@ -158,11 +148,8 @@ export class EmbeddedShape implements Shape {
       trainer: (options) =>
         new TrainerService({ ...options, log, parameters: { kind: 'port', port: port1 } }),
       subscriber: () => new LocalSubscriber(port2),
+      replica: () => [],
     }
-  }
-
-  replica(): readonly Service[] {
-    return []
   }
 
   jobs({ trainer, serving, config, onFinished }: SchedulerParts): JobShape {

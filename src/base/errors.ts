@@ -433,6 +433,7 @@ const table = {
     retryable: false,
     text: 'there are {max} versions already, as many as may be: remove one',
   },
+  VERSIONS_UNAVAILABLE: { status: 503, retryable: true, text: 'Redis cannot be asked: {reason}' },
   VERSION_ANSWERS: {
     status: 409,
     retryable: false,

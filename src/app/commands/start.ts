@@ -33,6 +33,7 @@ export const withService = (command: Command): Command =>
 export function addStart(program: Command, terminal: Terminal): void {
   withJson(withService(program.command('start')))
     .description('run the service: take events, learn, recommend')
+    .option('--only <version>', 'of many processes: a trainer of this version of the model alone')
     .action(async (flags: StartFlags) => {
       const loaded = configOf(flags, 'shop')
       const logger = createLogger(loaded.config.process.logging)

@@ -149,7 +149,8 @@ function* checkHistory({ facts, towers }: ModelConfig): Generator<Complaint> {
  * In one process parameters reach the readers from the trainer's thread: whoever answers needs
  * one. Between processes there are Kafka and Redis.
  */
-function* checkShape({ shape, roles, kafka, redis }: ProcessConfig): Generator<Complaint> {
+function* checkShape(process: ProcessConfig): Generator<Complaint> {
+  const { shape, roles, kafka, redis } = process
   const at = ['process']
   yield* checkRedis(redis, [...at, 'redis'], shape === 'distributed' && roles.some(usesRedis))
   yield* checkSasl(kafka, [...at, 'kafka', 'sasl'])
@@ -161,7 +162,14 @@ function* checkShape({ shape, roles, kafka, redis }: ProcessConfig): Generator<C
     const reason = '"serving" needs "trainer" in the same process, or shape: distributed'
     yield { path: [...at, 'roles'], reason }
   }
+  const isTrainer = roles.includes('trainer') && !roles.some(needsAllVersions)
+  if (process.versions.only !== undefined && !(shape === 'distributed' && isTrainer)) {
+    const reason = 'is of a trainer in the distributed shape that neither answers nor runs jobs'
+    yield { path: [...at, 'versions', 'only'], reason }
+  }
 }
+
+const needsAllVersions = (role: Role): boolean => role === 'serving' || role === 'jobs'
 
 /** Copies go with a lease, which is in Redis, and beside them the journal. */
 function* checkCheckpoints({ shape, checkpoints }: ProcessConfig): Generator<Complaint> {

@@ -12,6 +12,11 @@ export const versions = z
       .describe(
         'a model that no version was made with: a new version beside the others, or no start',
       ),
+    only: z
+      .string()
+      .regex(/^[A-Za-z][A-Za-z0-9_-]{0,63}$/)
+      .exactOptional()
+      .describe('the one version that a trainer of many processes trains; absent: every one'),
     warmLagEvents: count
       .default(4096)
       .describe('a version may answer once it is no more events than this behind the log'),

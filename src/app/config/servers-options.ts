@@ -5,6 +5,7 @@ import * as z from 'zod'
 
 import { ServiceError } from '../../base/errors.ts'
 import type { RedisSettings } from '../../redis/redis-connection.ts'
+import type { KafkaLogOptions } from '../../stream/kafka/kafka-log.ts'
 import type { KafkaSettings } from '../../stream/kafka/kafka-settings.ts'
 import type { CopiesOptions } from '../../trainer/checkpoint/open-copies.ts'
 import type { ProcessConfig } from './config-process-schema.ts'
@@ -70,6 +71,23 @@ export function kafkaSettings({ sasl, tls, ...kafka }: ProcessConfig['kafka']): 
     requestTimeoutMs,
     ...(mechanism !== undefined && { sasl: { mechanism, username, password: secret } }),
     ...(tls.enabled && { tls: tlsOf(tls, read) }),
+  }
+}
+
+/** Of the event log as a topic. */
+export function kafkaLogOptions({ model, process }: Config): Omit<KafkaLogOptions, 'report'> {
+  const { compression, maxPendingEvents, appendLimitMs, giveUpMs, metadataMaxAgeMs } = process.kafka
+  const { lingerMs, fetchLingerMs } = process.kafka
+  return {
+    ...kafkaSettings(process.kafka),
+    compression,
+    maxPendingEvents,
+    appendLimitMs,
+    lingerMs,
+    fetchLingerMs,
+    giveUpMs,
+    metadataMaxAgeMs,
+    maxFutureMs: model.facts.futureSkewMs,
   }
 }
 

@@ -1,11 +1,10 @@
-/** Versions of this process, as routes, command line and dashboard see them. */
+/** Versions as this process has them, as routes, command line and dashboard see them. */
 import { ServiceError } from '../../base/errors.ts'
 import type {
   VersionsDesk,
   VersionsView,
   VersionView,
 } from '../../serving/versions/versions-desk.ts'
-import type { TrainerStatus } from '../../trainer/trainer-status.ts'
 import type { ModelConfig } from '../config/config-model-schema.ts'
 import { differing } from './open-versions.ts'
 import type { RunningVersion } from './running-version.ts'
@@ -96,18 +95,14 @@ export class LocalDesk implements VersionsDesk {
   }
 
   #stateOf(running: RunningVersion) {
-    const { missing, state, lagEvents = 0 } = running
-    const { trainer, serving } = running.parts
+    const { missing, state, learning } = running
+    const { serving } = running.parts
     const overlap = this.#options.recommender.overlapOf(running)
-    const status = trainer?.status
     const hasIndex = serving !== undefined && state !== 'starting' && state !== 'failed'
     return {
       state,
       ...(missing !== undefined && { missing }),
-      ...(status && {
-        training: trainingOf(status, lagEvents),
-        evaluation: status.evaluation.window,
-      }),
+      ...learning,
       ...(hasIndex && { index: indexOf(serving.liveIndex.stats().index) }),
       ...(overlap?.mean !== undefined && {
         overlap: { mean: overlap.mean, lists: overlap.count },
@@ -117,13 +112,3 @@ export class LocalDesk implements VersionsDesk {
 }
 
 const indexOf = ({ items, bytes }: { items: number; bytes: number }) => ({ items, bytes })
-
-const trainingOf = (status: TrainerStatus, lagEvents: number) => ({
-  steps: status.step,
-  examples: status.examples,
-  lagEvents,
-  loss: status.meanLoss,
-  guardTrips: status.guardTrips,
-  rows: status.tables.reduce((sum, { rows }) => sum + rows, 0),
-  tableBytes: status.tables.reduce((sum, { bytes }) => sum + bytes, 0),
-})

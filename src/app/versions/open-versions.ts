@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 
+import { ServiceError } from '../../base/errors.ts'
 import { planModel } from '../../model/plan.ts'
 import type { Json } from '../../stream/event.ts'
 import { comparable } from '../../trainer/checkpoint/checkpoints.ts'
@@ -13,6 +14,7 @@ import { type ModelConfig, modelSchema } from '../config/config-model-schema.ts'
 import type { Config } from '../config/config-schema.ts'
 import { checkpointStore } from '../newest-checkpoint.ts'
 import { modelSpec, trainerModel } from '../options.ts'
+import type { Logger } from '../telemetry.ts'
 import { readVersions, writeVersions } from './version-file.ts'
 import {
   freeName,
@@ -25,32 +27,78 @@ import {
 
 export interface FoundVersions {
   readonly list: VersionList
+  /** The model is not to be learned: the list is not to be kept. */
+  readonly isRefused: boolean
   /** The version that this start has added, and where its model is not as the primary's. */
   readonly added?: { readonly name: string; readonly fields: readonly string[] }
 }
 
-/** Throws `VERSIONS_DAMAGED`, `VERSIONS_FULL`, `CONFIG_INVALID`. */
+/** Of the data directory. Throws `VERSIONS_DAMAGED`, `VERSIONS_FULL`, `CONFIG_INVALID`. */
 export async function openVersions(config: Config, now: number): Promise<FoundVersions> {
-  const { dataDirectory, versions: options } = config.process
-  const { model } = config
+  const { dataDirectory } = config.process
   const before = readVersions(dataDirectory)
+  const found = foundVersions(before, config, now)
+  if (!found.isRefused && found.list !== before) await writeVersions(dataDirectory, found.list)
+  return found
+}
+
+/** `before`: the list that there was; of it alone where a start changes nothing. */
+export function foundVersions(
+  before: VersionList | undefined,
+  config: Config,
+  now: number,
+): FoundVersions {
+  const { versions: options } = config.process
+  const { model } = config
   const known = before ?? listOf(firstVersion(config, now))
   const same = sameVersion(known, model)
   if (same === undefined && options.onChange === 'refuse') {
     // The trainer finds a checkpoint of another model, and says so.
-    return { list: withModel(known, known.primary, model) }
+    return { list: withModel(known, known.primary, model), isRefused: true }
   }
-  if (same !== undefined) {
-    const list = withModel(known, same, model)
-    if (before === undefined || list !== known) await writeVersions(dataDirectory, list)
-    return { list }
-  }
+  if (same !== undefined) return { list: withModel(known, same, model), isRefused: false }
   // What cannot be a model is no version.
   planModel(modelSpec(model))
   const name = freeName(known, model.name)
   const list = withVersion(known, { name, model, createdAt: now }, options.max)
-  await writeVersions(dataDirectory, list)
-  return { list, added: { name, fields: differing(versionOf(known, known.primary).model, model) } }
+  const fields = differing(versionOf(known, known.primary).model, model)
+  return { list, isRefused: false, added: { name, fields } }
+}
+
+/**
+ * With the version that a trainer is told to train: the one that there is, or a new one of the
+ * trainer's model. The first is the one that has the model's own name. Throws `VERSION_EXISTS`
+ * where that name is another model's, `VERSION_NOT_READY` while there is no first one,
+ * `VERSIONS_FULL`, `CONFIG_INVALID`.
+ */
+export function withTrained(
+  before: VersionList | undefined,
+  config: Config,
+  { name, now }: { readonly name: string; readonly now: number },
+): VersionList {
+  const { model } = config
+  const { max } = config.process.versions
+  if (before === undefined) {
+    const first = firstVersion(config, now)
+    if (first.name === name) return listOf(first)
+    const reason = 'no version answers yet: start a trainer of the one that is to answer'
+    throw new ServiceError('VERSION_NOT_READY', { version: name, reason })
+  }
+  const isThere = before.versions.some((version) => version.name === name)
+  if (isThere && sameVersion(before, model) !== undefined) return before
+  planModel(modelSpec(model))
+  return withVersion(before, { name, model, createdAt: now }, max)
+}
+
+/** What a process has that knows of no list. */
+export const onlyVersion = ({ model }: Config, createdAt: number): VersionList =>
+  listOf({ name: model.name, folder: '', model, percent: 0, createdAt })
+
+export function sayAdded({ list, added }: FoundVersions, logger: Logger): void {
+  if (added === undefined) return
+  const { name: version, fields } = added
+  const details = { version, primary: list.primary, differs: fields.join(', ') }
+  logger.warn(details, 'the model has changed: it is learned beside the one that answers')
 }
 
 /** Of a directory without a list of versions: as its checkpoints have it, if there are any. */

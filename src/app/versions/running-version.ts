@@ -1,17 +1,21 @@
 /** A version at work: its trainer, its replica, and whether it can answer. */
-import { startAll, stopAll } from '../../base/service.ts'
+import { type Service, startAll, stopAll } from '../../base/service.ts'
 import type { ServingService } from '../../serving/serving-service.ts'
 import type { TrainerPart, TrainerRole } from '../shape.ts'
+import type { Learning } from './learning.ts'
+import type { VersionEntry } from './version-list.ts'
 
 /** What a version is made of, as far as the process has the roles. */
 export interface VersionParts {
   readonly trainer: TrainerPart | undefined
   readonly serving: ServingService | undefined
+  /** What lets other processes ask its replica. */
+  readonly asked: readonly Service[]
 }
 
 export interface WarmthOptions {
-  /** Events in the log that the trainer has not learned yet. */
-  readonly lagEvents: (trainer: TrainerRole) => number | undefined
+  /** What its trainer says of it, here or elsewhere; undefined: nothing yet. */
+  readonly learning: (name: string, trainer: TrainerRole | undefined) => Learning | undefined
   /** With no more than so many a version may answer. */
   readonly warmLagEvents: number
 }
@@ -20,7 +24,7 @@ export type VersionState = 'starting' | 'warming' | 'ready' | 'failed'
 
 /** Invariant: whatever has failed once, or is being stopped, is never ready again. */
 export class RunningVersion {
-  readonly name: string
+  readonly entry: VersionEntry
   readonly parts: VersionParts
   readonly #options: WarmthOptions
   #hasStarted = false
@@ -29,10 +33,14 @@ export class RunningVersion {
   #isStopping = false
   #failure: string | undefined
 
-  constructor(name: string, parts: VersionParts, options: WarmthOptions) {
-    this.name = name
+  constructor(entry: VersionEntry, parts: VersionParts, options: WarmthOptions) {
+    this.entry = entry
     this.parts = parts
     this.#options = options
+  }
+
+  get name(): string {
+    return this.entry.name
   }
 
   get failure(): string | undefined {
@@ -40,9 +48,8 @@ export class RunningVersion {
   }
 
   /** Undefined: the trainer has not said yet. */
-  get lagEvents(): number | undefined {
-    const { trainer } = this.parts
-    return trainer && this.#options.lagEvents(trainer)
+  get learning(): Learning | undefined {
+    return this.#options.learning(this.name, this.parts.trainer)
   }
 
   get state(): VersionState {
@@ -82,8 +89,8 @@ export class RunningVersion {
   }
 
   get #services() {
-    const { trainer, serving } = this.parts
-    return [trainer, serving].filter((service) => service !== undefined)
+    const { trainer, serving, asked } = this.parts
+    return [trainer, serving, ...asked].filter((service) => service !== undefined)
   }
 
   #reached(): boolean {
@@ -93,7 +100,7 @@ export class RunningVersion {
 
   #unmet(): readonly string[] {
     const { serving } = this.parts
-    const lag = this.lagEvents
+    const lag = this.learning?.training.lagEvents
     const checks = (serving?.checks() ?? []).filter(({ ready }) => !ready)
     const isBehind = lag === undefined || lag > this.#options.warmLagEvents
     return [

@@ -1,6 +1,6 @@
 /**
- * The list of versions on disk: `versions.json` in the data directory, see docs/formats.md. It is
- * replaced as a whole, so there is always one of them.
+ * The list of versions as text, and on disk: `versions.json` in the data directory, see
+ * docs/formats.md. It is replaced as a whole, so there is always one of them.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { open, rename } from 'node:fs/promises'
@@ -41,26 +41,34 @@ const raw = z.object({ crc: z.int(), body: z.unknown() })
 /** Undefined: there is none yet. Throws `VERSIONS_DAMAGED`. */
 export function readVersions(dataDirectory: string): VersionList | undefined {
   const path = join(dataDirectory, fileName)
-  if (!existsSync(path)) return undefined
+  return existsSync(path) ? versionsFrom(readFileSync(path, 'utf8'), path) : undefined
+}
+
+/** `place`: where it was, for a person. Throws `VERSIONS_DAMAGED`. */
+export function versionsFrom(text: string, place: string): VersionList {
   try {
-    const value: unknown = JSON.parse(readFileSync(path, 'utf8'))
+    const value: unknown = JSON.parse(text)
     const { crc, body } = raw.parse(value)
     if (crc32(JSON.stringify(body)) !== crc) throw new Error('its checksum differs')
     const { format: _, version: __, ...list } = stored.parse(value).body
     return list
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new ServiceError('VERSIONS_DAMAGED', { file: path, reason }, { cause })
+    throw new ServiceError('VERSIONS_DAMAGED', { file: place, reason }, { cause })
   }
+}
+
+export function versionsText(list: VersionList): string {
+  const body = { format: 'freshet-versions', version: 1, ...list }
+  return JSON.stringify({ crc: crc32(JSON.stringify(body)), body })
 }
 
 /** Durable when it resolves. */
 export async function writeVersions(dataDirectory: string, list: VersionList): Promise<void> {
-  const body = { format: 'freshet-versions', version: 1, ...list }
   const path = join(dataDirectory, fileName)
   const file = await open(`${path}.new`, 'w')
   try {
-    await file.writeFile(JSON.stringify({ crc: crc32(JSON.stringify(body)), body }))
+    await file.writeFile(versionsText(list))
     await file.sync()
   } finally {
     await file.close()

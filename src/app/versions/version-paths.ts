@@ -1,6 +1,6 @@
 /** Where a version's own files lie, and the configuration that makes the process its process. */
 import { readdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 
 import type { Config } from '../config/config-schema.ts'
 import { dataPaths } from '../options.ts'
@@ -8,18 +8,33 @@ import type { VersionEntry, VersionList } from './version-list.ts'
 
 const folder = 'versions'
 
-/** As if there were this version alone, in a data directory of its own. */
+/** Under which processes that share versions find each other: parameters of the first lie there. */
+export const familyTag = ({ model, process }: Config): string => process.redis.tag ?? model.name
+
+/** As if there were this version alone, with a directory, and names in Redis, of its own. */
 export function configOf(config: Config, { folder: own, model }: VersionEntry): Config {
-  if (own === '') return { ...config, model }
   const { process } = config
-  const { tables } = process
-  const tag = `${tables.redis.tag ?? config.model.name}-${model.name}`
+  const { tables, redis, kafka, checkpoints } = process
+  const family = familyTag(config)
+  if (own === '') return { model, process: { ...process, redis: { ...redis, tag: family } } }
+  const name = basename(own)
+  const rows = `${tables.redis.tag ?? config.model.name}-${name}`
+  const { group } = kafka
+  const { prefix } = checkpoints.s3
   return {
     model,
     process: {
       ...process,
       dataDirectory: join(process.dataDirectory, own),
-      tables: { ...tables, redis: { ...tables.redis, tag } },
+      tables: { ...tables, redis: { ...tables.redis, tag: rows } },
+      redis: { ...redis, tag: `${family}-${name}` },
+      ...(group !== undefined && { kafka: { ...kafka, group: `${group}-${name}` } }),
+      ...(prefix !== undefined && {
+        checkpoints: {
+          ...checkpoints,
+          s3: { ...checkpoints.s3, prefix: `${prefix.slice(0, -1)}-${name}/` },
+        },
+      }),
     },
   }
 }

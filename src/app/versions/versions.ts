@@ -11,6 +11,7 @@ import { ServiceError } from '../../base/errors.ts'
 import type { Service } from '../../base/service.ts'
 import { TrafficSplit } from '../../serving/versions/traffic-split.ts'
 import type { ModelConfig } from '../config/config-model-schema.ts'
+import { differing } from './open-versions.ts'
 import { RunningVersion, type VersionParts, type WarmthOptions } from './running-version.ts'
 import {
   rolledBack,
@@ -29,8 +30,18 @@ export interface VersionsOptions extends WarmthOptions {
   readonly now: () => number
   /** Composes a version; `fail` when a part of it has failed. */
   readonly make: (entry: VersionEntry, fail: (error: unknown) => void) => Promise<VersionParts>
-  /** Makes the list durable. */
-  readonly write: (list: VersionList) => Promise<void>
+  /** Makes a change of the list durable, and gives the list as it is then. */
+  readonly keep: (
+    list: VersionList,
+    change: (list: VersionList) => VersionList,
+  ) => Promise<VersionList>
+  /**
+   * What other processes wait for before a version may answer, `isBack`: again; undefined: for
+   * nothing.
+   */
+  readonly missingElsewhere?: (name: string, isBack: boolean) => string | undefined
+  /** One that has failed, but the primary, begins anew after so long; absent: never. */
+  readonly retryMs?: number
   /** Removes what lies on disk of versions that the list does not have. */
   readonly sweep: (list: VersionList) => Promise<void>
   /** The primary has failed. */
@@ -46,7 +57,7 @@ export class Versions implements Service {
   readonly #options: VersionsOptions
   readonly #running = new Map<string, RunningVersion>()
   readonly #stopping = new AbortController()
-  readonly #starts = new Set<Promise<void>>()
+  readonly #starts = new Map<string, Promise<void>>()
   readonly #listeners: (() => void)[] = []
   #list: VersionList
   #split: TrafficSplit<RunningVersion>
@@ -59,7 +70,7 @@ export class Versions implements Service {
     const entry = versionOf(list, list.primary)
     const holder: { versions?: Versions } = {}
     const parts = await options.make(entry, (error) => holder.versions?.fail(entry.name, error))
-    const versions = new Versions(options, new RunningVersion(entry.name, parts, options))
+    const versions = new Versions(options, new RunningVersion(entry, parts, options))
     holder.versions = versions
     return versions
   }
@@ -129,9 +140,7 @@ export class Versions implements Service {
   /** In the background: nobody waits for them. */
   startOthers(): void {
     if (!this.#options.hasOthers) return
-    for (const entry of this.#list.versions) {
-      if (!this.#running.has(entry.name)) this.#launch(entry)
-    }
+    for (const entry of this.#list.versions) this.#launch(entry)
     this.#sweep()
   }
 
@@ -142,7 +151,7 @@ export class Versions implements Service {
 
   async stop(): Promise<void> {
     this.#stopping.abort()
-    await Promise.all(this.#starts)
+    await Promise.all(this.#starts.values())
     const ended = await Promise.allSettled([...this.#running.values()].map((one) => one.stop()))
     for (const result of ended) if (result.status === 'rejected') throw result.reason
   }
@@ -159,7 +168,7 @@ export class Versions implements Service {
   setTraffic(name: string, percent: number): Promise<void> {
     return this.#change((list) => {
       const next = withTraffic(list, name, percent)
-      if (percent > 0) this.ready(name)
+      if (percent > 0) this.#readyEverywhere(name)
       return next
     })
   }
@@ -168,7 +177,7 @@ export class Versions implements Service {
   promote(name: string): Promise<void> {
     return this.#change((list) => {
       const next = withPrimary(list, name)
-      this.ready(name)
+      this.#readyEverywhere(name)
       return next
     })
   }
@@ -177,7 +186,7 @@ export class Versions implements Service {
   rollBack(): Promise<void> {
     return this.#change((list) => {
       const next = rolledBack(list)
-      this.ready(next.primary)
+      this.#readyEverywhere(next.primary, true)
       return next
     })
   }
@@ -187,12 +196,53 @@ export class Versions implements Service {
     return this.#change((list) => withoutVersion(list, name))
   }
 
+  /** Another process has changed the list; `read` gives the newest. */
+  follow(read: () => VersionList): void {
+    this.#last = this.#last
+      .then(() => {
+        this.#list = read()
+        return this.#act()
+      })
+      .catch((error: unknown) => this.#options.onFailure(error))
+  }
+
   /** A part of a version has failed. */
   fail(name: string, error: unknown): void {
     const version = this.#running.get(name)
     version?.fail(error)
-    if (version === this.primary) this.#options.onFailure(error)
-    else this.#options.onTrouble(name, error)
+    if (version === this.primary) {
+      this.#options.onFailure(error)
+      return
+    }
+    this.#options.onTrouble(name, error)
+    const { retryMs } = this.#options
+    if (retryMs !== undefined) setTimeout(() => this.#again(version), retryMs).unref()
+  }
+
+  /** Throws `VERSION_NOT_READY`. */
+  #readyEverywhere(name: string, isBack = false): void {
+    this.ready(name)
+    const reason = this.#options.missingElsewhere?.(name, isBack)
+    if (reason !== undefined) throw new ServiceError('VERSION_NOT_READY', { version: name, reason })
+  }
+
+  /** With whatever it has on disk. */
+  #again(version: RunningVersion | undefined): void {
+    if (version !== undefined) this.#last = this.#last.then(() => this.#anew(version))
+  }
+
+  async #anew(version: RunningVersion): Promise<void> {
+    const isOver = this.#stopping.signal.aborted || version === this.primary
+    if (isOver || this.#running.get(version.name) !== version) return
+    await this.#end(version)
+    for (const entry of this.#list.versions) this.#launch(entry)
+  }
+
+  async #end(version: RunningVersion): Promise<void> {
+    const { name } = version
+    this.#running.delete(name)
+    this.#route()
+    await version.stop().catch((error: unknown) => this.#options.onTrouble(name, error))
   }
 
   /** Written first, then acted on; one change at a time. */
@@ -208,25 +258,29 @@ export class Versions implements Service {
     change: (list: VersionList) => VersionList,
   ): Promise<void> {
     await before
-    const next = change(this.#list)
-    await this.#options.write(next)
-    this.#list = next
+    this.#list = await this.#options.keep(this.#list, change)
     await this.#act()
   }
 
   async #act(): Promise<void> {
     this.#route()
-    for (const entry of this.#list.versions) {
-      if (!this.#running.has(entry.name)) this.#launch(entry)
+    await this.#endGone()
+    for (const entry of this.#list.versions) this.#launch(entry)
+  }
+
+  /** The primary stays until the one that follows it is there. */
+  async #endGone(): Promise<void> {
+    for (const version of this.#running.values()) {
+      const { name, entry } = version
+      if (isKept(entry, this.#list)) continue
+      if (version !== this.primary) {
+        await this.#end(version)
+        await this.#options.sweep(this.#list)
+      } else if (this.#list.primary === name) {
+        const reason = 'its model is another one now: this process is to be started again'
+        throw new ServiceError('VERSION_NOT_READY', { version: name, reason })
+      }
     }
-    const kept = new Set(this.#list.versions.map(({ name }) => name))
-    for (const [name, version] of this.#running) {
-      if (kept.has(name)) continue
-      this.#running.delete(name)
-      await version.stop().catch((error: unknown) => this.#options.onTrouble(name, error))
-      await this.#options.sweep(this.#list)
-    }
-    for (const hear of this.#listeners) hear()
   }
 
   #route(): void {
@@ -236,39 +290,46 @@ export class Versions implements Service {
       return version === undefined || version === primary ? [] : [{ version, percent }]
     })
     this.#split = new TrafficSplit(primary, shares)
+    for (const hear of this.#listeners) hear()
   }
 
+  /** One that is there already is left as it is. */
   #launch(entry: VersionEntry): void {
     const { signal } = this.#stopping
-    if (signal.aborted) return
+    const { name } = entry
+    if (signal.aborted || this.#running.has(name) || this.#starts.has(name)) return
     const start = this.#begin(entry, signal)
       .catch((error: unknown) => {
         if (!signal.aborted) this.fail(entry.name, error)
       })
-      .finally(() => this.#starts.delete(start))
-    this.#starts.add(start)
+      .finally(() => {
+        this.#starts.delete(name)
+        // It may have come to be another one's name meanwhile.
+        for (const other of this.#list.versions) this.#launch(other)
+      })
+    this.#starts.set(name, start)
   }
 
   async #begin(entry: VersionEntry, signal: AbortSignal): Promise<void> {
     const parts = await this.#made(entry)
     // It may have been removed meanwhile.
-    const isKept = this.#list.versions.some(
-      ({ name, createdAt }) => name === entry.name && createdAt === entry.createdAt,
-    )
-    if (!isKept) return
-    const version = new RunningVersion(entry.name, parts, this.#options)
+    if (!isKept(entry, this.#list)) return
+    const version = new RunningVersion(entry, parts, this.#options)
     this.#running.set(entry.name, version)
     this.#route()
+    this.#last = this.#last
+      .then(() => this.#endGone())
+      .catch((error: unknown) => this.#options.onFailure(error))
     await version.start(signal)
   }
 
   /** One that cannot even be composed is there, too, and has failed. */
   async #made(entry: VersionEntry): Promise<VersionParts> {
-    const none = { trainer: undefined, serving: undefined }
+    const none = { trainer: undefined, serving: undefined, asked: [] }
     try {
       return await this.#options.make(entry, (error) => this.fail(entry.name, error))
     } catch (error) {
-      const version = new RunningVersion(entry.name, none, this.#options)
+      const version = new RunningVersion(entry, none, this.#options)
       this.#running.set(entry.name, version)
       throw error
     }
@@ -279,3 +340,11 @@ export class Versions implements Service {
     this.#last = swept.catch((error: unknown) => this.#options.onTrouble('', error))
   }
 }
+
+/** Whether it is there, under this name and with what it has learned. */
+const isKept = ({ name, createdAt, model }: VersionEntry, { versions }: VersionList): boolean =>
+  versions.some(
+    (other) =>
+      other.name === name &&
+      (other.createdAt === createdAt || differing(other.model, model).length === 0),
+  )

@@ -46,11 +46,18 @@ export class VersionsOverHttp {
 
   /** Throws the answer's text where it is an error. */
   async ask<Answer>(method: string, path: string, body?: object): Promise<Answer> {
-    const response = await fetch(this.#address + path, {
+    const request = {
       method,
       ...(body && { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
-    })
-    const text = await response.text()
+    }
+    let response = await fetch(this.#address + path, request)
+    let text = await response.text()
+    // A machine that is busy turns requests away, and says that they may come again.
+    for (let i = 0; i < tries && text.includes('"OVERLOADED"'); i += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      response = await fetch(this.#address + path, request)
+      text = await response.text()
+    }
     if (!response.ok) throw new Error(`${response.status} ${text}`)
     return JSON.parse(text) as Answer
   }

@@ -1,0 +1,72 @@
+/** Versions of many processes: one list, and everybody answers and trains by it. */
+import { afterAll, beforeAll, expect, test } from 'vitest'
+
+import { eventuallyWithin, Fleet, type Member } from '../../support/fleet.ts'
+import { anyBroker, makeTopic } from '../../support/kafka-server.ts'
+import { RedisServer } from '../../support/redis-server.ts'
+import { smallConfig } from '../small-service.ts'
+import { shopEvents, VersionsOverHttp } from './small-versions.ts'
+
+let broker: Awaited<ReturnType<typeof anyBroker>>
+let redis: RedisServer
+beforeAll(async () => {
+  broker = await anyBroker()
+  redis = await RedisServer.start()
+}, 120_000)
+afterAll(async () => {
+  await redis.stop()
+  await broker[Symbol.asyncDispose]()
+})
+
+const limitMs = 120_000
+const eventually = eventuallyWithin(limitMs)
+const clicks = 600
+const users = Array.from({ length: 30 }, (_, i) => `user-${i + 1}`)
+const { model: bold } = smallConfig('unused', 'model.tables.user.optimizer.rate=0.5')
+
+const versionsAt = ({ client }: Member): VersionsOverHttp => new VersionsOverHttp(client.address)
+
+test('a version learns beside the first, and every replica follows split and promotion', async () => {
+  const topic = await makeTopic(broker.address, 2)
+  const servers = { broker: broker.address, topic, redis: `redis://127.0.0.1:${redis.port}` }
+  await using fleet = new Fleet(servers)
+  const [, one, two] = await Promise.all([
+    fleet.start('trainer 1', 'trainer', ['process.versions.only=shop']),
+    fleet.start('serving 1', 'ingest,serving'),
+    fleet.start('serving 2', 'serving'),
+  ])
+  await one.client.sendEvents(shopEvents(clicks))
+  const [here, there] = [versionsAt(one), versionsAt(two)]
+  for (const desk of [here, there]) await desk.ready('shop', 512)
+  const everywhere = (what: string, isSo: (names: readonly string[]) => boolean): Promise<void> =>
+    eventually(fleet, what, async () => {
+      const [a, b] = await Promise.all([here.namesFor(users), there.namesFor(users)])
+      return isSo(a) && a.join() === b.join()
+    })
+
+  await here.ask('POST', '/v1/admin/versions', { name: 'bold', model: bold })
+  // A trainer of its own; its configuration says the first's model, the list says which it is.
+  const isThere = async (): Promise<boolean> => (await there.one('bold')).state === 'warming'
+  await eventually(fleet, 'known', isThere)
+  await expect(there.ask('POST', '/v1/admin/versions/bold/promote')).rejects.toThrow(/NOT_READY/)
+  const second = await fleet.start('trainer 2', 'trainer', ['process.versions.only=bold'])
+  for (const desk of [here, there]) {
+    const { evaluation, differs } = await desk.ready('bold', 512)
+    expect(evaluation?.model.evaluated).toBeGreaterThan(0)
+    expect(differs).not.toEqual([])
+  }
+  const asked = (desk: VersionsOverHttp, method: string, action: string, body?: object) =>
+    eventually(fleet, `${method} ${action}`, () =>
+      desk.ask(method, `/v1/admin/versions/bold${action}`, body).then(Boolean),
+    )
+  await asked(here, 'PATCH', '', { percent: 50 })
+  await everywhere('the split', (names) => new Set(names).size === 2)
+  await asked(there, 'POST', '/promote')
+  await everywhere('the promotion', (names) => names.every((name) => name === 'bold'))
+  await here.ask('POST', '/v1/admin/versions/rollback')
+  await everywhere('the way back', (names) => names.every((name) => name === 'shop'))
+
+  await here.ask('DELETE', '/v1/admin/versions/bold')
+  expect(await second.ended).toBe(1)
+  await eventually(fleet, 'its end', async () => (await there.view()).versions.length === 1)
+}, 240_000)
