@@ -9,7 +9,8 @@
  * A panel of which no candidate can reach the target's score is skipped: by Cauchy and Schwarz no
  * score is above |q| |v| + w popularity. The bound is widened by far more than rounding can add, so
  * the counts are exactly those of a scan of everything. Where popularity decides most of a score,
- * few panels remain. `src/kernels/reference/reference-rank.ts`, the twin, scans everything.
+ * few panels remain. Heads of one query share a panel as queries do, and the best of them counts.
+ * `src/kernels/reference/reference-rank.ts`, the twin, scans everything.
  */
 import { scratch } from './scratch'
 
@@ -57,18 +58,28 @@ export function rankTargets(
   candidates: usize,
   queries: usize,
   stride: i32,
+  heads: i32,
   targets: usize,
   from: i32,
   to: i32,
 ): void {
   const all = changetype<Candidates>(candidates)
+  if (heads > 1) {
+    for (let q = from; q < to; q += 1) {
+      const target = load<i32>(targets + (usize(q) << 2))
+      rankHeads(all, headOf(queries, stride, q * heads), stride, heads, target)
+      store<i32>(out + (usize(q) << 3), ranked(0).above)
+      store<i32>(out + (usize(q) << 3), ranked(0).equal, 4)
+    }
+    return
+  }
   for (let first = from; first < to; first += 4) {
     const count = min(4, to - first)
     // What is missing of the four repeats the first of them and counts nothing.
     for (let i = 0; i < 4; i += 1) {
       const q = i < count ? first + i : first
       const target = i < count ? load<i32>(targets + (usize(q) << 2)) : -1
-      begin(ranked(i), all, queries + (usize(q) * usize(stride) << 2), target)
+      begin(ranked(i), all, headOf(queries, stride, q), target)
     }
     for (let slot = 0; slot < all.count; slot += 8) {
       if (!worthScoring(all, slot)) continue
@@ -83,10 +94,51 @@ export function rankTargets(
   }
 }
 
+/** A vector of a query; `number` counts all heads of all queries. */
+@inline
+function headOf(queries: usize, stride: i32, number: i32): usize {
+  return queries + ((usize(number) * usize(stride)) << 2)
+}
+
+/** The counts of one query, left in the first of the four: its heads take their places in turn. */
+function rankHeads(all: Candidates, vectors: usize, stride: i32, heads: i32, target: i32): void {
+  const query = ranked(0)
+  begin(query, all, vectors, -1)
+  if (target < 0) return
+  query.least = leastOf(all, vectors, stride, heads, target)
+  for (let h = 1; h < heads; h += 1) {
+    const length = norm(headOf(vectors, stride, h), all.dims) * (1 + slack)
+    query.length = max(query.length, length)
+  }
+  for (let i = 1; i < 4; i += 1) {
+    memory.copy(changetype<usize>(ranked(i)), changetype<usize>(query), offsetof<Ranked>())
+  }
+  const out = scratch + panelScores
+  for (let slot = 0; slot < all.count; slot += 8) {
+    if (!worthScoring(all, slot)) continue
+    let a = f32x4.splat(-Infinity)
+    let b = a
+    for (let first = 0; first < heads; first += 4) {
+      // Beyond the last head the last once more: it changes nothing.
+      for (let i = 0; i < 4; i += 1) {
+        ranked(i).vector = headOf(vectors, stride, min(first + i, heads - 1))
+      }
+      scorePanel(all, slot)
+      for (let i: usize = 0; i < 128; i += 32) {
+        a = f32x4.pmax(a, v128.load(out + i))
+        b = f32x4.pmax(b, v128.load(out + i, 16))
+      }
+    }
+    v128.store(out, a)
+    v128.store(out, b, 16)
+    countPanel(all, slot, 0)
+  }
+}
+
 @inline
 function begin(query: Ranked, all: Candidates, vector: usize, target: i32): void {
   query.vector = vector
-  query.least = target < 0 ? f32.POSITIVE_INFINITY : leastOf(all, vector, target)
+  query.least = target < 0 ? f32.POSITIVE_INFINITY : leastOf(all, vector, 0, 1, target)
   query.length = norm(vector, all.dims) * (1 + slack)
   query.weight = all.popularity == 0 ? 0 : load<f32>(vector + (usize(all.dims) << 2))
   query.above = 0
@@ -181,8 +233,19 @@ function countPanel(all: Candidates, slot: i32, i: i32): void {
   }
 }
 
-/** One score, as the scan above computes it, to the bit. */
-function score(all: Candidates, vector: usize, slot: i32): f32 {
+/** One score, as the scan above computes it, to the bit: that of the best of a query's heads. */
+function score(all: Candidates, vectors: usize, stride: i32, heads: i32, slot: i32): f32 {
+  let best: f32 = -Infinity
+  for (let h = 0; h < heads; h += 1) {
+    const one = product(all, headOf(vectors, stride, h), slot)
+    if (one > best) best = one
+  }
+  if (all.popularity == 0) return best
+  const weight = load<f32>(vectors + (usize(all.dims) << 2))
+  return best + weight * load<f32>(all.popularity + (usize(slot) << 2))
+}
+
+function product(all: Candidates, vector: usize, slot: i32): f32 {
   const dims = usize(all.dims)
   let at = all.panels + ((usize(slot >> 3) * dims) << 5) + (usize(slot & 7) << 2)
   let sum: f32 = 0
@@ -190,13 +253,12 @@ function score(all: Candidates, vector: usize, slot: i32): f32 {
     sum += load<f32>(vector + k) * load<f32>(at)
     at += 32
   }
-  if (all.popularity == 0) return sum
-  return sum + load<f32>(vector + (dims << 2)) * load<f32>(all.popularity + (usize(slot) << 2))
+  return sum
 }
 
 /** The score of a target; where that is not finite NaN, which nothing is above or equal to. */
-function leastOf(all: Candidates, vector: usize, target: i32): f32 {
-  const value = score(all, vector, target)
+function leastOf(all: Candidates, vectors: usize, stride: i32, heads: i32, target: i32): f32 {
+  const value = score(all, vectors, stride, heads, target)
   return value + (value - value)
 }
 
@@ -215,6 +277,7 @@ export function rankExcluded(
   candidates: usize,
   queries: usize,
   stride: i32,
+  heads: i32,
   targets: usize,
   offsets: usize,
   excluded: usize,
@@ -225,13 +288,13 @@ export function rankExcluded(
   for (let q = from; q < to; q += 1) {
     const target = load<i32>(targets + (usize(q) << 2))
     if (target < 0) continue
-    const vector = queries + ((usize(q) * usize(stride)) << 2)
-    const least = leastOf(all, vector, target)
+    const vectors = headOf(queries, stride, q * heads)
+    const least = leastOf(all, vectors, stride, heads, target)
     const end = load<i32>(offsets + (usize(q) << 2), 4)
     let above = 0
     let equal = 0
     for (let e = load<i32>(offsets + (usize(q) << 2)); e < end; e += 1) {
-      const value = score(all, vector, load<i32>(excluded + (usize(e) << 2)))
+      const value = score(all, vectors, stride, heads, load<i32>(excluded + (usize(e) << 2)))
       if (value > least) above += 1
       if (value == least) equal += 1
     }

@@ -60,6 +60,7 @@ export function softmaxGroups(job: usize, from: i32, to: i32): void {
   const dim = word(job, 2)
   const groupRows = word(job, 3)
   const tileRows = word(job, 4)
+  const heads = word(job, 26)
   const rowBytes = usize(dim) << 2
   // Lines an odd number of cache lines apart: at a power of two a column of them would want one set.
   const lineBytes = usize(columns >> 4 | 1) << 6
@@ -67,7 +68,7 @@ export function softmaxGroups(job: usize, from: i32, to: i32): void {
   const depth = address(job, 13) ? dim + 1 : dim
   writeConstants()
   const scores = address(job, 22) + thread * usize(word(job, 23))
-  const scaled = scores + usize(tileRows) * lineBytes
+  const scaled = scores + usize((tileRows * heads + 3) & ~3) * lineBytes
 
   for (let group = (from + groupRows - 1) / groupRows; group * groupRows < to; group++) {
     const end = min(batch, (group + 1) * groupRows)
@@ -75,33 +76,82 @@ export function softmaxGroups(job: usize, from: i32, to: i32): void {
     let accumulate = 0
     for (let row = group * groupRows; row < end; row += tileRows) {
       const rows = min(tileRows, end - row)
-      const queries = address(job, 6) + usize(row) * rowBytes
-      const gradients = address(job, 19) + usize(row) * rowBytes
-      for (let i = 0; i < rows; i++) scaledQuery(job, row + i, scaled + usize(i * depth << 2))
-      // What stands in rows that do not exist is computed and not used.
-      multiplyPanels(scores, lineBytes, scaled, address(job, 8), (rows + 3) & ~3, columns, depth)
-      for (let i = 0; i < rows; i++) softmaxRow(job, row + i, scores + usize(i) * lineBytes)
-      multiply(
-        gradients, dim, scores, lineBytes, 4, address(job, 7), rowBytes, 4, columns, 0, 0, rows,
-      )
+      const lines = rows * heads
+      const first = row * heads
+      const queries = address(job, 6) + usize(first) * rowBytes
+      const gradients = address(job, 19) + usize(first) * rowBytes
+      for (let i = 0; i < lines; i++) {
+        scaledQuery(job, first + i, (first + i) / heads, scaled + usize(i * depth << 2))
+      }
+      // What stands in lines that do not exist is computed and not used.
+      multiplyPanels(scores, lineBytes, scaled, address(job, 8), (lines + 3) & ~3, columns, depth)
       for (let i = 0; i < rows; i++) {
-        const share = load<f32>(address(job, 18) + (usize(row + i) << 2))
+        const line = scores + usize(i * heads) * lineBytes
+        if (heads > 1) mergeHeads(line, lineBytes, heads, columns)
+        softmaxRow(job, row + i, line)
+        if (heads > 1) shareAmongHeads(line, lineBytes, heads, columns)
+      }
+      multiply(
+        gradients, dim, scores, lineBytes, 4, address(job, 7), rowBytes, 4, columns, 0, 0, lines,
+      )
+      for (let i = 0; i < lines; i++) {
+        const share = load<f32>(address(job, 18) + (usize((first + i) / heads) << 2))
         const offset = usize(i) * rowBytes
         scaleFloats(gradients + offset, gradients + offset, dim, share)
         scaleFloats(scaled + offset, queries + offset, dim, share)
       }
-      multiply(part, dim, scores, 4, lineBytes, scaled, rowBytes, 4, rows, accumulate, 0, columns)
+      multiply(part, dim, scores, 4, lineBytes, scaled, rowBytes, 4, lines, accumulate, 0, columns)
       accumulate = 1
     }
   }
 }
 
-/** query / temperature, and the weight of the popularity behind it. */
+/**
+ * The first of a query's lines becomes the largest of all in each column, the others 1 where theirs
+ * was the largest and 0 elsewhere. Of equal ones the first is it.
+ */
+function mergeHeads(line: usize, lineBytes: usize, heads: i32, columns: i32): void {
+  const bytes = usize(columns) << 2
+  for (let j: usize = 0; j < bytes; j += 16) {
+    let most = v128.load(line + j)
+    for (let h = 1; h < heads; h++) {
+      const at = line + usize(h) * lineBytes + j
+      const s = v128.load(at)
+      const isMore = f32x4.gt(s, most)
+      most = v128.bitselect(s, most, isMore)
+      // Those before that are no longer the largest.
+      for (let g = 1; g < h; g++) {
+        const before = line + usize(g) * lineBytes + j
+        v128.store(before, v128.andnot(v128.load(before), isMore))
+      }
+      v128.store(at, v128.and(f32x4.splat(1), isMore))
+    }
+    v128.store(line + j, most)
+  }
+}
+
+/** Each column's gradient, now in the first line, moves to the line of the head that it is of. */
+function shareAmongHeads(line: usize, lineBytes: usize, heads: i32, columns: i32): void {
+  const bytes = usize(columns) << 2
+  for (let j: usize = 0; j < bytes; j += 16) {
+    const gradient = v128.load(line + j)
+    let own = gradient
+    for (let h = 1; h < heads; h++) {
+      const at = line + usize(h) * lineBytes + j
+      const isIt = f32x4.gt(v128.load(at), f32x4.splat(0))
+      v128.store(at, v128.and(gradient, isIt))
+      own = v128.andnot(own, isIt)
+    }
+    v128.store(line + j, own)
+  }
+}
+
+/** One head of a query / temperature, and the weight of the popularity behind it. */
 // @ts-ignore: decorator
 @inline
-function scaledQuery(job: usize, row: i32, out: usize): void {
+function scaledQuery(job: usize, head: i32, row: i32, out: usize): void {
   const dim = word(job, 2)
-  const query = address(job, 6) + (usize(row) * usize(dim) << 2)
+  const query = address(job, 6) + (usize(head) * usize(dim) << 2)
   scaleFloats(out, query, dim, load<f32>(job + 20))
   if (!address(job, 13)) return
   const weight = load<f32>(address(job, 14) + (usize(row) << 2))

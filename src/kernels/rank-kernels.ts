@@ -6,7 +6,8 @@
  *
  * Panel p holds, dimension by dimension, that coordinate of the candidates 8p .. 8p + 7; norms and
  * popularity hold one float per candidate, up to a multiple of 8. A candidate is named by its slot,
- * its place in this order. score = sum of q[k] v[k], k ascending, then + q[dims] popularity.
+ * its place in this order. score = sum of q[k] v[k], k ascending, then + q[dims] popularity; of a
+ * query of several heads the largest sum, q[dims] being the same in all.
  */
 import type { Address, Split, Whole } from './operands.ts'
 
@@ -14,11 +15,18 @@ export interface RankKernels {
   /**
    * out[2q], out[2q + 1] = how many candidates score above query q's target, and how many the
    * same, the target among them. targets: slots; -1: no target, counts 0. A target whose score
-   * is not finite equals nothing, itself neither: counts 0. Queries lie `stride` floats apart.
-   * Range: queries.
+   * is not finite equals nothing, itself neither: counts 0. Heads lie `stride` floats apart, those
+   * of a query one after the other. Range: queries.
    */
   rankTargets: Split<
-    [out: Address, candidates: Address, queries: Address, stride: number, targets: Address]
+    [
+      out: Address,
+      candidates: Address,
+      queries: Address,
+      stride: number,
+      heads: number,
+      targets: Address,
+    ]
   >
   /**
    * Takes the candidates excluded[offsets[q]] .. excluded[offsets[q + 1] - 1] (slots, distinct)
@@ -30,6 +38,7 @@ export interface RankKernels {
       candidates: Address,
       queries: Address,
       stride: number,
+      heads: number,
       targets: Address,
       offsets: Address,
       excluded: Address,

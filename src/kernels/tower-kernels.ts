@@ -55,7 +55,7 @@ export const softmaxWord = {
   dim: 2,
   /** Rows whose part of the candidates' gradients is summed on its own. */
   groupRows: 3,
-  /** Rows of scores held at a time, a multiple of 4; leaves no trace in the bits. */
+  /** Queries whose scores are held at a time; leaves no trace in the bits. */
   tileRows: 4,
   /** f32: 1 / temperature. */
   perTemperature: 5,
@@ -86,12 +86,17 @@ export const softmaxWord = {
   popularityWeightGradients: 20,
   /** Output: groups x C x d, to be summed over the groups. */
   parts: 21,
-  /** Working space, `tileBytes` for each thread: tileRows x (C + 16 + d + 1) floats. */
+  /**
+   * Working space, `tileBytes` for each thread: tileRows x H, up to a multiple of 4, times
+   * (C + 16 + d + 1) floats.
+   */
   tiles: 22,
   tileBytes: 23,
   /** Most negatives of a row, the hardest; 0: all. */
   hardNegatives: 24,
   loss: 25,
+  /** Vectors of a query, H: `queries` and `queryGradients` have B x H rows. */
+  heads: 26,
 } as const
 export const softmaxWords = 32
 
@@ -123,10 +128,11 @@ export interface TowerKernels {
    *               = w mean softplus(logit[j] - logit[t])                                 bpr
    *
    * with means over the j that are neither t nor masked and softplus x = log(1 + e^x); and
-   * gradients of the sum of losses. With `hardNegatives` all but so many of the largest logits
-   * beside the target's are masked; of equal ones the first stay. A row without target (-1) or
-   * weight gives zeros. A row's own target must not be masked. Range: rows; a share does the groups
-   * whose first row is in it.
+   * gradients of the sum of losses. Of several heads the one with the largest q . c[j] stands for
+   * the query, of equal ones the first, and gets the gradient. With `hardNegatives` all but so many
+   * of the largest logits beside the target's are masked; of equal ones the first stay. A row
+   * without target (-1) or weight gives zeros. A row's own target must not be masked. Range: rows;
+   * a share does the groups whose first row is in it.
    */
   softmaxGroups: Split<[job: Address]>
 }

@@ -5,7 +5,7 @@
 import type { Block } from '../kernels/arena.ts'
 import type { Address } from '../kernels/operands.ts'
 import { DenseParameters, type Allocator } from './dense-parameters.ts'
-import type { FeaturePlan, ModelPlan, SidePlan } from './plan.ts'
+import { type FeaturePlan, headsOf, type ModelPlan, type SidePlan } from './plan.ts'
 import {
   PooledSide,
   poolingLayout,
@@ -101,7 +101,7 @@ export function layOutModel(
       }),
     popularityWeights,
     popularityWeightGradients: allocator.floats(popular * maxQueries),
-    queryVectors: allocator.floats(maxQueries * outputDim),
+    queryVectors: allocator.floats(maxQueries * headsOf(plan.spec) * outputDim),
     itemVectors: allocator.floats(maxItems * outputDim),
   }
 }

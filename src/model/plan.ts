@@ -9,6 +9,9 @@ import type { FeatureSpec, LayerSpec, ModelSpec, ModelTableSpec, TowerSpec } fro
 /** Values of one `categories` feature that are read; more are left out. */
 export const maxCategories = 32
 
+/** Vectors of one query. */
+export const mostHeads = 8
+
 export type Numeric = Extract<FeatureSpec, { kind: 'numeric' }>
 
 /** Of the transform `quantile`. */
@@ -40,6 +43,9 @@ export interface ModelPlan {
   /** Absent in a model without popularity. */
   readonly popularity: SidePlan | undefined
 }
+
+/** Vectors of one query. */
+export const headsOf = ({ query }: Pick<ModelSpec, 'query'>): number => query.heads ?? 1
 
 /** Throws `CONFIG_INVALID` where the parts of a specification do not fit together. */
 export function planModel(spec: ModelSpec): ModelPlan {
@@ -97,6 +103,7 @@ function planTower(spec: ModelSpec, side: 'query' | 'candidate'): SidePlan {
   const { features, combine, layers, layersModel } = spec[side]
   const path = `${side}.features`
   if (features.length === 0) refuse(path, 'needs a feature')
+  checkHeads(spec[side].heads, side)
   const plan = planSide(features, { spec, path, combine, candidate: side === 'candidate' })
   for (const layer of layers) {
     if (layer.kind === 'cross' && layer.diagScale < 0) {
@@ -108,11 +115,26 @@ function planTower(spec: ModelSpec, side: 'query' | 'candidate'): SidePlan {
     if (layers.length > 0) refuse(`${side}.layers`, 'must be empty beside a layersModel')
     return plan
   }
-  const output = layers.reduce((width, layer) => layerOutput(layer, width), plan.width)
-  if (output !== spec.dim) {
-    refuse(`${side}.layers`, `end in ${output} floats, the model's dim is ${spec.dim}`)
-  }
+  checkOutput(
+    spec,
+    side,
+    layers.reduce((width, layer) => layerOutput(layer, width), plan.width),
+  )
   return plan
+}
+
+function checkOutput(spec: ModelSpec, side: 'query' | 'candidate', output: number): void {
+  const heads = side === 'query' ? headsOf(spec) : 1
+  if (output === heads * spec.dim) return
+  const expected = heads === 1 ? `${spec.dim}` : `${spec.dim}, of each of ${heads} heads`
+  refuse(`${side}.layers`, `end in ${output} floats, the model's dim is ${expected}`)
+}
+
+function checkHeads(heads: number | undefined, side: 'query' | 'candidate'): void {
+  if (heads === undefined) return
+  if (side === 'candidate') refuse('candidate.heads', 'an item has one vector')
+  if (Number.isInteger(heads) && heads >= 1 && heads <= mostHeads) return
+  refuse('query.heads', `must be a whole number from 1 to ${mostHeads}`)
 }
 
 interface SideContext {

@@ -50,6 +50,8 @@ export interface SoftmaxShape {
   readonly maxColumns: number
   readonly popularity: boolean
   readonly loss: Pick<LossSpec, 'kind' | 'hardNegatives'>
+  /** Vectors of a query, at most `smallestTile`. */
+  readonly heads: number
   readonly query: Tower
   readonly candidate: Tower
 }
@@ -144,12 +146,13 @@ export class SoftmaxLoss {
     this.#set('popularity', popular * this.#popularity.address)
     this.#set('loss', lossCode[shape.loss.kind ?? 'softmax'])
     this.#set('hardNegatives', shape.loss.hardNegatives ?? 0)
+    this.#set('heads', shape.heads)
   }
 
   /** Takes what the batch needs beside tower outputs. */
   begin(input: StepInput): void {
     const { batch, columns } = input
-    const { maxQueries, maxColumns } = this.#shape
+    const { maxQueries, maxColumns, heads } = this.#shape
     assert(batch > 0 && batch <= maxQueries, 'as many queries as were reserved')
     assert(columns > 0 && columns <= maxColumns, 'as many columns as were reserved')
     const padded = Math.ceil(columns / columnGranularity) * columnGranularity
@@ -168,7 +171,8 @@ export class SoftmaxLoss {
     this.#set('batch', batch)
     this.#set('columns', padded)
     this.#set('groupRows', groupRowsFor(batch))
-    this.#set('tileRows', Math.min(tileRowsFor(padded), groupRowsFor(batch)))
+    const atOnce = Math.floor(tileRowsFor(padded) / heads)
+    this.#set('tileRows', Math.min(atOnce, groupRowsFor(batch)))
     const { buffer, byteOffset } = this.#job.view
     const at = byteOffset + softmaxWord.perTemperature * bytesPerFloat
     new DataView(buffer).setFloat32(at, 1 / input.temperature, true)
@@ -261,7 +265,7 @@ export class SoftmaxLoss {
     const queries = this.#view(query.output)
     const factor = Math.fround(pull / temperature)
     for (let i = 0; i < pulls.length; i += 2) {
-      const from = pulls[i] * dim
+      const from = this.#best(pulls[i], pulls[i + 1]).at
       const to = pulls[i + 1] * dim
       for (let j = 0; j < dim; j += 1) this.#parts.view[to + j] -= factor * queries[from + j]
     }
@@ -275,9 +279,8 @@ export class SoftmaxLoss {
     const candidates = this.#view(candidate.output)
     let total = 0
     for (let i = 0; i < pairs.length / 2; i += 1) {
-      const [q, c] = [pairs[2 * i] * dim, pairs[2 * i + 1] * dim]
-      let score = 0
-      for (let j = 0; j < dim; j += 1) score += queries[q + j] * candidates[c + j]
+      const c = pairs[2 * i + 1] * dim
+      const { at: q, score } = this.#best(pairs[2 * i], pairs[2 * i + 1])
       const slope = weights[i] / (temperature * (1 + exp(-score / temperature)))
       for (let j = 0; j < dim; j += 1) {
         gradients[q + j] += slope * candidates[c + j]
@@ -288,8 +291,24 @@ export class SoftmaxLoss {
     return total
   }
 
+  /** Where the head with the largest score for the column is; of equal ones the first. */
+  #best(row: number, column: number): { readonly at: number; readonly score: number } {
+    const { dim, query, candidate, heads } = this.#shape
+    const queries = this.#view(query.output)
+    const candidates = this.#view(candidate.output)
+    let best = { at: row * heads * dim, score: NaN }
+    for (let h = 0; h < heads; h += 1) {
+      const at = (row * heads + h) * dim
+      let score = 0
+      for (let j = 0; j < dim; j += 1) score += queries[at + j] * candidates[column * dim + j]
+      if (h === 0 || score > best.score) best = { at, score }
+    }
+    return best
+  }
+
   #applyPenalty({ batch, l2 }: StepInput): void {
-    const { dim, query, candidate } = this.#shape
+    const { dim, query, candidate, heads } = this.#shape
+    const width = heads * dim
     const queries = this.#view(query.output)
     const gradients = this.#view(query.outputGradients)
     const candidates = this.#view(candidate.output)
@@ -297,8 +316,10 @@ export class SoftmaxLoss {
       const target = this.#targets.view[b]
       if (target < 0) continue
       const factor = 2 * l2 * this.#weights.view[b]
+      for (let j = 0; j < width; j += 1) {
+        gradients[b * width + j] += factor * queries[b * width + j]
+      }
       for (let j = 0; j < dim; j += 1) {
-        gradients[b * dim + j] += factor * queries[b * dim + j]
         this.#parts.view[target * dim + j] += factor * candidates[target * dim + j]
       }
     }

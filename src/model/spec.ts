@@ -134,8 +134,13 @@ export interface TowerSpec {
    * there are then none; for the engine `tfjs`.
    */
   readonly layersModel?: string
-  /** L2 normalisation of the output. */
+  /** L2 normalisation of the output, of each head for itself. */
   readonly normalize: boolean
+  /**
+   * Vectors that a query is, side by side in the tower's output, `dim` floats each: its score with
+   * an item is the largest of theirs. Absent: one. Of the query tower alone.
+   */
+  readonly heads?: number
 }
 
 /** score = q . c / temperature + w(context) log(popularity), see docs/architecture.md. */

@@ -22,7 +22,7 @@ export interface ModelArtifacts {
   readonly weightData: ArrayBuffer
 }
 
-type Shape = Pick<TowerShape, 'layers' | 'normalize' | 'width'>
+type Shape = Pick<TowerShape, 'layers' | 'normalize' | 'width' | 'heads'>
 
 /** `weights`: the tower's, as an engine saves them. */
 export function exportTower(name: string, shape: Shape, weights: Float32Array): ModelArtifacts {
@@ -38,7 +38,7 @@ export function exportTower(name: string, shape: Shape, weights: Float32Array): 
     })
     x = writer.layer(layer, { x, x0, weights: own })
   }
-  if (shape.normalize) x = writer.unitLength(x)
+  if (shape.normalize) x = writer.unitLength(x, shape.heads)
   return writer.finish(name, x)
 }
 
@@ -98,13 +98,21 @@ class LayersWriter {
     }
   }
 
-  unitLength(x: Node): Node {
+  /** Every head's for itself, where there are several. */
+  unitLength(x: Node, heads: number): Node {
+    if (heads === 1) return this.#unitRows(x, 1)
+    const apart = this.#reshape(x, [heads, x.width / heads])
+    return this.#reshape(this.#unitRows(apart, 2), [x.width])
+  }
+
+  /** `axis`: the last, of the numbers of a row. */
+  #unitRows(x: Node, axis: number): Node {
     const { width } = x
     const both = diagonals(width, 2 * width, [1, -1])
     const pair = this.#dense(x, { units: 2 * width, kernel: both })
     const gamma = new Float32Array(2 * width).fill(1 / Math.sqrt(width))
     const beta = new Float32Array(2 * width)
-    const normed = this.#layerNorm(pair, { gamma, beta, epsilon: normEpsilon / width })
+    const normed = this.#layerNorm(pair, { gamma, beta, epsilon: normEpsilon / width, axis })
     return this.#dense(normed, { units: width, kernel: diagonals(2 * width, width, [1]) })
   }
 
@@ -157,15 +165,20 @@ class LayersWriter {
 
   #layerNorm(
     x: Node,
-    options: Readonly<{ gamma: Float32Array; beta: Float32Array; epsilon: number }>,
+    options: Readonly<{ gamma: Float32Array; beta: Float32Array; epsilon: number; axis?: number }>,
   ): Node {
-    const { gamma, beta, epsilon } = options
+    const { gamma, beta, epsilon, axis = 1 } = options
     const name = this.#next('layer_norm')
     this.#weight(`${name}/gamma`, [x.width], gamma)
     this.#weight(`${name}/beta`, [x.width], beta)
-    const config = { axis: [1], epsilon, center: true, scale: true }
+    const config = { axis: [axis], epsilon, center: true, scale: true }
     this.#add('LayerNormalization', name, config, [x])
     return { name, width: x.width }
+  }
+
+  #reshape(x: Node, shape: readonly number[]): Node {
+    const name = this.#add('Reshape', this.#next('reshape'), { target_shape: shape }, [x])
+    return { name, width: shape[shape.length - 1] }
   }
 
   #merge(kind: 'Add' | 'Multiply', inputs: readonly Node[]): Node {

@@ -7,6 +7,8 @@ import type { LayerSpec } from './spec.ts'
 export interface TowerShape {
   readonly layers: readonly LayerSpec[]
   readonly normalize: boolean
+  /** Vectors in a row of output. */
+  readonly heads: number
   /** Floats of input per row. */
   readonly width: number
   readonly maxRows: number

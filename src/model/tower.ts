@@ -93,7 +93,10 @@ export class Tower {
           ? this.#dropout(layer, matter, i)
           : this.#layer(layer, matter, next)
     }
-    if (shape.normalize) matter = this.#normalize(matter, !isReadBackwards(shape.layers.at(-1)))
+    if (shape.normalize) {
+      const inPlace = !isReadBackwards(shape.layers.at(-1))
+      matter = this.#normalize(matter, { inPlace, heads: shape.heads })
+    }
     this.output = matter.values
     this.outputGradients = matter.gradients
   }
@@ -275,12 +278,15 @@ export class Tower {
   }
 
   /** A layer's output is normalised in place: what comes after it needs the longer rows no more. */
-  #normalize(x: Matter, inPlace: boolean): Matter {
+  #normalize(x: Matter, { inPlace, heads }: { inPlace: boolean; heads: number }): Matter {
     const { columns, gradients } = x
     const values = inPlace ? x.values : this.#buffer(columns)
-    const inverses = this.#buffer(1)
-    this.forward.push(rowwise('normalizeRows', values, inverses, x.values, columns, normEpsilon))
-    this.backward.unshift(rowwise('normalizeRowsBackward', gradients, values, inverses, columns))
+    const inverses = this.#buffer(heads)
+    const each = columns / heads
+    const given = [values, inverses, x.values, each, normEpsilon]
+    const back = [gradients, values, inverses, each]
+    this.forward.push({ operation: 'normalizeRows', unit: heads, operands: given })
+    this.backward.unshift({ operation: 'normalizeRowsBackward', unit: heads, operands: back })
     return { values, gradients, columns }
   }
 
@@ -326,10 +332,11 @@ const added = (x: Matter, gradients: Address, factor: number): Instruction => {
 const isReadBackwards = (layer: LayerSpec | undefined): boolean =>
   layer === undefined || (layer.kind === 'dense' && layer.activation === 'tanh')
 
-const rowwise = (
-  operation: 'biasActivation' | 'normalizeRows' | 'normalizeRowsBackward',
-  ...operands: readonly number[]
-): Instruction => ({ operation, unit: 1, operands })
+const rowwise = (operation: 'biasActivation', ...operands: readonly number[]): Instruction => ({
+  operation,
+  unit: 1,
+  operands,
+})
 
 /** y's gradients become those of the sum before the activation, in place. */
 function slope(code: ActivationCode, y: Matter, sum: Address): readonly Instruction[] {

@@ -28,7 +28,8 @@ import type { ItemInput, QueryInput } from './inputs.ts'
 import { ItemKeys } from './item-keys.ts'
 import { CountingAllocator, layOutModel, type ModelMemory } from './memory-layout.ts'
 import { openEngine } from './open-engine.ts'
-import { isStatic, planModel, type FeaturePlan, type ModelPlan } from './plan.ts'
+import { outputRows, type OutputRows } from './output-rows.ts'
+import { headsOf, isStatic, planModel, type FeaturePlan, type ModelPlan } from './plan.ts'
 import type { ModelSpec } from './spec.ts'
 import type { Lookup } from './table-lookup.ts'
 import type { TensorflowPlace } from './tfjs/load-tensorflow.ts'
@@ -118,6 +119,8 @@ export class TwoTower {
   readonly spec: ModelSpec
   /** Floats per vector in the index: spec.dim, and one more with popularity. */
   readonly outputDim: number
+  /** Such vectors of a query: its score with an item is the largest of theirs. */
+  readonly queryHeads: number
   /** Whether an item's vector depends on its rows alone: its tower has no dense weights. */
   readonly candidateIsStatic: boolean
   readonly maxQueries: number
@@ -160,6 +163,7 @@ export class TwoTower {
     const { maxQueries, maxItems, implementation = 'wasm', onStage = () => {} } = options
     const { spec } = plan
     this.spec = spec
+    this.queryHeads = headsOf(spec)
     this.outputDim = spec.dim + (plan.popularity === undefined ? 0 : 1)
     this.candidateIsStatic = isStatic(plan.candidate, spec.candidate)
     this.maxQueries = maxQueries
@@ -270,8 +274,8 @@ export class TwoTower {
   }
 
   /**
-   * n x outputDim, already divided by the temperature, the last float w when there is popularity:
-   * score = dot(query, item).
+   * n x queryHeads x outputDim, already divided by the temperature, the last float of each w when
+   * there is popularity: score = dot(query, item), the largest of the heads'.
    */
   embedQueries(): Float32Array {
     const { query, popularity, popularityWeights, queryVectors } = this.#memory
@@ -280,7 +284,8 @@ export class TwoTower {
     popularity?.forward(this.#pool, n)
     const vectors = this.#engine.embedQueries(query.inputs, n)
     const factor = 1 / this.spec.score.temperature
-    return this.#assemble(vectors, { into: queryVectors, n, factor, last: popularityWeights.view })
+    const [heads, last] = [this.queryHeads, popularityWeights.view]
+    return this.#rows(vectors, { into: queryVectors.view, n, heads, factor, last })
   }
 
   /**
@@ -291,7 +296,8 @@ export class TwoTower {
     const n = this.#items
     candidate.forward(this.#pool, n)
     const vectors = this.#engine.embedCandidates(candidate.inputs, n)
-    return this.#assemble(vectors, { into: itemVectors, n, factor: 1, last: logPopularity })
+    const rows = { into: itemVectors.view, n, heads: 1, factor: 1 }
+    return this.#rows(vectors, { ...rows, last: logPopularity })
   }
 
   /**
@@ -435,15 +441,8 @@ export class TwoTower {
     }
   }
 
-  /** Rows of the model's output: the towers' times `factor`, and a last float with popularity. */
-  #assemble(vectors: Float32Array, { into, n, factor, last }: OutputRows): Float32Array {
-    const { dim } = this.spec
-    const width = this.outputDim
-    for (let i = 0; i < n; i += 1) {
-      for (let j = 0; j < dim; j += 1) into.view[i * width + j] = vectors[i * dim + j] * factor
-      if (width > dim) into.view[i * width + dim] = last?.[i] ?? 0
-    }
-    return into.view.subarray(0, n * width)
+  #rows(vectors: Float32Array, rows: Omit<OutputRows, 'dim' | 'width'>): Float32Array {
+    return outputRows(vectors, { ...rows, dim: this.spec.dim, width: this.outputDim })
   }
 
   #queryFeatures(): readonly FeaturePlan[] {
@@ -466,13 +465,6 @@ export class TwoTower {
 interface Preparation {
   readonly withGradients: boolean
   readonly step?: number | undefined
-}
-
-interface OutputRows {
-  readonly into: Block<Float32Array>
-  readonly n: number
-  readonly factor: number
-  readonly last: Float32Array | undefined
 }
 
 /**

@@ -46,6 +46,7 @@ const candidateProgram = 1
 const shapeOf = (spec: TowerSpec, side: SidePlan, maxRows: number): TowerShape => ({
   layers: spec.layers,
   normalize: spec.normalize,
+  heads: spec.heads ?? 1,
   width: side.width,
   maxRows,
 })
@@ -76,6 +77,7 @@ export function layOutEngine(
     maxColumns: candidateShape.maxRows,
     popularity: plan.popularity !== undefined,
     loss: plan.spec.loss,
+    heads: queryShape.heads,
     query,
     candidate,
   })
@@ -177,7 +179,7 @@ export class WasmEngine implements DenseEngine {
     place(inputs, query.input.view, n * this.#widths.query)
     embedQueries.setExamples(0, n)
     embedQueries.run(this.#pool)
-    return this.#floats(query.output, n)
+    return this.#floats(query.output, n * this.#shapes[0].heads)
   }
 
   embedCandidates(inputs: Float32Array, n: number): Float32Array {

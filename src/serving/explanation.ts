@@ -6,7 +6,7 @@ import type { Explanation } from './recommendation.ts'
 const named = 3
 
 export interface Explained {
-  /** indexDim floats of the query. */
+  /** Of the query; the last float weighs popularity. */
   readonly query: Float32Array
   readonly handle: number
   readonly score: number

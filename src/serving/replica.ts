@@ -72,6 +72,8 @@ export class Replica {
   readonly facts: Facts
   /** Floats per vector in the index: the model's, and log popularity. */
   readonly indexDim: number
+  /** Such vectors of a query; the best of them counts. */
+  readonly queryHeads: number
   readonly #model: TwoTower
   readonly #smoothing: number
   readonly #needsSweep: boolean
@@ -91,6 +93,7 @@ export class Replica {
     this.facts =
       start === undefined ? new Facts(factsOptions) : Facts.load(start.facts, factsOptions)
     this.indexDim = options.model.dim + 1
+    this.queryHeads = model.queryHeads
     this.#model = model
     this.#smoothing = options.model.score.popularity?.smoothing ?? 1
     this.#needsSweep = sharesRows(options) || !model.candidateIsStatic
@@ -177,10 +180,13 @@ export class Replica {
     this.#isComplete ||= complete
   }
 
-  /** n x indexDim, a copy: the last float weighs log popularity. At most `queriesPerCall`. */
+  /**
+   * n x queryHeads x indexDim, a copy: the last float of each weighs log popularity. At most
+   * `queriesPerCall`.
+   */
   embedQueries(queries: readonly QueryInput[]): Float32Array {
     this.#fill(this.#model.prepareQueries(queries))
-    return this.#withPopularity(this.#model.embedQueries(), queries.length)
+    return this.#withPopularity(this.#model.embedQueries(), queries.length * this.queryHeads)
   }
 
   /** n x indexDim, a copy: the last float is log popularity. At most `itemsPerCall`. */

@@ -12,6 +12,7 @@ import type { QueryInput } from '../model/inputs.ts'
 import type { Item } from '../stream/example.ts'
 import { uncrowded } from './crowding.ts'
 import { explain } from './explanation.ts'
+import { type HeadQueries, searchHeads } from './head-search.ts'
 import type { LiveIndex } from './live-index.ts'
 import { newestItems } from './newest-items.ts'
 import { buildQuery } from './query-builder.ts'
@@ -51,7 +52,7 @@ interface Task {
   readonly pending: Pending
   readonly selection: ItemSelection
   readonly fallback: Fallback | undefined
-  /** indexDim floats; of a tower's query once it has been through. */
+  /** indexDim floats for each head; of a tower's query once it has been through. */
   vector: Float32Array
   readonly input: QueryInput | undefined
   /** Handles that must not come back. */
@@ -221,20 +222,19 @@ export class Retriever {
     const towards = tasks.filter(({ input }) => input !== undefined)
     if (towards.length === 0) return
     const vectors = replica.embedQueries(towards.flatMap(({ input }) => input ?? []))
+    const length = replica.queryHeads * replica.indexDim
     for (const [i, task] of towards.entries()) {
-      task.vector = vectors.subarray(i * replica.indexDim, (i + 1) * replica.indexDim)
+      task.vector = vectors.subarray(i * length, (i + 1) * length)
     }
   }
 
   /** Tasks that may share a pass. */
   #search(tasks: readonly Task[]): void {
-    const { replica, liveIndex } = this.#options
-    const queries = new Float32Array(tasks.length * replica.indexDim)
-    for (const [i, { vector }] of tasks.entries()) queries.set(vector, i * replica.indexDim)
     const k = Math.max(...tasks.map(({ selection }) => reach(selection)))
     const [{ selection }] = tasks
     const allow = this.#filters(tasks)
-    const found = liveIndex.search(queries, k, { ...searchOptions(selection), allow })
+    const vectors = tasks.map(({ vector }) => vector)
+    const found = this.#find({ vectors, allow }, k, selection)
     for (const [i, task] of tasks.entries()) {
       const ids = found.ids.subarray(i * k, i * k + reach(task.selection))
       const scores = found.scores.subarray(i * k, i * k + reach(task.selection))
@@ -244,11 +244,17 @@ export class Retriever {
         {
           allow: allow[i],
           search: (n) =>
-            liveIndex.search(task.vector, n, { ...searchOptions(task.selection), allow: allow[i] }),
+            this.#find({ vectors: [task.vector], allow: [allow[i]] }, n, task.selection),
         },
       )
       task.pending.resolve(this.#answerOf(task, best))
     }
+  }
+
+  #find(asked: Omit<HeadQueries, 'dim'>, k: number, selection: ItemSelection): SearchResult {
+    const { replica, liveIndex } = this.#options
+    const queries = { ...asked, dim: replica.indexDim }
+    return searchHeads(liveIndex, queries, k, searchOptions(selection))
   }
 
   #findLatest(tasks: readonly Task[]): void {

@@ -110,8 +110,12 @@ const numbers = ({ result }: Stepped): readonly number[] => {
 const withState = { optimizerState: true }
 
 /** `makeOther`: models on another engine, with which this one agrees. */
-export function denseEngineContract(make: MakeModel, makeOther: MakeModel): void {
-  test.each(engineSpecs)('a step is the other engine’s: %s', async (_, spec) => {
+export function denseEngineContract(
+  make: MakeModel,
+  makeOther: MakeModel,
+  specs = engineSpecs,
+): void {
+  test.each(specs)('a step is the other engine’s: %s', async (_, spec) => {
     const mine = await stepped(make, spec)
     const other = await stepped(makeOther, spec)
     for (const [i, gradients] of mine.gradients.entries()) {

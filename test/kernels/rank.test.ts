@@ -10,6 +10,7 @@ interface Shape {
   readonly items: number
   readonly dims: number
   readonly queries: number
+  readonly heads: number
   readonly hasPopularity: boolean
   readonly seed: number
   /** Values are multiples of this, so that ties happen. */
@@ -20,13 +21,14 @@ const shapes = record({
   items: integer({ min: 0, max: 45 }),
   dims: integer({ min: 1, max: 9 }),
   queries: integer({ min: 1, max: 9 }),
+  heads: integer({ min: 1, max: 5 }),
   hasPopularity: boolean(),
   seed: integer({ min: 0, max: 1000 }),
   grid: constantFrom(1, 0.25, 0.001),
 })
 
 /** A candidate set and queries in a fresh arena, and what the ranking kernels make of them. */
-function prepare({ items, dims, queries, hasPopularity, seed, grid }: Shape) {
+function prepare({ items, dims, queries, heads, hasPopularity, seed, grid }: Shape) {
   const arena = new Arena(1 << 20)
   const random = seededRandom(seed)
   const value = (): number => Math.round((random.next() * 4 - 2) / grid) * grid
@@ -37,13 +39,17 @@ function prepare({ items, dims, queries, hasPopularity, seed, grid }: Shape) {
   const popularity = arena.floats(slots)
   const descriptor = arena.words(5)
   const vectors = arena.floats(items * stride)
-  const rows = arena.floats(queries * stride)
+  const rows = arena.floats(queries * heads * stride)
   const targets = arena.ints(queries)
   const offsets = arena.ints(queries + 1)
   const excluded = arena.ints(queries * items)
   const order = arena.ints(items)
   const out = arena.ints(2 * queries)
   for (const view of [vectors.view, rows.view]) view.forEach((_, i) => (view[i] = value()))
+  for (let q = 0; q < queries * heads; q += 1) {
+    const first = q - (q % heads)
+    rows.view[q * stride + dims] = rows.view[first * stride + dims]
+  }
   for (let i = 0; i < items; i += 1) popularity.view[i] = value() * 5
   for (let i = 0; i < items; i += 1) order.view[i] = i
   for (let q = 0; q < queries; q += 1) targets.view[q] = random.integer(items + 1) - 1
@@ -63,7 +69,8 @@ function prepare({ items, dims, queries, hasPopularity, seed, grid }: Shape) {
     dims,
     items,
   ])
-  const base = [out.address, descriptor.address, rows.address, stride, targets.address] as const
+  const asked = [rows.address, stride, heads] as const
+  const base = [out.address, descriptor.address, ...asked, targets.address] as const
   return {
     arena,
     out: out.view,
@@ -101,7 +108,15 @@ test('ranks are those of the reference, which skips nothing, ties and exclusions
 })
 
 test('panels of unpopular candidates are skipped without changing a count', () => {
-  const shape = { items: 2000, dims: 16, queries: 8, hasPopularity: true, seed: 3, grid: 0.001 }
+  const shape = {
+    items: 2000,
+    dims: 16,
+    queries: 8,
+    heads: 1,
+    hasPopularity: true,
+    seed: 3,
+    grid: 0.001,
+  }
   expect(ranked(shape, 'wasm')).toEqual(ranked(shape, 'reference'))
 })
 
@@ -117,7 +132,7 @@ test('a target without a finite score equals nothing; rivals without one are not
       expect(ranked(shape, 'wasm', spoil)).toEqual(ranked(shape, 'reference', spoil))
     }),
   )
-  const shape = { items: 9, dims: 2, queries: 4, hasPopularity: false, seed: 1, grid: 1 }
+  const shape = { items: 9, dims: 2, queries: 4, heads: 2, hasPopularity: false, seed: 1, grid: 1 }
   const { left } = ranked(shape, 'wasm', ({ vectors }) => void vectors.fill(NaN))
   expect(left).toEqual([0, 0, 0, 0, 0, 0, 0, 0])
 })
@@ -127,19 +142,28 @@ test('a query without target counts nothing', () => {
     items: 20,
     dims: 4,
     queries: 3,
+    heads: 1,
     hasPopularity: false,
     seed: 1,
     grid: 1,
   })
   const kernels = loadKernels(subject.arena)
   kernels.packPanels(...subject.pack)
-  new Int32Array(subject.arena.memory.buffer, subject.rank[4], 3).fill(-1)
+  new Int32Array(subject.arena.memory.buffer, subject.rank[5], 3).fill(-1)
   kernels.rankTargets(...subject.rank, 0, 3)
   expect([...subject.out]).toEqual([0, 0, 0, 0, 0, 0])
 })
 
 test('ranks do not depend on how the queries are split over threads', async () => {
-  const shape = { items: 300, dims: 8, queries: 30, hasPopularity: true, seed: 9, grid: 0.25 }
+  const shape = {
+    items: 300,
+    dims: 8,
+    queries: 30,
+    heads: 1,
+    hasPopularity: true,
+    seed: 9,
+    grid: 0.25,
+  }
   const subject = prepare(shape)
   const pool = await ThreadPool.create(subject.arena, { threads: 2 })
   pool.kernels.packPanels(...subject.pack)

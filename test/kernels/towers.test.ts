@@ -113,12 +113,14 @@ interface SoftmaxShape {
   readonly spread: number
   readonly hardNegatives: number
   readonly loss: number
+  readonly heads: number
 }
 
 const outputs = ['losses', 'queryGradients', 'popularityWeightGradients', 'parts'] as const
 
 function softmaxJob(side: Side, shape: SoftmaxShape) {
-  const { batch, columns, dim, groupRows, tileRows, popular, spread, hardNegatives, loss } = shape
+  const { batch, columns, dim, groupRows, tileRows, popular, spread, hardNegatives } = shape
+  const { heads, loss } = shape
   const { arena } = side
   const groups = Math.ceil(batch / groupRows)
   const candidates = randomFloats(side, columns * dim, 1)
@@ -147,18 +149,18 @@ function softmaxJob(side: Side, shape: SoftmaxShape) {
     if (masked !== target) masks.view[b * maskWords + (masked >>> 5)] |= 1 << (masked & 31)
   }
   const blocks = {
-    queries: randomFloats(side, batch * dim, 6, spread),
+    queries: randomFloats(side, batch * heads * dim, 6, spread),
     targetCorrections: randomFloats(side, batch, 7),
     popularityWeights: randomFloats(side, batch, 8),
     losses: arena.floats(batch),
     shares: arena.floats(batch),
-    queryGradients: arena.floats(batch * dim),
+    queryGradients: arena.floats(batch * heads * dim),
     popularityWeightGradients: arena.floats(batch),
     parts: arena.floats(groups * columns * dim),
-    tiles: arena.floats(tileRows * (columns + 16 + dim + 1)),
+    tiles: arena.floats(4 * Math.ceil((tileRows * heads) / 4) * (columns + 16 + dim + 1)),
   }
   const job = arena.ints(32)
-  const plain = { batch, columns, dim, groupRows, tileRows, hardNegatives, loss }
+  const plain = { batch, columns, dim, groupRows, tileRows, hardNegatives, loss, heads }
   const set = (word: keyof typeof softmaxWord, value: number): void => {
     job.view[softmaxWord[word]] = value
   }
@@ -185,6 +187,7 @@ const softmaxShape = record({
   spread: double({ min: 0.1, max: 30, noNaN: true }),
   hardNegatives: integer({ min: 0, max: 5 }).map((n) => (n < 5 ? n : 40)),
   loss: integer({ min: 0, max: 2 }),
+  heads: integer({ min: 1, max: 4 }),
 })
 
 test('the softmax gives the bits of its twin, whatever the tile and the split', () => {
@@ -220,6 +223,7 @@ test('a score that is no number makes the loss and the gradients none', () => {
     spread: 1,
     hardNegatives: 0,
     loss: 0,
+    heads: 1,
   }
   const { job, result } = softmaxJob(side, shape)
   const queries = new Int32Array(side.arena.memory.buffer, job)[softmaxWord.queries]

@@ -98,6 +98,17 @@ export function streamSpec(dim = 8): ModelSpec {
   }
 }
 
+/** The same with three heads of a query, penalised, and dislikes. */
+export function headsSpec(dim = 8): ModelSpec {
+  const spec = streamSpec(dim)
+  const widened = { kind: 'dense', units: 3 * dim, activation: 'linear' } as const
+  return {
+    ...spec,
+    query: { ...spec.query, layers: [...spec.query.layers, widened], heads: 3 },
+    loss: { ...spec.loss, l2: 0.05, negativeTypes: { dislike: 1 } },
+  }
+}
+
 /** Every other kind of feature, combiner and layer; a table that both towers share. */
 export function mixedSpec(): ModelSpec {
   const words = {

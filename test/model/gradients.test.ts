@@ -6,6 +6,7 @@ import { TwoTower, type StepBatch } from '../../src/model/two-tower.ts'
 import {
   crossSpec,
   fillRows,
+  headsSpec,
   limits,
   mixedSpec,
   plainSpec,
@@ -88,6 +89,7 @@ const variants: [string, ModelSpec][] = [
   ['ids alone, sigmoid', plainSpec(5, { kind: 'sigmoid' })],
   ['ids alone, BPR of two hard negatives', plainSpec(5, { kind: 'bpr', hardNegatives: 2 })],
   ['what is disliked', withLoss(weightedSpec(), { negativeTypes: { dislike: 1 } })],
+  ['several heads of a query', headsSpec(4)],
   ['the stream recipe by BPR', withLoss(streamSpec(), { kind: 'bpr' })],
 ]
 

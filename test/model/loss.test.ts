@@ -60,6 +60,25 @@ test('two queries and their two items: scores [[6, 3], [9, 5]]', async () => {
   expect(weight).toBe(2)
 })
 
+test('the best of several heads counts: scores [[2, 5, 5], [3, 7, 7]]', async () => {
+  const spec = plainSpec(4)
+  const [user, item] = spec.tables
+  const { loss, weight } = await lossOf({
+    queries: [
+      [1, 0, 0, 0, 0, 1, 0, 0],
+      [0, 0, 1, 0, 0, 0, 0, 1],
+    ],
+    candidates: [
+      [2, 1, 3, 0],
+      [0, 5, 7, 2],
+      [5, 4, 1, 7],
+    ],
+    spec: { ...spec, tables: [{ ...user, dim: 8 }, item], query: { ...spec.query, heads: 2 } },
+  })
+  const expected = -log(exp(2) / (exp(2) + 2 * exp(5))) - log(exp(7) / (exp(3) + 2 * exp(7)))
+  expect(loss * weight).toBeCloseTo(expected, 5)
+})
+
 test('the loss is the mean over the weights', async () => {
   const weights = Float32Array.of(0.7, 0.3)
   const { loss, weight } = await lossOf({ queries, candidates, batch: { weights } })

@@ -103,8 +103,20 @@ export class Twin {
     const { q, c, w } = this.outputs(learned)
     const { temperature } = this.#spec.score
     return q.map((query, b) =>
-      c.map((item, j) => dot(query, item) / temperature + (w[b] ?? 0) * (popularity[j] ?? 0)),
+      c.map(
+        (item, j) =>
+          dot(this.#best(query, item), item) / temperature + (w[b] ?? 0) * (popularity[j] ?? 0),
+      ),
     )
+  }
+
+  /** The head of a query that scores an item highest. */
+  #best(query: Vector, item: Vector): Vector {
+    const { dim } = this.#spec
+    const heads = Array.from({ length: query.length / dim }, (_, h) =>
+      query.slice(h * dim, (h + 1) * dim),
+    )
+    return heads.reduce((best, head) => (dot(head, item) > dot(best, item) ? head : best))
   }
 
   /** `fixed`: the queries that pulls take as constant. */
@@ -120,12 +132,14 @@ export class Twin {
     }
     const { pairs, weights } = batch.pushes ?? { pairs: [], weights: [] }
     for (const [i, weight] of weights.entries()) {
-      const score = dot(q[pairs[2 * i]], c[pairs[2 * i + 1]]) / this.#spec.score.temperature
-      sum += weight * softplus(score)
+      const item = c[pairs[2 * i + 1]]
+      const score = dot(this.#best(q[pairs[2 * i]], item), item)
+      sum += weight * softplus(score / this.#spec.score.temperature)
     }
     for (let i = 0; i < batch.pulls.length; i += 2) {
-      const query = (fixed ?? q)[batch.pulls[i]]
-      sum -= (newItemPull * dot(query, c[batch.pulls[i + 1]])) / this.#spec.score.temperature
+      const item = c[batch.pulls[i + 1]]
+      const query = this.#best((fixed ?? q)[batch.pulls[i]], item)
+      sum -= (newItemPull * dot(query, item)) / this.#spec.score.temperature
     }
     return sum
   }
@@ -240,7 +254,7 @@ export class Twin {
     )
   }
 
-  #tower({ layers, normalize }: TowerSpec, inputs: Vector[]): Vector[] {
+  #tower({ layers, normalize, heads = 1 }: TowerSpec, inputs: Vector[]): Vector[] {
     let x = inputs
     let x0 = inputs
     for (const [i, layer] of layers.entries()) {
@@ -248,7 +262,14 @@ export class Twin {
       x = this.#layer(layer, x, x0)
     }
     if (!normalize) return x
-    return x.map((row) => row.map((value) => value / Math.sqrt(dot(row, row) + 1e-12)))
+    return x.map((row) => {
+      const each = row.length / heads
+      return row.map((value, i) => {
+        const first = i - (i % each)
+        const head = row.slice(first, first + each)
+        return value / Math.sqrt(dot(head, head) + 1e-12)
+      })
+    })
   }
 
   #layer(layer: LayerSpec, x: Vector[], x0: Vector[]): Vector[] {

@@ -6,6 +6,7 @@
  */
 import * as z from 'zod'
 
+import { mostHeads } from '../../model/plan.ts'
 import { admission, restrict } from './config-restrict-schema.ts'
 import {
   adagradOptions,
@@ -200,6 +201,15 @@ const tower = z.strictObject({
     .exactOptional()
     .describe('path of a TensorFlow.js model.json in the place of `layers`; needs `engine: tfjs`'),
   normalize: z.boolean().default(false).describe('L2 normalisation of the output'),
+})
+
+const queryTower = tower.extend({
+  heads: z
+    .int()
+    .min(1)
+    .max(mostHeads)
+    .exactOptional()
+    .describe('vectors of a query, the best of which counts; absent: one'),
 })
 
 const score = z
@@ -452,7 +462,7 @@ export const modelSchema = z.strictObject({
   dim: dim.describe('floats of both towers’ outputs'),
   facts,
   tables: z.array(table).min(1).max(64),
-  towers: z.strictObject({ query: tower, candidate: tower }),
+  towers: z.strictObject({ query: queryTower, candidate: tower }),
   score,
   loss,
   denseOptimizer,

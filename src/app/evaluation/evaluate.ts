@@ -164,6 +164,7 @@ async function rank(
     queries: await learner.queryVectors(test.map((held) => queryOf(learner, held))),
     candidates: await learner.itemVectors(items),
     dim: learner.outputDim,
+    heads: learner.queryHeads,
   }
   const { ranks, coverage } = rankAll(vectors, questions, options.config.process.kernels)
   const ranked = ranks.map((place, i) => ({ userId: test[i].userId, rank: place }))

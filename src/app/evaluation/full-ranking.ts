@@ -25,37 +25,48 @@ const queriesAtOnce = 64
 const listed = 10
 
 export interface Vectors {
-  /** One row of `dim` floats per question, and per candidate. */
+  /** Rows of `dim` floats: one per candidate, `heads` per question, of which the best counts. */
   readonly queries: Float32Array
   readonly candidates: Float32Array
   readonly dim: number
+  readonly heads: number
 }
 
 export function rankAll(
-  { queries, candidates, dim }: Vectors,
+  { queries, candidates, dim, heads }: Vectors,
   questions: readonly Question[],
   implementation: KernelImplementation,
 ): Ranking {
   const n = candidates.length / dim
-  const arena = new Arena(4 * ((queriesAtOnce + n) * dim + queriesAtOnce * n) + (1 << 20))
+  const rows = queriesAtOnce * heads
+  const arena = new Arena(4 * ((rows + n) * dim + rows * n) + (1 << 20))
   const kernels = loadKernels(arena, { implementation })
-  const [a, b] = [arena.floats(queriesAtOnce * dim), arena.floats(n * dim)]
-  const c = arena.floats(queriesAtOnce * n)
+  const [a, b] = [arena.floats(rows * dim), arena.floats(n * dim)]
+  const c = arena.floats(rows * n)
   b.view.set(candidates)
   const ranks: number[] = []
   const covered = new Uint8Array(n)
   for (let from = 0; from < questions.length; from += queriesAtOnce) {
     const asked = questions.slice(from, from + queriesAtOnce)
-    a.view.set(queries.subarray(from * dim, (from + asked.length) * dim))
-    const m = asked.length
+    a.view.set(queries.subarray(from * heads * dim, (from + asked.length) * heads * dim))
+    const m = asked.length * heads
     kernels.matmulTransposedB(c.address, a.address, b.address, m, n, dim, 0, 0, m)
     for (const [i, question] of asked.entries()) {
-      const scores = c.view.subarray(i * n, (i + 1) * n)
+      const scores = bestOf(c.view.subarray(i * heads * n, (i + 1) * heads * n), n)
       ranks.push(rankOf(scores, question))
       markTop(scores, question, covered)
     }
   }
   return { ranks, coverage: covered.reduce((sum, bit) => sum + bit, 0) / Math.max(1, n) }
+}
+
+/** Of lines of n scores the first, each made the largest of all. */
+function bestOf(lines: Float32Array, n: number): Float32Array {
+  const best = lines.subarray(0, n)
+  for (let at = n; at < lines.length; at += 1) {
+    if (lines[at] > best[at % n]) best[at % n] = lines[at]
+  }
+  return best
 }
 
 function rankOf(scores: Float32Array, { target, masked, among }: Question): number {

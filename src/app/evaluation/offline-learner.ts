@@ -97,6 +97,11 @@ export class OfflineLearner {
     return this.#learning.model.outputDim
   }
 
+  /** Vectors of a query. */
+  get queryHeads(): number {
+    return this.#learning.model.queryHeads
+  }
+
   /** Folds an event and keeps its example, if it is one. */
   fold(event: Event): void {
     const outcome = this.facts.apply(event)
@@ -123,16 +128,19 @@ export class OfflineLearner {
   itemVectors(items: readonly ItemInput[]): Promise<Float32Array> {
     const { model } = this.#learning
     const popularity = this.#logPopularity(Int32Array.from(items, ({ handle }) => handle))
-    return this.#inPieces(items, this.#maxItems, async (piece, from) => {
+    const pieces = { size: this.#maxItems, floats: this.outputDim }
+    return this.#inPieces(items, pieces, async (piece, from) => {
       await findRows(model.prepareItems(piece), this.#tables)
       return model.embedItems(popularity.subarray(from, from + piece.length))
     })
   }
 
-  /** n x outputDim. */
+  /** n x queryHeads x outputDim. */
   queryVectors(queries: readonly QueryInput[]): Promise<Float32Array> {
     const { model } = this.#learning
-    return this.#inPieces(queries, this.#options.batch.maxExamples, async (piece) => {
+    const { maxExamples: size } = this.#options.batch
+    const pieces = { size, floats: this.queryHeads * this.outputDim }
+    return this.#inPieces(queries, pieces, async (piece) => {
       await findRows(model.prepareQueries(piece), this.#tables)
       return model.embedQueries()
     })
@@ -165,12 +173,12 @@ export class OfflineLearner {
 
   async #inPieces<Member>(
     members: readonly Member[],
-    size: number,
+    { size, floats }: { readonly size: number; readonly floats: number },
     embed: (piece: readonly Member[], from: number) => Promise<Float32Array>,
   ): Promise<Float32Array> {
-    const vectors = new Float32Array(members.length * this.outputDim)
+    const vectors = new Float32Array(members.length * floats)
     for (let from = 0; from < members.length; from += size) {
-      vectors.set(await embed(members.slice(from, from + size), from), from * this.outputDim)
+      vectors.set(await embed(members.slice(from, from + size), from), from * floats)
     }
     return vectors
   }

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 
 import { present } from '../../base/assert.ts'
 import type { ExportedTowers } from '../../model/dense-engine.ts'
-import { planModel, type SidePlan } from '../../model/plan.ts'
+import { headsOf, planModel, type SidePlan } from '../../model/plan.ts'
 import { poolingLayout } from '../../model/pooled-side.ts'
 import type { ModelSpec } from '../../model/spec.ts'
 import type { ModelArtifacts } from '../../model/tower-export.ts'
@@ -42,7 +42,7 @@ export async function exportTowers({ config, directory }: ExportOptions): Promis
     checkpoint: checkpoint.sequence,
     dim: spec.dim,
     temperature: spec.score.temperature,
-    query: { ...query.inputs, normalize: spec.query.normalize },
+    query: { ...query.inputs, normalize: spec.query.normalize, heads: headsOf(spec) },
     candidate: { ...candidate.inputs, normalize: spec.candidate.normalize },
   }
   await writeJson(join(directory, 'towers.json'), description)

@@ -14,6 +14,13 @@ interface Candidates {
   readonly count: number
 }
 
+/** Where a query's first head is, how far it is to the next, and how many there are. */
+interface Query {
+  readonly vector: number
+  readonly stride: number
+  readonly heads: number
+}
+
 /** The memory as words, and what the kernels have in common. */
 class RankMemory {
   readonly floats: Float32Array
@@ -36,20 +43,30 @@ class RankMemory {
     }
   }
 
-  score(all: Candidates, vector: number, slot: number): number {
+  score(all: Candidates, { vector, stride, heads }: Query, slot: number): number {
+    const { floats } = this
+    let best = -Infinity
+    for (let h = 0; h < heads; h += 1) {
+      const sum = this.#product(all, vector + h * stride, slot)
+      if (sum > best) best = sum
+    }
+    if (all.popularity === 0) return best
+    return fround(best + fround(floats[vector + all.dims] * floats[all.popularity + slot]))
+  }
+
+  #product(all: Candidates, vector: number, slot: number): number {
     const { floats } = this
     const at = all.panels + (slot >>> 3) * all.dims * 8 + (slot & 7)
     let sum = 0
     for (let k = 0; k < all.dims; k += 1) {
       sum = fround(sum + fround(floats[vector + k] * floats[at + 8 * k]))
     }
-    if (all.popularity === 0) return sum
-    return fround(sum + fround(floats[vector + all.dims] * floats[all.popularity + slot]))
+    return sum
   }
 
   /** As `score`, but NaN where that is not finite. */
-  least(all: Candidates, vector: number, target: number): number {
-    const value = this.score(all, vector, target)
+  least(all: Candidates, query: Query, target: number): number {
+    const value = this.score(all, query, target)
     return Number.isFinite(value) ? value : NaN
   }
 
@@ -72,30 +89,30 @@ export function referenceRankKernels(memory: WebAssembly.Memory): RankKernels {
   const ranks = new RankMemory(memory)
   const { floats, words } = ranks
   return {
-    rankTargets: (...[out, candidates, queries, stride, targets, from, to]) => {
+    rankTargets: (...[out, candidates, queries, stride, heads, targets, from, to]) => {
       const all = ranks.candidates(candidates)
       for (let q = from; q < to; q += 1) {
         const target = words[(targets >>> 2) + q]
-        const vector = (queries >>> 2) + q * stride
+        const query = { vector: (queries >>> 2) + q * heads * stride, stride, heads }
         const at = (out >>> 2) + 2 * q
         words.fill(0, at, at + 2)
         if (target < 0) continue
-        const scores = Array.from({ length: all.count }, (_, slot) =>
-          ranks.score(all, vector, slot),
-        )
-        ranks.count(at, scores, ranks.least(all, vector, target), 1)
+        const scores = Array.from({ length: all.count }, (_, slot) => ranks.score(all, query, slot))
+        ranks.count(at, scores, ranks.least(all, query, target), 1)
       }
     },
-    rankExcluded: (...[out, candidates, queries, stride, targets, offsets, excluded, from, to]) => {
+    rankExcluded: (...operands) => {
+      const [out, candidates, queries, stride, heads, targets, offsets, excluded, from, to] =
+        operands
       const all = ranks.candidates(candidates)
       for (let q = from; q < to; q += 1) {
         const target = words[(targets >>> 2) + q]
         if (target < 0) continue
-        const vector = (queries >>> 2) + q * stride
+        const query = { vector: (queries >>> 2) + q * heads * stride, stride, heads }
         const [first, end] = words.subarray((offsets >>> 2) + q, (offsets >>> 2) + q + 2)
         const slots = words.slice((excluded >>> 2) + first, (excluded >>> 2) + end)
-        const scores = Array.from(slots, (slot) => ranks.score(all, vector, slot))
-        ranks.count((out >>> 2) + 2 * q, scores, ranks.least(all, vector, target), -1)
+        const scores = Array.from(slots, (slot) => ranks.score(all, query, slot))
+        ranks.count((out >>> 2) + 2 * q, scores, ranks.least(all, query, target), -1)
       }
     },
     packPanels: (...[candidates, slots, vectors, stride, count]) => {

@@ -151,37 +151,80 @@ function softmaxGroup(
 ): void {
   const { floats, words } = memory
   const word = (name: keyof typeof softmaxWord): number => words[job + softmaxWord[name]]
-  const [columns, dim] = [word('columns'), word('dim')]
+  const [columns, dim, heads] = [word('columns'), word('dim'), word('heads')]
   const depth = word('popularity') > 0 ? dim + 1 : dim
   const first = group * word('groupRows')
   const rows = Math.min(word('batch') - first, word('groupRows'))
   const perTemperature = floats[job + softmaxWord.perTemperature]
-  // Row by row, in the first row of the thread's tile.
-  const line = word('tiles') + thread * word('tileBytes')
-  const scaled = line + columns * 4
+  // Row by row, a line for each head, in the first rows of the thread's tile.
+  const lines = word('tiles') + thread * word('tileBytes')
+  const scaled = lines + heads * columns * 4
   const part = word('parts') + group * columns * dim * 4
+  const scale = (head: number, factor: number): void => {
+    const query = (word('queries') >>> 2) + head * dim
+    for (let j = 0; j < dim; j += 1) {
+      floats[(scaled >>> 2) + j] = fround(floats[query + j] * factor)
+    }
+  }
   for (let i = first; i < first + rows; i += 1) {
-    const query = (word('queries') >>> 2) + i * dim
-    const scale = (factor: number): void => {
-      for (let j = 0; j < dim; j += 1) {
-        floats[(scaled >>> 2) + j] = fround(floats[query + j] * factor)
+    for (let h = 0; h < heads; h += 1) {
+      scale(i * heads + h, perTemperature)
+      if (depth > dim) {
+        floats[(scaled >>> 2) + dim] = floats[(word('popularityWeights') >>> 2) + i]
+      }
+      for (let panel = 0; panel < columns / 8; panel += 1) {
+        const right = word('panels') + panel * depth * 32
+        const out = lines + h * columns * 4 + panel * 32
+        dense.matmul(out, scaled, right, 1, 8, depth, 0, 0, 1)
       }
     }
-    scale(perTemperature)
-    if (depth > dim) {
-      floats[(scaled >>> 2) + dim] = floats[(word('popularityWeights') >>> 2) + i]
-    }
-    for (let panel = 0; panel < columns / 8; panel += 1) {
-      const right = word('panels') + panel * depth * 32
-      dense.matmul(line + panel * 32, scaled, right, 1, 8, depth, 0, 0, 1)
-    }
-    softmaxRow(memory, { job, row: i, line: line >>> 2 })
-    const gradient = word('queryGradients') + i * dim * 4
-    dense.matmul(gradient, line, word('candidates'), 1, dim, columns, 0, 0, 1)
+    const best = bestHeads(floats, { line: lines >>> 2, columns, heads })
+    softmaxRow(memory, { job, row: i, line: lines >>> 2 })
+    shareAmongHeads(floats, { line: lines >>> 2, columns, heads }, best)
     const share = floats[(word('shares') >>> 2) + i]
-    dense.scale(gradient, gradient, share, 0, dim)
-    scale(share)
-    dense.matmulTransposedA(part, line, scaled, columns, dim, 1, i === first ? 0 : 1, 0, columns)
+    for (let h = 0; h < heads; h += 1) {
+      const [line, row] = [lines + h * columns * 4, i * heads + h]
+      const gradient = word('queryGradients') + row * dim * 4
+      dense.matmul(gradient, line, word('candidates'), 1, dim, columns, 0, 0, 1)
+      dense.scale(gradient, gradient, share, 0, dim)
+      scale(row, share)
+      const accumulate = row === first * heads ? 0 : 1
+      dense.matmulTransposedA(part, line, scaled, columns, dim, 1, accumulate, 0, columns)
+    }
+  }
+}
+
+/** A query's scores: a line of columns for each head, one behind the other. */
+interface HeadLines {
+  readonly line: number
+  readonly columns: number
+  readonly heads: number
+}
+
+/** The first line becomes the largest of all; which that was in each column. */
+function bestHeads(floats: Float32Array, { line, columns, heads }: HeadLines): Uint8Array {
+  const best = new Uint8Array(columns)
+  for (let h = 1; h < heads; h += 1) {
+    for (let j = 0; j < columns; j += 1) {
+      const score = floats[line + h * columns + j]
+      if (!(score > floats[line + j])) continue
+      floats[line + j] = score
+      best[j] = h
+    }
+  }
+  return best
+}
+
+/** The first line's gradients go to the lines of the heads that they are of. */
+function shareAmongHeads(
+  floats: Float32Array,
+  { line, columns, heads }: HeadLines,
+  best: Uint8Array,
+): void {
+  for (let h = heads - 1; h >= 0; h -= 1) {
+    for (let j = 0; j < columns; j += 1) {
+      floats[line + h * columns + j] = best[j] === h ? floats[line + j] : 0
+    }
   }
 }
 

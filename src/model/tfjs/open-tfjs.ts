@@ -60,7 +60,7 @@ async function openTower(
   const { seed, dim } = plan.spec
   const { layers, layersModel, normalize } = plan.spec[side]
   if (layersModel === undefined) {
-    const shape = { layers, normalize, width, maxRows: 0 }
+    const shape = { layers, normalize, heads: 1, width, maxRows: 0 }
     const random = seededRandom(seed, seeds[side])
     return new ClosedTower(tf, products, { shape, random, isFirst })
   }

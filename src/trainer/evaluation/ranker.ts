@@ -80,8 +80,8 @@ export class Ranker {
   static async create(options: RankerOptions): Promise<Ranker> {
     const { handleCapacity, maxQueries, maxItems, maxExcluded, model } = options
     const { outputDim } = model
-    const floats =
-      (model.spec.dim + 3) * (handleCapacity + 8) + (maxQueries + maxItems) * (outputDim + 8)
+    const vectors = maxQueries * model.queryHeads + maxItems
+    const floats = (model.spec.dim + 3) * (handleCapacity + 8) + vectors * (outputDim + 8)
     const arena = new Arena(4 * (floats + excludedBlock + maxExcluded) + (1 << 18))
     const { threads, implementation } = options
     return new Ranker(options, arena, await ThreadPool.create(arena, { threads, implementation }))
@@ -100,7 +100,7 @@ export class Ranker {
       hasPopularity,
       halfLifeMs,
     })
-    this.#queries = arena.floats(maxQueries * outputDim)
+    this.#queries = arena.floats(maxQueries * model.queryHeads * outputDim)
     this.#targets = arena.ints(maxQueries)
     this.#offsets = arena.ints(maxQueries + 1)
     this.#excluded = arena.ints(excludedBlock + maxExcluded)
@@ -210,18 +210,18 @@ export class Ranker {
   }
 
   #rankByScore(ranks: Float64Array): void {
-    const { outputDim } = this.#options.model
+    const { outputDim, queryHeads } = this.#options.model
     const counts = this.#counts.address
     const targets = this.#targets.address
     const queries = this.#queries.address
     const { address } = this.candidates
     const n = ranks.length
-    const grain = Math.ceil(shareOfProducts / (this.candidates.size * outputDim + 1))
-    this.#pool.run('rankTargets', [counts, address, queries, outputDim, targets], n, grain)
+    const products = this.candidates.size * outputDim * queryHeads
+    const grain = Math.ceil(shareOfProducts / (products + 1))
+    const asked = [counts, address, queries, outputDim, queryHeads, targets] as const
+    this.#pool.run('rankTargets', [...asked], n, grain)
     const excluded = [this.#offsets.address, this.#excluded.address] as const
-    this.#pool.kernels.rankExcluded(
-      ...([counts, address, queries, outputDim, targets, ...excluded, 0, n] as const),
-    )
+    this.#pool.kernels.rankExcluded(...asked, ...excluded, 0, n)
     this.#takeRanks(ranks)
   }
 

@@ -1,8 +1,8 @@
 /**
  * What a list of ranks comes to: HR@k (here also recall@k, there being one relevant item), NDCG@k
- * and MRR@k. A rank counts from 1; infinite is a miss, and so is NaN: the item's score was no finite
- * number. Tied items share the mean of their ranks, so a rank may end in a half and a constant model
- * gets no credit for the order of a list.
+ * and MRR@k. A rank counts from 1; infinite is a miss, and so is NaN: the score was no finite
+ * number. Tied items share the mean of their ranks, so a rank may end in a half and a constant
+ * model gets no credit for the order of a list.
  */
 import type { ByteReader, ByteWriter } from '../../base/bytes.ts'
 import { ln } from '../../base/math.ts'

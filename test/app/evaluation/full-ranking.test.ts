@@ -8,6 +8,7 @@ const ladder = (n: number, questions: number) => ({
   queries: new Float32Array(questions).fill(1),
   candidates: Float32Array.from({ length: n }, (_, i) => i),
   dim: 1,
+  heads: 1,
 })
 const none: ReadonlySet<number> = new Set()
 const ask = (n: number, ...questions: Parameters<typeof rankAll>[1]) =>
@@ -33,23 +34,37 @@ describe('a rank', () => {
   })
 
   test('ties at the mean of the tied places', () => {
-    const vectors = { queries: new Float32Array([1]), candidates: new Float32Array(5), dim: 1 }
+    const vectors = {
+      queries: new Float32Array([1]),
+      candidates: new Float32Array(5),
+      dim: 1,
+      heads: 1,
+    }
     expect(rankAll(vectors, [{ target: 2, masked: none }], 'reference').ranks).toEqual([3])
   })
 
   test('of a score that is no finite number is none, and such rivals are behind all others', () => {
     const candidates = new Float32Array([NaN, 3, Infinity, 2, -Infinity])
-    const vectors = { queries: new Float32Array(5).fill(1), candidates, dim: 1 }
+    const vectors = { queries: new Float32Array(5).fill(1), candidates, dim: 1, heads: 1 }
     const questions = [0, 1, 2, 3, 4].map((target) => ({ target, masked: none }))
     expect(rankAll(vectors, questions, 'reference').ranks).toEqual([NaN, 2, NaN, 3, NaN])
     // Eleven with a score and one without: the first ten of the list are all scored.
     const more = new Float32Array(12).fill(1).fill(NaN, 0, 1)
     const { coverage } = rankAll(
-      { queries: new Float32Array([1]), candidates: more, dim: 1 },
+      { queries: new Float32Array([1]), candidates: more, dim: 1, heads: 1 },
       [{ target: 1, masked: none }],
       'reference',
     )
     expect(coverage).toBe(10 / 12)
+  })
+
+  test('of a query of several heads is by the best of them', () => {
+    const candidates = new Float32Array([1, 0, 0, 1, 0.9, 0.9])
+    const queries = new Float32Array([2, 0, 0, 1])
+    const vectors = { queries, candidates, dim: 2, heads: 2 }
+    // Scores 2, 1 and 1.8.
+    const questions = [{ target: 1, masked: none }]
+    expect(rankAll(vectors, questions, 'reference').ranks).toEqual([3])
   })
 
   test('is what sorting gives, for many queries', () => {

@@ -26,6 +26,7 @@ import { temporaryDirectory } from '../../support/temporary-directory.ts'
 import {
   crossSpec,
   fillRows,
+  headsSpec,
   limits,
   mixedSpec,
   plainSpec,
@@ -90,7 +91,12 @@ async function engineOf(spec: ModelSpec): Promise<{ engine: DenseEngine; plan: M
   return { engine: new WasmEngine(memory, pool, plan), plan }
 }
 
-test.each(engineSpecs.slice(0, 5))('exported towers answer equally: %s', async (_, spec) => {
+const exportedSpecs: typeof engineSpecs = [
+  ...engineSpecs.slice(0, 5),
+  ['several heads of a query', headsSpec()],
+]
+
+test.each(exportedSpecs)('exported towers answer equally: %s', async (_, spec) => {
   const { engine, plan } = await engineOf(spec)
   const weights = new Float32Array(engine.weightCount)
   engine.saveWeights(weights)

@@ -1,6 +1,7 @@
 /** The fast evaluation against the obvious one: embed everything anew and sort it out with a loop. */
 import { expect, test } from 'vitest'
 
+import type { ModelSpec } from '../../../src/model/spec.ts'
 import type { Lookup } from '../../../src/model/table-lookup.ts'
 import type { Example } from '../../../src/stream/example.ts'
 import { Facts } from '../../../src/stream/facts/facts.ts'
@@ -27,6 +28,16 @@ function embed(learner: Learner, handles: readonly number[]): Float32Array[] {
 function embedQuery(learner: Learner, { query }: Example): Float32Array {
   fill(learner, learner.model.prepareQueries([query]))
   return learner.model.embedQueries().slice()
+}
+
+/** By the best of the query's heads, popularity left out. */
+function bestProduct(query: Float32Array, item: Float32Array, { dim, query: tower }: ModelSpec) {
+  const heads = tower.heads ?? 1
+  const each = query.length / heads
+  const products = Array.from({ length: heads }, (_, h) =>
+    item.subarray(0, dim).reduce((sum, x, k) => sum + x * query[h * each + k], 0),
+  )
+  return Math.max(...products)
 }
 
 const rankOf = (scores: ReadonlyMap<number, number>, example: Example): number => {
@@ -67,8 +78,7 @@ async function compare(model: TrainerModel, events: number) {
       const counts = new Map<number, number>()
       for (const [i, handle] of before.handles.entries()) {
         const count = (before.counts.get(handle) ?? 0) * 2 ** (-(time - start) / halfLifeMs)
-        let score = 0
-        for (let k = 0; k < model.spec.dim; k += 1) score += query[k] * before.vectors[i][k]
+        let score = bestProduct(query, before.vectors[i], model.spec)
         if (popularity) score += query[model.spec.dim] * Math.log(count + popularity.smoothing)
         scores.set(handle, Math.round(score * 1e4))
         counts.set(handle, Math.round(count * 1e6))
@@ -103,9 +113,17 @@ async function compare(model: TrainerModel, events: number) {
   return { fast: learner.evaluation(), byModel: byModel.report(), byCount: byCount.report() }
 }
 
+function fiveHeads(): TrainerModel {
+  const model = trainerModel()
+  const { query, dim } = model.spec
+  const layers = [...query.layers, { kind: 'dense', units: 5 * dim, activation: 'linear' } as const]
+  return { ...model, spec: { ...model.spec, query: { ...query, layers, heads: 5 } } }
+}
+
 test.each([
   ['items of their own rows, embedded again one by one', trainerModel()],
   ['items behind a layer, embedded again whole', textModel()],
+  ['queries of five heads', fiveHeads()],
 ])('ranks are those of brute force: %s', async (_, model) => {
   const { fast, byModel, byCount } = await compare(model, 700)
   expect(byModel.evaluated).toBeGreaterThan(200)
