@@ -5,7 +5,7 @@ const width = 24
 const leastMs = 100
 
 export interface ProgressBar extends Disposable {
-  /** `done` of `total`, which may not be known. */
+  /** `done` of `total`, which may not be known. The clock runs from the first word of each `what`. */
   show(what: string, done: number, total?: number): void
 }
 
@@ -14,7 +14,8 @@ export function progressBar(
   tell: (line: string) => void,
   { stream = process.stderr, quietMs = 5_000 } = {},
 ): ProgressBar {
-  const begun = performance.now()
+  let current = ''
+  let begun = 0
   let shownAt = -Infinity
   const clear = (): void => {
     if (!stream.isTTY) return
@@ -24,6 +25,10 @@ export function progressBar(
   return {
     show(what, done, total) {
       const now = performance.now()
+      if (what !== current) {
+        current = what
+        begun = now
+      }
       if (now - shownAt < (stream.isTTY ? leastMs : quietMs)) return
       if (!stream.isTTY && shownAt === -Infinity) {
         shownAt = now
@@ -52,7 +57,9 @@ export function lineOf(what: string, { done, total, seconds }: Progress): string
   const full = Math.round(share * width)
   const bar = '█'.repeat(full) + '░'.repeat(width - full)
   const left =
-    share > 0 && share < 1 ? `, ${Math.ceil((seconds / share) * (1 - share))} s left` : ''
+    seconds > 0 && share > 0 && share < 1
+      ? `, ${Math.ceil((seconds / share) * (1 - share))} s left`
+      : ''
   return `${what} ${bar} ${Math.floor(share * 100)} % of ${count(total)}${rate}${left}`
 }
 

@@ -118,15 +118,8 @@ export class ServiceClient {
       this.#signal?.throwIfAborted()
       if (!(cause instanceof FreshetError)) throw cause
       const { status, code, message } = cause
-      const reason =
-        status === 0 ? `${this.address}: ${rootOf(cause)}` : `${status} ${code}: ${message}`
+      const reason = status === 0 ? `${this.address}: ${message}` : `${status} ${code}: ${message}`
       throw new ServiceError('REQUEST_FAILED', { path, reason }, { cause })
     }
   }
-}
-
-/** What is behind "fetch failed". */
-function rootOf(error: Error): string {
-  const { cause } = error
-  return cause instanceof Error ? rootOf(cause) : error.message
 }

@@ -117,7 +117,7 @@ export class Requests {
       if (!response.ok && !isAccepted(request, response, text)) return failureOf(response, text)
       return { answer: text }
     } catch (cause) {
-      const message = cause instanceof Error ? cause.message : String(cause)
+      const message = rootOf(cause)
       const error = new FreshetError(0, { code: 'UNREACHABLE', message }, { cause })
       return { error, mayPass: true, retryAfterMs: undefined }
     }
@@ -153,6 +153,12 @@ function failureOf(response: Response, text: string): Outcome {
 
 const isAccepted = ({ accepts }: Request, { status }: Response, text: string): boolean =>
   status === accepts && problemOf(text) === undefined
+
+/** What is behind "fetch failed". */
+function rootOf(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause)
+  return cause.cause === undefined ? cause.message : rootOf(cause.cause)
+}
 
 /** undefined: somebody between here and the service has answered. */
 function problemOf(text: string): Problem | undefined {

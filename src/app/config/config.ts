@@ -74,7 +74,7 @@ function readYaml(source: string): Record<string, unknown> {
   const [problem] = document.errors
   if (problem !== undefined) {
     const [firstLine = ''] = problem.message.split('\n')
-    throw invalid(source, [], `not YAML: ${firstLine}`)
+    throw invalid(source, [], `not YAML: ${firstLine.replace(/:$/, '')}`)
   }
   const value: unknown = document.toJS({ maxAliasCount: 100 })
   if (value === null || value === undefined) return {}

@@ -42,23 +42,24 @@ const receipt = z.object({
 })
 
 const timeoutMs = 30_000
+/** A service that has answered may be started again meanwhile. */
 const retries = 12
+/** Of the first question: where nothing listens, that is said at once. */
+const firstRetries = 2
 
 export class ServiceTarget implements ImportTarget {
   readonly name: string
   readonly #requests: Requests
+  readonly #first: Requests
   /** Some processes keep no receipts: those of many around a topic. */
   #keepsReceipts = true
 
   constructor(address: string, { apiKey, signal }: { apiKey?: string; signal: AbortSignal }) {
     this.name = address
-    this.#requests = new Requests({
-      baseUrl: address,
-      timeoutMs,
-      retries,
-      signal,
-      ...(apiKey !== undefined && { apiKey }),
-    })
+    const key = apiKey === undefined ? {} : { apiKey }
+    const options = { baseUrl: address, timeoutMs, signal, ...key }
+    this.#requests = new Requests({ ...options, retries })
+    this.#first = new Requests({ ...options, retries: firstRetries })
   }
 
   get keepsReceipts(): boolean {
@@ -67,10 +68,10 @@ export class ServiceTarget implements ImportTarget {
 
   async receipt(id: string): Promise<Receipt | undefined> {
     try {
-      return receipt.parse(await this.#json('GET', pathOf(id)))
+      return receipt.parse(await this.#first.json<unknown>({ method: 'GET', path: pathOf(id) }))
     } catch (error) {
       if (codeOf(error) === 'ROUTE_UNKNOWN') this.#keepsReceipts = false
-      else if (codeOf(error) !== 'IMPORT_UNKNOWN') throw asServiceError(error)
+      else if (codeOf(error) !== 'IMPORT_UNKNOWN') throw this.#asServiceError(error)
       return undefined
     }
   }
@@ -80,7 +81,7 @@ export class ServiceTarget implements ImportTarget {
       const body = events.map(({ wire }) => wire)
       return accepted.parse(await this.#json('POST', '/v1/events', body)).rejected
     } catch (error) {
-      throw asServiceError(error)
+      throw this.#asServiceError(error)
     }
   }
 
@@ -89,7 +90,7 @@ export class ServiceTarget implements ImportTarget {
     try {
       await this.#json('PUT', pathOf(id), rest)
     } catch (error) {
-      throw asServiceError(error)
+      throw this.#asServiceError(error)
     }
   }
 
@@ -97,8 +98,15 @@ export class ServiceTarget implements ImportTarget {
     return Promise.resolve()
   }
 
-  #json(method: 'GET' | 'PUT' | 'POST', path: string, body?: unknown): Promise<unknown> {
-    return this.#requests.json({ method, path, ...(body !== undefined && { body }) })
+  #json(method: 'PUT' | 'POST', path: string, body: unknown): Promise<unknown> {
+    return this.#requests.json({ method, path, body })
+  }
+
+  #asServiceError(error: unknown): unknown {
+    if (!(error instanceof FreshetError)) return error
+    const { status, code, message } = error
+    const reason = status === 0 ? `${this.name}: ${message}` : `${code}: ${message}`
+    return new ServiceError('REQUEST_FAILED', { path: 'import', reason }, { cause: error })
   }
 }
 
@@ -106,12 +114,6 @@ const pathOf = (id: string): string => `/v1/imports/${encodeURIComponent(id)}`
 
 const codeOf = (error: unknown): string | undefined =>
   error instanceof FreshetError ? error.code : undefined
-
-function asServiceError(error: unknown): unknown {
-  if (!(error instanceof FreshetError)) return error
-  const reason = error.status === 0 ? error.message : `${error.code}: ${error.message}`
-  return new ServiceError('REQUEST_FAILED', { path: 'import', reason }, { cause: error })
-}
 
 export class DirectoryTarget implements ImportTarget {
   readonly name: string

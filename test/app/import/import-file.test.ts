@@ -12,6 +12,7 @@ import { DirectoryTarget } from '../../../src/app/import/target.ts'
 import { inspectLog } from '../../../src/app/inspection.ts'
 import { systemClock } from '../../../src/base/clock.ts'
 import { run } from '../../support/cli.ts'
+import { freePort } from '../../support/ports.ts'
 import { Directory, smallConfig, startSmall } from '../small-service.ts'
 
 const folder = new Directory()
@@ -192,4 +193,12 @@ test('one that was broken off goes on where it stopped', async () => {
 test('a log that a service has is refused', async () => {
   const { code, err } = await run('import', path('clicks.csv'), '--data', path('service'))
   expect([code, err.join()]).toEqual([3, expect.stringContaining('LOG_LOCKED')])
+})
+
+test('where no service listens is said, with its address', async () => {
+  const given = file('alone.csv', 'user,item\na,b\n')
+  const address = `http://127.0.0.1:${await freePort()}`
+  const { code, err } = await run('import', given, '--address', address)
+  expect(code).toBe(1)
+  expect(err.join()).toContain(`REQUEST_FAILED: a request to import failed: ${address}: connect`)
 })
