@@ -214,7 +214,7 @@ const documentHead = (version: string): object => ({
  * The client's own id when it is harmless in a log, else one of ours: unique in and over
  * processes.
  */
-function requestIds(): (request: IncomingMessage) => string {
+function requestIds(): (request: Pick<IncomingMessage, 'headers'>) => string {
   const prefix = randomBytes(6).toString('hex')
   let count = 0
   return ({ headers }) => {

@@ -36,11 +36,17 @@ export class Metrics {
     buckets: requestBounds,
     registers: [this.#registry],
   })
-  readonly #refused = new Counter({
+  /** By code. Counted apart: thousands a second are refused when there is too much to do. */
+  readonly #refusals = new Map<string, number>()
+  readonly #refused: Counter = new Counter({
     name: 'freshet_http_refused_requests_total',
     help: 'Requests turned away before their handler, by error code',
     labelNames: ['code'],
     registers: [this.#registry],
+    collect: () => {
+      this.#refused.reset()
+      for (const [code, requests] of this.#refusals) this.#refused.inc({ code }, requests)
+    },
   })
   readonly #accepted = new Counter({
     name: 'freshet_ingest_accepted_events_total',
@@ -105,7 +111,7 @@ export class Metrics {
   }
 
   countRefused(code: string): void {
-    this.#refused.inc({ code })
+    this.#refusals.set(code, (this.#refusals.get(code) ?? 0) + 1)
   }
 
   countAccepted(events: number): void {
