@@ -1,6 +1,6 @@
 /**
- * Vectors replaced, as fast as it goes and at a rate, while searches go on: what those wait for, and
- * how long each piece of maintenance keeps them.
+ * Vectors replaced, as fast as it goes and at a rate, while searches go on: what those wait for,
+ * and how long each piece of maintenance keeps them.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
