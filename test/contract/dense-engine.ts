@@ -146,6 +146,23 @@ export function denseEngineContract(
     await Promise.all([mine, other, without].map(({ model }) => model.close()))
   })
 
+  // What columns are corrected by is 0 to 3.
+  test.each([0, 3, -3, -20, -200])(
+    'nothing is masked, and own positives are corrected by %d: a step is the other engine’s',
+    async (correction) => {
+      const targetCorrections = new Float32Array(queries).fill(correction)
+      const masked = new Int32Array(0)
+      const batch = { ...someBatch(queries, columns), targetCorrections, masked }
+      const mine = await stepped(make, streamSpec(), batch)
+      const other = await stepped(makeOther, streamSpec(), batch)
+      for (const [i, gradients] of mine.gradients.entries()) {
+        expect(distance(gradients, other.gradients[i])).toBeLessThan(1e-4)
+      }
+      expect(distance(numbers(mine), numbers(other))).toBeLessThan(1e-4)
+      await Promise.all([mine, other].map(({ model }) => model.close()))
+    },
+  )
+
   test('a step changes no weights, an update does, and only once', async () => {
     const { model } = await stepped(make, mixedSpec())
     await using _ = closing(model)

@@ -6,7 +6,14 @@
  *
  *     (q / temperature, w, 1) . (c, log popularity, correction) = logit,
  *
- * and only a query's own positive and masked columns are written into it afterwards.
+ * and so do, for the softmax, the logit of the query's own positive, which is taken off all others,
+ * and on the way back a 1 that sums their exponentials E:
+ *
+ *     loss = log(1 + sum of E over the other columns)
+ *
+ * The matrix of scores is passed over once, for its exponentials. What the own positive's column
+ * has in it under the column's correction is known and taken off the sum; only masked columns are
+ * written into the matrix.
  */
 import type { Pushes, StepInput } from '../dense-engine.ts'
 import type { LossSpec } from '../spec.ts'
@@ -27,6 +34,13 @@ export interface LossShape {
 
 /** Below it the logarithm of a probability is not taken: it may have come to nothing. */
 const leastProbability = 1e-30
+/** Above it sums of exponentials are computed once more, from the largest logit down. */
+const largestSum = 1e30
+/**
+ * The own positive's exponential in the matrix may be so many times its own: what is taken off a
+ * sum is not to leave rounding errors behind.
+ */
+const mostTakenOff = 128
 
 /** Gradients are of the summed loss. */
 export interface LossOutcome {
@@ -38,11 +52,16 @@ export interface LossOutcome {
   readonly loss: Tensor
 }
 
-/** The vectors with what rides behind them, and those of each query's own positive. */
+/** The vectors of a batch, and with what rides behind them. */
 interface Operands {
   readonly batch: LossBatch
+  /** B x dim, over the temperature, and as a factor of the scores. */
+  readonly scaled: Tensor
   readonly queries: Tensor
+  /** C x dim, with popularity one number more, and as a factor of the scores. */
+  readonly vectors: Tensor
   readonly candidates: Tensor
+  /** Of `vectors` each query's own positive, and its logit (B x 1). */
   readonly own: Tensor
   readonly ownLogits: Tensor
   /** B x 1. */
@@ -98,9 +117,9 @@ export class ClosedLoss {
     const gradients = whole('queries')
     const sums = parts.map((part) => part.candidates).reduce((a, b) => tf.add(a, b))
     const losses = parts.map((part) => part.loss).reduce((a, b) => tf.add(a, b))
-    const byColumn = tf.add(sums, this.#scattered(operands, whole('own'), input))
-    const ofQueries = tf.slice(gradients, [0, 0], [input.batch, dim])
-    const ofColumns = tf.slice(byColumn, [0, 0], [columns, dim])
+    const ofColumns = tf.add(sums, this.#scattered(operands, whole('own'), input))
+    const { popularity } = this.#shape
+    const ofQueries = popularity ? tf.slice(gradients, [0, 0], [input.batch, dim]) : gradients
     const { pushes } = input
     const hasPushes = pushes !== undefined && pushes.weights.length > 0
     const pushed = hasPushes ? this.#pushed(operands, pushes) : undefined
@@ -108,15 +127,19 @@ export class ClosedLoss {
     return {
       queries: this.#ofQueries(operands, scaled, input, queries),
       candidates: pushed === undefined ? ofColumns : tf.add(ofColumns, pushed.candidates),
-      popularityWeights: this.#shape.popularity
-        ? tf.slice(gradients, [0, dim], [input.batch, 1])
-        : undefined,
+      popularityWeights: popularity ? tf.slice(gradients, [0, dim], [input.batch, 1]) : undefined,
       loss: losses,
     }
   }
 
   #rowsPerTile(columns: number): number {
     return Math.max(1, Math.floor(this.#shape.tileFloats / columns))
+  }
+
+  /** With the plain softmax logits are of the own positive's less. */
+  get #isPlain(): boolean {
+    const { kind = 'softmax', hardNegatives } = this.#shape.loss
+    return kind === 'softmax' && hardNegatives === undefined
   }
 
   #operands(input: StepInput, q: Tensor, c: Tensor): Operands {
@@ -127,46 +150,97 @@ export class ClosedLoss {
     const column = (values: Float32Array, n: number): Tensor =>
       tf.tensor(values.slice(0, n), [n, 1])
     const isPopular = this.#shape.popularity
-    const ofQueries = isPopular ? [column(popularityWeights, rows)] : []
-    const ofColumns = isPopular ? [column(popularity, columns)] : []
-    const queries = tf.concat([tf.mul(q, 1 / temperature), ...ofQueries, tf.ones([rows, 1])], 1)
-    const vectors = tf.concat([c, ...ofColumns], 1)
-    const owned = tf.gather(vectors, tf.tensor(targets, [rows], 'int32'))
-    const own = tf.concat([owned, column(targetCorrections, rows)], 1)
+    const scaled = temperature === 1 ? q : tf.mul(q, 1 / temperature)
+    const vectors = isPopular ? tf.concat([c, column(popularity, columns)], 1) : c
+    const ofPopularity = isPopular ? [column(popularityWeights, rows)] : []
+    const weighted = isPopular ? tf.concat([scaled, ...ofPopularity], 1) : scaled
+    const own = tf.gather(vectors, tf.tensor(targets, [rows], 'int32'))
+    const products = tf.sum(tf.mul(weighted, own), 1, true)
+    const ownLogits = tf.add(products, column(targetCorrections, rows))
+    const ones = (n: number): Tensor => column(new Float32Array(n).fill(1), n)
+    const [lessOwn, one] = this.#isPlain ? [[tf.neg(ownLogits)], [ones(columns)]] : [[], []]
     return {
       batch,
-      queries,
-      candidates: tf.concat([vectors, column(corrections, columns)], 1),
+      scaled,
+      queries: tf.concat([weighted, ones(rows), ...lessOwn], 1),
+      vectors,
+      candidates: tf.concat([vectors, column(corrections, columns), ...one], 1),
       own,
-      ownLogits: tf.sum(tf.mul(queries, own), 1, true),
+      ownLogits,
       weights: column(batch.weights, rows),
     }
   }
 
   #tile(operands: Operands, span: Span): TilePart {
     const tf = this.#tf
-    const { ab, abT, aTb } = this.#products
+    const { ab, abT } = this.#products
+    const place = { ...operands, span }
     const part = (x: Tensor): Tensor => rowsOf(tf, x, span, operands.batch.rows)
-    const [queries, own, weights] = [operands.queries, operands.own, operands.weights].map(part)
-    const ownLogits = part(operands.ownLogits)
-    const scores = abT(queries, operands.candidates)
-    const rows = this.#rows(scores, ownLogits, { ...operands, span })
-    const ofOwn = tf.mul(rows.own, weights)
-    const ofColumns = tf.mul(ab(rows.columns, operands.candidates), weights)
+    const weights = part(operands.weights)
+    const scores = abT(part(operands.queries), operands.candidates)
+    const plain = this.#isPlain ? this.#plain(scores, place) : undefined
+    if (plain !== undefined) return plain
+    const rows = this.#rows(scores, part(operands.ownLogits), place)
+    const ofColumns = tf.mul(ab(rows.columns, operands.vectors), weights)
+    return this.#part(
+      place,
+      { ofColumns, columns: rows.columns, perRow: weights },
+      {
+        ofOwn: tf.mul(rows.own, weights),
+        loss: tf.sum(tf.mul(rows.losses, weights)),
+      },
+    )
+  }
+
+  /**
+   * The softmax by sums of exponentials, which the product on the way back gives with the rest;
+   * nothing where one of them is too large.
+   */
+  #plain(scores: Tensor, place: TileOperands): TilePart | undefined {
+    const tf = this.#tf
+    const { batch, span, candidates, vectors } = place
+    const { taken, isWritten } = takenOff(batch, span)
+    const columns = tf.exp(isWritten ? this.#written(scores, place) : scores)
+    const width = vectors.shape[1]
+    const back = tf.split(this.#products.ab(columns, candidates), [width, 1, 1], 1)
+    const rest = tf.tensor(taken, [span.rows, 1])
+    const sums = tf.add(back[2], rest)
+    if (!(tf.max(sums).dataSync()[0] < largestSum)) return undefined
+    const weights = rowsOf(tf, place.weights, span, batch.rows)
+    const perRow = tf.div(weights, sums)
+    const ofColumns = tf.mul(back[0], perRow)
+    return this.#part(
+      place,
+      { ofColumns, columns, perRow },
+      {
+        ofOwn: tf.sub(tf.mul(rest, perRow), weights),
+        loss: tf.sum(tf.mul(tf.log(sums), weights)),
+      },
+    )
+  }
+
+  #part(
+    { scaled, own, batch, span }: TileOperands,
+    { ofColumns, columns, perRow }: Readonly<Record<'ofColumns' | 'columns' | 'perRow', Tensor>>,
+    { ofOwn, loss }: Readonly<Record<'ofOwn' | 'loss', Tensor>>,
+  ): TilePart {
+    const tf = this.#tf
+    const part = (x: Tensor): Tensor => rowsOf(tf, x, span, batch.rows)
     return {
-      queries: tf.add(ofColumns, tf.mul(own, ofOwn)),
+      queries: tf.add(ofColumns, tf.mul(part(own), ofOwn)),
       // Transposed as a whole it takes half the time: the few numbers of a query are the rows.
-      candidates: tf.transpose(aTb(tf.mul(queries, weights), rows.columns)),
+      candidates: tf.transpose(this.#products.aTb(tf.mul(part(scaled), perRow), columns)),
       own: ofOwn,
-      loss: tf.sum(tf.mul(rows.losses, weights)),
+      loss,
     }
   }
 
   #rows(scores: Tensor, own: Tensor, place: TilePlace): RowGradients {
-    const { kind = 'softmax', hardNegatives } = this.#shape.loss
+    const { hardNegatives } = this.#shape.loss
     if (hardNegatives !== undefined) return this.#hardest(scores, own, place, hardNegatives)
-    if (kind === 'softmax') return this.#softmax(this.#written(scores, place, own), own, place)
-    return this.#pairwise(this.#written(scores, place), own)
+    if (!this.#isPlain) return this.#pairwise(this.#written(scores, place), own)
+    const zeros = this.#tf.zeros(own.shape)
+    return this.#softmax(this.#written(scores, place, zeros), zeros, place)
   }
 
   /** Over all columns, the own positive in its own. */
@@ -265,27 +339,31 @@ export class ClosedLoss {
   }
 
   /** What columns get as the own positives of queries, and by pulls. */
-  #scattered({ batch, queries, own }: Operands, ofOwn: Tensor, input: StepInput): Tensor {
+  #scattered({ batch, scaled, own, weights }: Operands, ofOwn: Tensor, input: StepInput): Tensor {
     const tf = this.#tf
     const { targets, columns } = batch
     const { pulls, pull, l2 } = input
-    const penalty = l2 > 0 ? tf.mul(tf.tensor(batch.weights, [batch.rows, 1]), 2 * l2) : undefined
-    const ofTargets = tf.mul(queries, ofOwn)
-    const updates = [penalty === undefined ? ofTargets : tf.add(ofTargets, tf.mul(own, penalty))]
+    const { dim } = this.#shape
+    const ofTargets = tf.mul(scaled, ofOwn)
+    const updates = [l2 > 0 ? tf.add(ofTargets, this.#penalty(own, weights, l2)) : ofTargets]
     const indices = [...targets]
     if (pull > 0 && pulls.length > 0) {
       const pairs = pulls.length / 2
       const pulling = Int32Array.from({ length: pairs }, (_, i) => pulls[2 * i])
       for (let i = 0; i < pairs; i += 1) indices.push(pulls[2 * i + 1])
-      const rows = tf.gather(queries, tf.tensor(pulling, [pairs], 'int32'))
+      const rows = tf.gather(scaled, tf.tensor(pulling, [pairs], 'int32'))
       updates.push(tf.mul(rows, -pull))
     }
     const places = tf.tensor(Int32Array.from(indices), [indices.length, 1], 'int32')
-    const depth = queries.shape[1]
-    return tf.scatterND(places, updates.length === 1 ? updates[0] : tf.concat(updates, 0), [
-      columns,
-      depth,
-    ])
+    const all = updates.length === 1 ? updates[0] : tf.concat(updates, 0)
+    return tf.scatterND(places, all, [columns, dim])
+  }
+
+  #penalty(own: Tensor, weights: Tensor, l2: number): Tensor {
+    const tf = this.#tf
+    const { dim } = this.#shape
+    const vectors = this.#shape.popularity ? tf.slice(own, [0, 0], [own.shape[0], dim]) : own
+    return tf.mul(vectors, tf.mul(weights, 2 * l2))
   }
 
   /** Gradients of what pushes pairs apart, by queries over the temperature and by columns. */
@@ -298,7 +376,7 @@ export class ClosedLoss {
     const { rows, columns } = operands.batch
     const n = weights.length
     const places = tf.split(tf.tensor(pairs.slice(0, 2 * n), [n, 2], 'int32'), [1, 1], 1)
-    const [ofRow, ofColumn] = [operands.queries, operands.candidates].map((x, i) =>
+    const [ofRow, ofColumn] = [operands.scaled, operands.vectors].map((x, i) =>
       tf.gather(tf.slice(x, [0, 0], [x.shape[0], dim]), tf.reshape(places[i], [n])),
     )
     const scores = tf.sum(tf.mul(ofRow, ofColumn), 1, true)
@@ -313,7 +391,7 @@ export class ClosedLoss {
   #ofQueries(operands: Operands, gradients: Tensor, input: StepInput, queries: Tensor): Tensor {
     const tf = this.#tf
     const { temperature, l2 } = input
-    const scaled = tf.mul(gradients, 1 / temperature)
+    const scaled = temperature === 1 ? gradients : tf.mul(gradients, 1 / temperature)
     if (l2 === 0) return scaled
     return tf.add(scaled, tf.mul(queries, tf.mul(operands.weights, 2 * l2)))
   }
@@ -329,6 +407,29 @@ interface TilePart {
 interface TilePlace {
   readonly batch: LossBatch
   readonly span: Span
+}
+
+type TileOperands = Operands & TilePlace
+
+/**
+ * What is added to a row's sum of exponentials: the own positive's, which is 1, less what the sum
+ * has of it already under the column's correction. `isWritten`: masks, or rounding, want it written
+ * into the matrix as nothing instead.
+ */
+function takenOff(
+  { ownExcess, maskOffsets }: LossBatch,
+  { from, rows }: Span,
+): { readonly taken: Float32Array; readonly isWritten: boolean } {
+  const taken = new Float32Array(rows)
+  let most = 0
+  for (let i = 0; i < rows; i += 1) {
+    const inMatrix = Math.exp(ownExcess[from + i])
+    most = Math.max(most, inMatrix)
+    taken[i] = 1 - inMatrix
+  }
+  const isMasked = maskOffsets[from + rows] > maskOffsets[from]
+  const isWritten = isMasked || !(most <= mostTakenOff)
+  return { taken: isWritten ? taken.fill(1) : taken, isWritten }
 }
 
 /** Rows in runs of at most `most`. */

@@ -10,6 +10,8 @@ export interface LossBatch {
   readonly weights: Float32Array
   /** What the own positive's logit has in the place of its column's correction. */
   readonly targetCorrections: Float32Array
+  /** By how much the own positive's logit is larger under its column's correction. */
+  readonly ownExcess: Float32Array
   /** Sum of the weights. */
   readonly weight: number
   /** Columns that are no negatives, sorted by row; those of row b from `maskOffsets[b]` on. */
@@ -27,18 +29,20 @@ export function lossBatch(input: StepInput): LossBatch {
   const targets = new Int32Array(batch)
   const weights = new Float32Array(batch)
   const targetCorrections = new Float32Array(batch)
+  const ownExcess = new Float32Array(batch)
   let weight = 0
   for (let b = 0; b < batch; b += 1) {
     const target = input.targets[b]
     assert(target < columns, 'a target is a column of the batch')
+    targetCorrections[b] = target < 0 ? input.corrections[0] : input.targetCorrections[b]
     if (target < 0) continue
     targets[b] = target
     weights[b] = input.weights[b]
-    targetCorrections[b] = input.targetCorrections[b]
+    ownExcess[b] = input.corrections[target] - targetCorrections[b]
     weight += weights[b]
   }
   const shape = { rows: batch, columns, weight }
-  return { ...shape, targets, weights, targetCorrections, ...sortedMasks(input) }
+  return { ...shape, targets, weights, targetCorrections, ownExcess, ...sortedMasks(input) }
 }
 
 /** By counting; pairs whose column is the query's own positive are none. */
