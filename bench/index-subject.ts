@@ -18,6 +18,8 @@ export interface SearchFigures {
   readonly queriesPerSecond: number
   readonly least: number
   readonly greatest: number
+  /** Median of the repeats, a second of the thread's own: see `Pauses`. */
+  readonly ownQueriesPerSecond: number
   readonly p50Us: number
   readonly p99Us: number
 }
@@ -189,23 +191,29 @@ export class Subject implements AsyncDisposable {
   }
 
   measure(truth: Int32Array, options: SearchOptions): SearchFigures {
-    const rates: number[] = []
+    using passes = new Pauses()
     const times: number[] = []
     const found = new Int32Array(truth.length)
-    for (let repeat = -1; repeat < repeats; repeat += 1) {
-      const begin = performance.now()
+    const pass = (): void => {
       for (let q = 0; q < this.#queries.n; q += 1) {
         const started = performance.now()
         found.set(this.one(q, options), q * k)
-        if (repeat >= 0) times.push(performance.now() - started)
+        times.push(performance.now() - started)
       }
-      if (repeat >= 0) rates.push((this.#queries.n / (performance.now() - begin)) * 1000)
     }
+    // Warms up.
+    pass()
+    times.length = 0
+    for (let repeat = 0; repeat < repeats; repeat += 1) passes.time(pass)
+    const ratesOf = (all: readonly number[]): readonly number[] =>
+      all.map((ms) => (this.#queries.n / ms) * 1000)
+    const rates = ratesOf(passes.byClock)
     return {
       recall10: recall(truth, found),
       queriesPerSecond: Math.round(quantile(rates, 0.5)),
       least: Math.round(Math.min(...rates)),
       greatest: Math.round(Math.max(...rates)),
+      ownQueriesPerSecond: Math.round(quantile(ratesOf(passes.own), 0.5)),
       p50Us: rounded(quantile(times, 0.5) * 1000),
       p99Us: rounded(quantile(times, 0.99) * 1000),
     }

@@ -122,7 +122,8 @@ test('a tree that most items have left holds the recall until the next one has g
   expect(recallOf(index, queries)).toBeGreaterThan(0.955)
 })
 
-test('what is left of a large catalogue moves to a memory of its own', () => {
+/** As it is by default, and where it has laid its memory. */
+function inlineWithSites(): { readonly background: Background; readonly sites: IndexSite[] } {
   const sites: IndexSite[] = []
   const inline = new InlineBackground()
   const background: Background = {
@@ -134,6 +135,40 @@ test('what is left of a large catalogue moves to a memory of its own', () => {
     step: () => inline.step(),
     take: () => inline.take(),
   }
+  return { background, sites }
+}
+
+test('from nothing to thousands and back recall holds all along, and memory is given back', () => {
+  const { background, sites } = inlineWithSites()
+  const index = indexOf({ flatBelow: 500, background })
+  const [most, least, step] = [8_000, 200, 50]
+  const [items, queries] = [points(1, most, dim), points(4, 256, dim)]
+  const kinds: string[] = []
+  const look = (): void => {
+    ask(index, queries.subarray(0, 16 * dim))
+    index.maintain(step * 64)
+    const { kind, items: size } = index.stats()
+    if (kinds.at(-1) !== kind) kinds.push(kind)
+    if (size % 400 === 0) expect(recallOf(index, queries)).toBeGreaterThan(0.95)
+  }
+  for (let size = 0; size < most; size += step) {
+    const ids = range(step).map((id) => size + id)
+    index.upsert(ids, items.subarray(size * dim, (size + step) * dim))
+    look()
+  }
+  for (let size = most; size > least; size -= step) {
+    index.remove(range(step).map((id) => size - step + id))
+    look()
+  }
+  settle(index)
+  expect(kinds).toEqual(['flat-f32', 'tree', 'flat-f32'])
+  expect(recallOf(index, queries)).toBe(1)
+  expect(sites).toHaveLength(2)
+  expect(sites[1].memory).not.toBe(sites[0].memory)
+})
+
+test('what is left of a large catalogue moves to a memory of its own', () => {
+  const { background, sites } = inlineWithSites()
   const index = indexOf({ flatBelow: 400, background })
   index.upsert(range(4_000), points(1, 4_000, dim))
   settle(index)
