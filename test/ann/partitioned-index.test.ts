@@ -144,12 +144,13 @@ test('from nothing to thousands and back recall holds all along, and memory is g
   const [most, least, step] = [8_000, 200, 50]
   const [items, queries] = [points(1, most, dim), points(4, 256, dim)]
   const kinds: string[] = []
+  let leastRecall = 1
   const look = (): void => {
     ask(index, queries.subarray(0, 16 * dim))
     index.maintain(step * 64)
     const { kind, items: size } = index.stats()
     if (kinds.at(-1) !== kind) kinds.push(kind)
-    if (size % 400 === 0) expect(recallOf(index, queries)).toBeGreaterThan(0.95)
+    if (size % 400 === 0) leastRecall = Math.min(leastRecall, recallOf(index, queries))
   }
   for (let size = 0; size < most; size += step) {
     const ids = range(step).map((id) => size + id)
@@ -160,6 +161,7 @@ test('from nothing to thousands and back recall holds all along, and memory is g
     index.remove(range(step).map((id) => size - step + id))
     look()
   }
+  expect(leastRecall).toBeGreaterThan(0.95)
   settle(index)
   expect(kinds).toEqual(['flat-f32', 'tree', 'flat-f32'])
   expect(recallOf(index, queries)).toBe(1)
