@@ -14,6 +14,7 @@ import { ServiceError } from '../../base/errors.ts'
 import { collect, parseJson } from './body.ts'
 import { refuseEarly, rememberUrgent } from './early-refusal.ts'
 import { answerFor, mediaType, sendError, toServiceError } from './error-answer.ts'
+import { FailureLog } from './failure-log.ts'
 import { announcedBytes } from './gate.ts'
 import { Ingest } from './ingest.ts'
 import type { AppParts, ReadParts, WriteParts } from './route-parts.ts'
@@ -65,11 +66,12 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     frameworkErrors: (error, request, reply) => sendFailure(error, request, reply),
     clientErrorHandler: brokenRequestAnswer(settings),
   })
+  const failures = new FailureLog(dependencies.logger, dependencies.clock)
   const sendFailure = (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {
     void sendError(error, {
       request,
       reply: reply.headers(securityHeaders),
-      log: dependencies.logger,
+      log: failures,
     })
   }
   // Inputs are parsed by their schemas where a route is handled: see `route.ts`.
@@ -187,10 +189,12 @@ function addHooks(app: FastifyInstance, { settings, dependencies, gate, load }: 
     done()
   })
   app.addHook('onResponse', (request, reply, done) => {
-    const route = request.routeOptions.url ?? 'unknown'
+    const { url: route = 'unknown', config } = request.routeOptions
     const { method } = request
-    const seconds = reply.elapsedTime / 1_000
-    metrics.countRequest({ route, method, status: reply.statusCode, seconds })
+    const { elapsedTime: ms, statusCode: status } = reply
+    metrics.countRequest({ route, method, status, seconds: ms / 1_000 })
+    // Writes wait for the disk, refusals for nothing.
+    if (config.scope === 'read' && status < 400) load.answered(ms)
     done()
   })
 }

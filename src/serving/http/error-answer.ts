@@ -7,7 +7,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import * as z from 'zod'
 
 import { ServiceError } from '../../base/errors.ts'
-import type { Logger } from './dependencies.ts'
+import type { FailureLog } from './failure-log.ts'
 
 export const errorAnswer = z
   .object({
@@ -58,17 +58,14 @@ export const answerFor = (error: ServiceError, requestId: string): Answer => ({
   error: { code: error.code, message: error.message, details: error.details, requestId },
 })
 
-/** Sends the answer; logs what is our own fault. */
+/** Sends the answer, and tells the log. */
 export function sendError(
   thrown: unknown,
-  { request, reply, log }: { request: FastifyRequest; reply: FastifyReply; log: Logger },
+  { request, reply, log }: { request: FastifyRequest; reply: FastifyReply; log: FailureLog },
 ): FastifyReply {
   const error = toServiceError(thrown)
-  const { code, status } = error
-  if (status >= 500 && !error.retryable) {
-    const route = request.routeOptions.url ?? 'unknown'
-    log.error({ err: error.cause ?? error, requestId: request.id, route, code }, 'request failed')
-  }
+  const { status } = error
+  log.add(error, { requestId: request.id, route: request.routeOptions.url ?? 'unknown' })
   if (error.retryable) {
     const seconds = error.details['retryAfterSeconds'] ?? retryAfterSeconds
     void reply.header('retry-after', String(seconds))

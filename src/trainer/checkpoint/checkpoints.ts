@@ -197,13 +197,14 @@ export class Checkpoints {
       const bytes = await this.#store.write(header, parts)
       const { sequence } = header
       this.#oldest = this.#mirror ? await this.#mirror.send(sequence) : this.#store.oldest()
-      const milliseconds = clock.monotonic() - from
+      const milliseconds = Math.round(clock.monotonic() - from)
       const message = `wrote checkpoint ${sequence}`
       this.#report('info', 'checkpointWritten', message, { sequence, bytes, milliseconds })
       return { sequence, bytes, milliseconds, at: clock.now() }
     } catch (error) {
       learner.takeBack()
-      this.#report('error', 'checkpointFailed', String(error), {})
+      const reason = error instanceof Error ? error.message : String(error)
+      this.#report('error', 'checkpointFailed', reason, {})
       throw error
     }
   }

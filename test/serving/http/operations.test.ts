@@ -96,6 +96,24 @@ test('while the event loop is late, fewer requests may be under way, then more a
   await Promise.all(underWay)
 })
 
+test('while even the quickest answer is slow, fewer requests may be under way', () => {
+  const limits = { ...defaultHttpSettings, maxConcurrent: 320, maxEventLoopDelayMs: 100 }
+  const load = new LoadGuard(limits, new ManualClock())
+  const pass = (...answersMs: readonly number[]): number => {
+    for (const ms of answersMs) load.answered(ms)
+    for (let i = 0; i < 5; i += 1) load.observe(0)
+    return load.limit
+  }
+  // One quick one says that the others were slow by themselves; nothing was asked: nothing waits.
+  expect([pass(900, 25, 700), pass()]).toEqual([320, 320])
+  expect([pass(26, 40), pass(30), pass(30)]).toEqual([256, 204, 163])
+  expect(pass(3)).toBe(168)
+  for (let i = 0; i < 20; i += 1) pass(500)
+  expect(load.limit).toBe(32)
+  for (let i = 0; i < 20; i += 1) pass(1)
+  expect(load.limit).toBe(320)
+})
+
 test('what is read late in a turn of the event loop has waited too long', async () => {
   const clock = new ManualClock()
   const load = new LoadGuard({ ...defaultHttpSettings, maxEventLoopDelayMs: 100 }, clock)
@@ -133,6 +151,23 @@ test('what goes wrong in here is 500 without a word of it, and in the log in ful
       },
     },
   ])
+})
+
+test('what may pass is in the log once a minute for each code, however many meet it', async () => {
+  await using http = await openHttp()
+  const details = { bytes: 7, directory: 'log' }
+  http.service.failure = new ServiceError('LOG_DISK_FULL', details)
+  const write = () => http.call('PUT', '/v1/items/i', {})
+  for (let i = 0; i < 3; i += 1) expect((await write()).status).toBe(503)
+  http.clock.advance(60_000)
+  await write()
+  http.service.failure = undefined
+  expect((await write()).status).toBe(200)
+  expect(http.service.lines).toMatchObject([
+    { level: 'warn', object: { code: 'LOG_DISK_FULL', route: '/v1/items/:id', requests: 1 } },
+    { level: 'warn', object: { code: 'LOG_DISK_FULL', requests: 3 } },
+  ])
+  expect(http.service.lines[0]?.message).toContain('no space left for 7 bytes in log')
 })
 
 test('a job is run, and its run can be read', async () => {
