@@ -1,14 +1,24 @@
 /**
  * How well the live index stands for the current towers: recall@10 and @100 of its answers against
- * exact search over items embedded anew, for a rolling sample of real queries. The fresh vectors
- * go into a second index a chunk at a time, so that nothing waits long; where few queries have
- * been asked, items' own vectors ask.
+ * exact search over items embedded anew, for a rolling sample of real queries; where few have been
+ * asked, items' own vectors ask.
+ *
+ * The fresh vectors go into a second index a chunk at a time, so that nothing waits long; but the
+ * towers learn on meanwhile, so the first are seconds old when the last are in. Exact search over
+ * them therefore only names candidates, several times as many as are wanted. In one turn then the
+ * query and those candidates are embedded once more and ranked, and the live index is asked the
+ * same: both sides answer for one state of the towers.
  */
+import type { Bitmap } from '../ann/ann-index.ts'
 import { exactAnswers } from '../ann/exact-answers.ts'
 import { FlatIndex } from '../ann/flat-index.ts'
 import type { KernelImplementation } from '../kernels/kernels.ts'
+import type { QueryInput } from '../model/inputs.ts'
+import type { Item } from '../stream/example.ts'
+import { searchHeads } from './head-search.ts'
 import type { LiveIndex } from './live-index.ts'
 import type { QuerySample } from './query-sample.ts'
+import { ranksOf } from './ranks.ts'
 import { itemsPerCall, queriesPerCall, type Replica } from './replica.ts'
 
 export interface AlignmentOptions {
@@ -33,6 +43,11 @@ const fewQueries = 8
 const vacatedFactor = 8
 /** The larger of the two k. */
 const mostK = 100
+/** Per query, ranked by the towers of the moment: about a millisecond's worth. */
+const candidates = 4 * itemsPerCall
+
+/** Who asks: a user, or an item as if it were one. */
+type Asker = { readonly input: QueryInput } | { readonly item: Item }
 
 export class Alignment {
   readonly #options: AlignmentOptions
@@ -52,11 +67,11 @@ export class Alignment {
   /** One audit at a time, please. Throws the signal's reason. */
   async audit(signal: AbortSignal): Promise<AlignmentReport> {
     const { replica } = this.#options
-    const queries = this.#queries()
+    const askers = this.#askers()
     const fresh = this.#freshIndex(replica.facts.catalogue.size)
     const compared = new Uint32Array(Math.ceil(replica.facts.catalogue.handleCapacity / 32))
     const items = await this.#embedAll(fresh, compared, signal)
-    const report = await this.#compare(queries, fresh, compared)
+    const report = await this.#compare(askers, fresh, compared)
     this.#last = { ...report, items }
     return this.#last
   }
@@ -72,20 +87,24 @@ export class Alignment {
       exactDims: 1,
       capacityItems: replica.facts.catalogue.handleCapacity,
       precision: 'f32',
-      maxK: mostK,
+      maxK: candidates,
       implementation,
     })
     return this.#fresh
   }
 
-  /** Vectors of the sampled queries, all of one state. */
-  #queries(): Float32Array {
+  #askers(): readonly Asker[] {
     const { replica, sample } = this.#options
     const inputs = sample.take().slice(0, queriesPerCall)
-    if (inputs.length >= fewQueries) return replica.embedQueries(inputs)
-    const { catalogue } = replica.facts
-    const items = catalogue.list(0, queriesPerCall).items
-    return items.length === 0 ? new Float32Array(0) : replica.embedItems(items)
+    if (inputs.length >= fewQueries) return inputs.map((input) => ({ input }))
+    const { items } = replica.facts.catalogue.list(0, queriesPerCall)
+    return items.map((item) => ({ item }))
+  }
+
+  /** By the towers as they are now: of a user one vector for each head. */
+  #query(asker: Asker): Float32Array {
+    const { replica } = this.#options
+    return 'input' in asker ? replica.embedQueries([asker.input]) : replica.embedItems([asker.item])
   }
 
   /** Embeds the catalogue as it is now; sets the bits of what was embedded. */
@@ -109,35 +128,72 @@ export class Alignment {
   }
 
   async #compare(
-    queries: Float32Array,
+    askers: readonly Asker[],
     fresh: FlatIndex,
     compared: Uint32Array,
   ): Promise<Omit<AlignmentReport, 'items'>> {
     const { replica, liveIndex } = this.#options
     const hits = { 10: new Hits(10), 100: new Hits(mostK) }
-    const { indexDim } = replica
-    const asked = Array.from({ length: queries.length / indexDim }, (_, i) =>
-      queries.subarray(i * indexDim, (i + 1) * indexDim),
-    )
-    for (const query of asked) {
+    for (const asker of askers) {
       // Items that came or went meanwhile are nobody's fault.
       const allow = compared.map((word, i) => word & (liveIndex.visible[i] ?? 0))
-      const wanted = await this.#exact(fresh, query, allow)
-      // Asked for ten, the index spends less than for a hundred.
-      hits[10].add(wanted, liveIndex.search(query, 10, { allow }).ids)
-      hits[100].add(wanted, liveIndex.search(query, mostK, { allow }).ids)
+      const near = new Set<number>()
+      for (const head of this.#heads(this.#query(asker))) {
+        for (const handle of await this.#near(fresh, head, allow)) near.add(handle)
+      }
+      const query = this.#query(asker)
+      // Asked for ten, the index spends less than for a hundred. The live index answers first: it
+      // is not to find anything embedded for the audit.
+      const asked = { vectors: [query], dim: replica.indexDim, allow: [allow] }
+      const [ten, hundred] = [10, mostK].map((k) => searchHeads(liveIndex, asked, k, {}).ids)
+      const wanted = this.#best(fresh, query, near)
+      hits[10].add(wanted, ten)
+      hits[100].add(wanted, hundred)
     }
     const recalls = { recall10: hits[10].recall, recall100: hits[100].recall }
-    return { ...recalls, queries: asked.length }
+    return { ...recalls, queries: askers.length }
   }
 
-  /** With a breath between any two steps. */
-  async #exact(fresh: FlatIndex, query: Float32Array, allow: Uint32Array): Promise<Int32Array> {
+  /** Of these, the best by the towers as they are now; what has gone meanwhile is left out. */
+  #best(fresh: FlatIndex, query: Float32Array, near: Set<number>): Int32Array {
+    const { replica, liveIndex } = this.#options
+    const items = [...near].flatMap((handle) => {
+      const item = replica.facts.catalogue.byHandle(handle)
+      return item !== undefined && isSet(liveIndex.visible, handle) ? [item] : []
+    })
+    for (let from = 0; from < items.length; from += itemsPerCall) {
+      const some = items.slice(from, from + itemsPerCall)
+      fresh.upsert(
+        Int32Array.from(some, ({ handle }) => handle),
+        replica.embedItems(some),
+      )
+    }
+    const ids = Int32Array.from(items, ({ handle }) => handle)
+    const scores = new Float32Array(ids.length).fill(-Infinity)
+    for (const head of this.#heads(query)) {
+      for (const [i, score] of fresh.scores(head, ids).entries()) {
+        scores[i] = Math.max(scores[i], score)
+      }
+    }
+    return ranksOf(ids, scores)
+      .subarray(0, mostK)
+      .map((i) => ids[i])
+  }
+
+  #heads(query: Float32Array): readonly Float32Array[] {
+    const { indexDim } = this.#options.replica
+    return Array.from({ length: query.length / indexDim }, (_, head) =>
+      query.subarray(head * indexDim, (head + 1) * indexDim),
+    )
+  }
+
+  /** Exactly those that rank best by fresh vectors; with a breath between any two steps. */
+  async #near(fresh: FlatIndex, query: Float32Array, allow: Uint32Array): Promise<Int32Array> {
     const { memory, idLimit } = fresh
     const queries = [query]
     const steps = exactAnswers(memory, {
       queries,
-      k: mostK,
+      k: candidates,
       idLimit,
       allow: allow.subarray(0, idLimit >> 5),
     })
@@ -146,6 +202,9 @@ export class Alignment {
     return step.value[0]
   }
 }
+
+const isSet = (bitmap: Bitmap, id: number): boolean =>
+  (((bitmap[id >> 5] ?? 0) >>> (id & 31)) & 1) === 1
 
 /** Counts how many of the first k wanted are among the first k found. */
 class Hits {

@@ -33,8 +33,6 @@ export class IndexWorker {
   #itemsPerMs: number
   /** What upkeep has been granted and not used, milliseconds; below 0 where a step took longer. */
   #upkeepMs = 0
-  /** Whether the last slice made structure. */
-  #isMaintaining = false
 
   constructor(liveIndex: LiveIndex, clock: Clock, settings: ServingSettings) {
     this.#liveIndex = liveIndex
@@ -52,9 +50,7 @@ export class IndexWorker {
     this.#lastAt = begin
     this.#allowance = Math.min(embedPerSecond, this.#allowance + seconds * embedPerSecond)
     this.#sweepAllowance = Math.min(sweepPerSecond, this.#sweepAllowance + seconds * sweepPerSecond)
-    // As long as the index has something to do, most of the time is its.
-    const forItems = this.#isMaintaining ? sliceMs / 4 : sliceMs
-    const fitting = Math.min(most, Math.max(fewest, Math.floor(this.#itemsPerMs * forItems)))
+    const fitting = Math.min(most, Math.max(fewest, Math.floor(this.#itemsPerMs * sliceMs)))
     const items = hurry ? fitting : Math.min(fitting, Math.floor(this.#allowance))
     this.#popularityAllowance = Math.min(
       popularitiesPerSecond,
@@ -67,29 +63,35 @@ export class IndexWorker {
     this.#allowance = Math.max(0, this.#allowance - done.items)
     this.#sweepAllowance -= done.swept
     this.#learn(done.items, this.#clock.monotonic() - begin)
-    return done.items + this.#maintain(begin, seconds)
+    return done.items + this.#keepUp(begin, seconds)
   }
 
   /**
-   * What is left of the slice is for the index's structure: all of it while one is made, else what
-   * its share of the time allows. Returns vectors gone over.
+   * A slice for the index's structure alone, if that cannot wait: items have theirs beside it.
+   * Returns vectors gone over.
    */
-  #maintain(begin: number, seconds: number): number {
+  press(): number {
+    if (!this.#liveIndex.isPressing) return 0
+    return this.#maintain(this.#clock.monotonic() + this.#settings.sliceMs)
+  }
+
+  /** What is left of a slice is for the structure, as far as its share of the time allows. */
+  #keepUp(begin: number, seconds: number): number {
     const { sliceMs, upkeepShare } = this.#settings
     const started = this.#clock.monotonic()
-    const granted = this.#upkeepMs + seconds * upkeepShare * 1000
-    this.#upkeepMs = Math.min(sliceMs, granted)
-    const isPressing = this.#liveIndex.isPressing
-    const until = isPressing ? begin + sliceMs : Math.min(begin + sliceMs, started + this.#upkeepMs)
-    let [done, now] = [0, started]
-    while (now < until) {
+    this.#upkeepMs = Math.min(sliceMs, this.#upkeepMs + seconds * upkeepShare * 1000)
+    const done = this.#maintain(Math.min(begin + sliceMs, started + this.#upkeepMs))
+    this.#upkeepMs -= this.#clock.monotonic() - started
+    return done
+  }
+
+  #maintain(until: number): number {
+    let done = 0
+    while (this.#clock.monotonic() < until) {
       const vectors = this.#liveIndex.maintain(maintained)
       done += vectors
-      now = this.#clock.monotonic()
       if (vectors === 0) break
     }
-    if (!isPressing) this.#upkeepMs -= now - started
-    this.#isMaintaining = isPressing && done > 0
     return done
   }
 

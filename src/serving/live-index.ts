@@ -13,6 +13,7 @@ import type { AnnIndex, Bitmap, IndexStats, SearchOptions, SearchResult } from '
 import type { Item } from '../stream/example.ts'
 import type { Outcome } from '../stream/facts/facts.ts'
 import { ExpiryHeap } from './expiry-heap.ts'
+import { FreshRanking } from './fresh-ranking.ts'
 import { HandleQueue } from './handle-queue.ts'
 import { IndexLedger } from './index-ledger.ts'
 import { NumberIndex } from './number-index.ts'
@@ -45,7 +46,7 @@ export interface LiveIndexStats {
     readonly clicked: number
   }
   readonly versions: VersionSpread
-  /** Vectors embedded since start. */
+  /** Vectors embedded since start, by this and for searches. */
   readonly embedded: number
 }
 
@@ -71,6 +72,7 @@ export class LiveIndex {
   readonly #clicked = new HandleQueue()
   readonly #expiries = new ExpiryHeap()
   readonly #ledger: IndexLedger
+  readonly #ranking: FreshRanking
   readonly #visible: Uint32Array
   /** Items as tokens and numbers know them, by handle. */
   readonly #items: (Item | undefined)[] = []
@@ -90,6 +92,12 @@ export class LiveIndex {
     this.#index = index
     const { catalogue } = replica.facts
     this.#ledger = ledger ?? new IndexLedger(catalogue.handleCapacity)
+    this.#ranking = new FreshRanking({
+      replica,
+      index,
+      itemOf: (handle) => this.#items[handle],
+      versions: this.#ledger.shared.versions,
+    })
     this.#visible = new Uint32Array(Math.ceil(catalogue.handleCapacity / 32))
     for (const item of catalogue.items()) this.#add(item, now)
   }
@@ -151,14 +159,19 @@ export class LiveIndex {
 
   /** Rows that these items' vectors are made of have changed. */
   touch(handles: Int32Array): void {
-    for (const handle of handles) if (this.#index.has(handle)) this.#touched.push(handle)
+    for (const handle of handles) if (this.#index.has(handle)) this.#touch(handle)
   }
 
   /** All rows may have changed. */
   touchAll(): void {
     for (const { handle } of this.#replica.facts.catalogue.items()) {
-      if (this.#index.has(handle)) this.#touched.push(handle)
+      if (this.#index.has(handle)) this.#touch(handle)
     }
+  }
+
+  #touch(handle: number): void {
+    this.#touched.push(handle)
+    this.#ranking.touch(handle)
   }
 
   /** Hides what has expired. */
@@ -209,8 +222,9 @@ export class LiveIndex {
     return this.#index.isRebuilding
   }
 
+  /** As the index's, of vectors as the towers are now: see `FreshRanking`. */
   search(queries: Float32Array, k: number, options: SearchOptions): SearchResult {
-    return this.#index.search(queries, k, options)
+    return this.#ranking.search(queries, k, options)
   }
 
   has(handle: number): boolean {
@@ -222,7 +236,7 @@ export class LiveIndex {
   }
 
   versionOf(handle: number): number {
-    return this.#ledger.version(handle)
+    return this.#ranking.versionOf(handle)
   }
 
   /** Of the index alone, at once. */
@@ -245,7 +259,7 @@ export class LiveIndex {
         clicked: this.#clicked.size,
       },
       versions,
-      embedded: this.#embedded,
+      embedded: this.#embedded + this.#ranking.refreshed,
     }
   }
 
@@ -253,7 +267,7 @@ export class LiveIndex {
   #ageOf(handle: number, current: number): number {
     const isBehind = this.#replica.needsSweep || this.#touched.has(handle)
     // A trainer that went back to a checkpoint has a smaller version.
-    return isBehind ? Math.abs(current - this.#ledger.version(handle)) : 0
+    return isBehind ? Math.abs(current - this.#ranking.versionOf(handle)) : 0
   }
 
   #add(item: Item, now: number): void {
@@ -267,7 +281,7 @@ export class LiveIndex {
     this.#setVisible(handle, !item.hidden && item.expiresAt > now)
     const expires = item.expiresAt < Infinity && item.expiresAt !== known?.expiresAt
     if (expires) this.#expiries.push(item.expiresAt, handle)
-    if (this.#index.has(handle)) this.#touched.push(handle)
+    if (this.#index.has(handle)) this.#touch(handle)
     else this.#new.push(handle)
   }
 
@@ -302,7 +316,10 @@ export class LiveIndex {
         vectors,
       )
       const { version } = this.#replica.state
-      for (const { handle } of batch) this.#ledger.setVersion(handle, version)
+      for (const { handle } of batch) {
+        this.#ledger.setVersion(handle, version)
+        this.#ranking.setVersion(handle, version)
+      }
       done += batch.length
     }
     this.#embedded += done

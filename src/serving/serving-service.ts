@@ -329,7 +329,11 @@ export class ServingService implements Service {
       // Vectors of a part of the parameters would have to be made again.
       const hurry = !(this.#factsReady && liveIndex.isCaughtUp)
       this.#indexReady ||= !hurry && replica.isComplete
-      const done = replica.isComplete ? worker.slice({ hurry }) : 0
+      let done = replica.isComplete ? worker.slice({ hurry }) : 0
+      if (liveIndex.isPressing) {
+        await nextTurn()
+        done += worker.press()
+      }
       liveIndex.expire(clock.now())
       this.freshness.embedded(liveIndex.drainedMark, clock.now())
       if (hurry && done > 0) await nextTurn()

@@ -63,15 +63,32 @@ test('once it has settled, the index holds what the towers give now', async () =
   expect(alignment.last).toBe(report)
 })
 
-test('an index that is behind the towers is found out by the audit', async () => {
-  await using shop = await Shop.open({ settings: { embedPerSecond: 0 } })
-  await shop.append([...catalogue(60), ...clicks(1, 300, 60)])
+/** A service that embeds nothing again and whose towers have learned since, and has been asked. */
+async function leftBehind(shop: Shop, items: number): Promise<ServingService> {
+  await shop.append([...catalogue(items), ...clicks(1, 300, items)])
   const service = await shop.serve()
   await until(() => service.checks().every(({ ready }) => ready))
   for (let i = 0; i < 20; i += 1) await service.retriever.recommend({ userId: `u${i}`, n: 1 })
-  for (let round = 2; round < 8; round += 1) await shop.append(clicks(round, 300, 60))
+  for (let round = 2; round < 8; round += 1) await shop.append(clicks(round, 300, items))
   await shop.train()
   await until(() => service.replica.state.sequence === 2)
+  return service
+}
+
+test('answers follow the towers where the index does not', async () => {
+  await using shop = await Shop.open({ settings: { embedPerSecond: 0 } })
+  const service = await leftBehind(shop, 60)
+  const { items } = await service.retriever.recommend({ userId: 'u3', n: 5, explain: true })
+  const { version } = service.replica.state
+  expect(items.map(({ explanation }) => explanation?.vectorVersion)).toEqual(Array(5).fill(version))
+  const report = await service.alignment.audit(new AbortController().signal)
+  expect(report.recall10).toBeGreaterThan(0.95)
+  expect(service.liveIndex.stats().queues.touched).toBeGreaterThan(0)
+})
+
+test('an index that is behind the towers is found out by the audit', async () => {
+  await using shop = await Shop.open({ settings: { embedPerSecond: 0 } })
+  const service = await leftBehind(shop, 1500)
   const report = await service.alignment.audit(new AbortController().signal)
   expect(report.queries).toBe(20)
   expect(report.recall10).toBeLessThan(0.9)
@@ -168,6 +185,7 @@ test('it says what it waits for, and refuses to guess before that', async () => 
 test('when the trainer is gone it answers on, says so, and is not ready', async () => {
   await using shop = await Shop.open()
   const service = await followed(shop)
+  await until(() => service.checks().every(({ ready }) => ready))
   await shop.publisher.close()
   await until(() => shop.failures.length > 0)
   expect(service.checks().map(({ ready }) => ready)).toEqual([false, false, true])
