@@ -8,6 +8,7 @@ import type { JsonObject } from '../command.ts'
 import { Latencies } from './latencies.ts'
 import { openLoop, type Stream } from './open-loop.ts'
 import { benchOverload } from './overload.ts'
+import { ProcessorMeter } from './processor-use.ts'
 import { RawHttpClient } from './raw-http.ts'
 import { LoadedService } from './shop-load.ts'
 
@@ -50,7 +51,9 @@ export async function benchHttp(
     await measure(options.warmup)
     const before = await loaded.client.metrics()
     options.progress(`${options.rate} recommendations/s and ${options.events} events/s`)
+    const meter = new ProcessorMeter(loaded.service.processId)
     const [asked, told] = await measure(options.seconds)
+    const processors = meter.read()
     const after = await loaded.client.metrics()
     const { overload } = options
     const overloaded =
@@ -60,6 +63,13 @@ export async function benchHttp(
       recommendations: asked,
       events: { ...told, eventsPerSecond: told.rate * options.eventsPerRequest },
       trainedExamplesPerSecond: (after.sum(examples) - before.sum(examples)) / options.seconds,
+      processors,
+      index: {
+        grown: after.sum('freshet_index_grown_total') - before.sum('freshet_index_grown_total'),
+        effort: after.sum('freshet_index_effort_ratio'),
+        recall10: after.sum('freshet_index_recall10_ratio'),
+        largestLeafItems: after.sum('freshet_index_largest_leaf_items'),
+      },
       ...(overloaded !== false && { overload: overloaded }),
       serviceRssBytes: after.get('freshet_process_memory_bytes{of="resident"}') ?? null,
       parameters: {

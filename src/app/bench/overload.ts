@@ -8,6 +8,7 @@ import type { Clock } from '../../base/clock.ts'
 import type { JsonObject } from '../command.ts'
 import { Latencies } from './latencies.ts'
 import { openLoop, type Stream } from './open-loop.ts'
+import { ProcessorMeter } from './processor-use.ts'
 import { RawHttpClient } from './raw-http.ts'
 import type { LoadedService } from './shop-load.ts'
 
@@ -89,19 +90,23 @@ export async function benchOverload(
   signal: AbortSignal,
 ): Promise<JsonObject> {
   const { overload, seconds, progress, clock } = options
-  const { address } = loaded.service
+  const { address, processId } = loaded.service
   const few = new RawHttpClient(address, { maxConnections: busyConnections, maxQueued: 20_000 })
   // One that finds no connection free has not been asked: it is not the service that refused it.
   const many = new RawHttpClient(address, { maxConnections: offeredConnections, maxQueued: 0 })
   try {
     const busy = new Asker(few, loaded, options)
+    const atCapacity = new ProcessorMeter(processId)
     await busy.flatOut(busyConnections, seconds, signal)
+    const capacityProcessors = atCapacity.read()
     const capacity = busy.answered.count / seconds
     progress(`capacity ${Math.round(capacity)}/s; ${overload} times that for ${seconds} s`)
     // Opening connections is not what is measured.
     await new Asker(many, loaded, options).flatOut(offeredConnections, openSeconds, signal)
     const flood = new Asker(many, loaded, options)
+    const overloaded = new ProcessorMeter(processId)
     await flood.at(overload * capacity, seconds, signal)
+    const processors = overloaded.read()
     const overAt = clock.monotonic()
     const calm = new Asker(few, loaded, options)
     await calm.at(calmShare * capacity, Math.min(5, seconds), signal)
@@ -109,11 +114,13 @@ export async function benchOverload(
     return {
       capacityPerSecond: Math.round(capacity),
       capacity: busy.answered.report(seconds),
+      capacityProcessors,
       offeredPerSecond: Math.round(offered / seconds),
       notSentPerSecond: Math.round(flood.failed / seconds),
       goodputShare: flood.answered.count / seconds / capacity,
       answered: flood.answered.report(seconds),
       refused: flood.refused.report(seconds),
+      processors,
       recoveryMs: Math.max(0, Math.round(calm.lastTroubleAt - overAt)),
     }
   } finally {

@@ -1,10 +1,11 @@
 /**
  * Refuses work before latency grows. Bounded are the bytes of requests under way, and how many
- * there are: by a limit that falls by a fifth whenever the event loop is later than it may be, and
- * rises again in small steps (additive increase, multiplicative decrease, as in TCP). A turn of
- * the loop then takes about as long as it may, and a request that is accepted waits for two at
- * most. Within a turn the same holds by the time since its first request: what is read later in
- * the turn has waited that long.
+ * there are: by a limit that falls by a fifth whenever the event loop is later than it may be, or
+ * requests stand in a queue, and rises again in small steps (additive increase, multiplicative
+ * decrease, as in TCP). A queue stands when even the quickest answer of a while was slow, as in
+ * CoDel (Nichols and Jacobson 2012): a burst passes, and one slow request says nothing. Within a
+ * turn of the loop the time since its first request is bounded: what is read later in the turn has
+ * waited that long.
  */
 import type { Clock } from '../../base/clock.ts'
 
@@ -23,6 +24,10 @@ const decrease = 0.8
 const recovery = 64
 /** The limit falls no further: a slow machine is no reason to answer nobody. */
 const leastConcurrent = 32
+/** Samples of a while in which one quick answer says that nothing stands in a queue. */
+const queueSamples = 5
+/** Of how late the loop may be: what the quickest answer may take. */
+const quickShare = 1 / 4
 
 export class LoadGuard {
   readonly #limits: LoadLimits
@@ -33,6 +38,10 @@ export class LoadGuard {
   #limit: number
   #delayMs = 0
   #longestDelayMs = 0
+  /** The quickest answer since the last look; Infinity: none. */
+  #quickestMs = Infinity
+  #samples = 0
+  #hasQueue = false
   /** When the first request of this turn of the event loop was read. */
   #turnBegan: number | undefined
 
@@ -58,10 +67,13 @@ export class LoadGuard {
   /** How late a timer was. */
   observe(lateMs: number): void {
     const { maxConcurrent, maxEventLoopDelayMs } = this.#limits
-    this.#limit =
-      lateMs > maxEventLoopDelayMs
-        ? Math.max(Math.min(leastConcurrent, maxConcurrent), Math.floor(this.#limit * decrease))
-        : Math.min(maxConcurrent, this.#limit + maxConcurrent / recovery)
+    const queueHasGrown = this.#looksAtQueue() && this.#hasQueue
+    if (lateMs > maxEventLoopDelayMs || queueHasGrown) {
+      const least = Math.min(leastConcurrent, maxConcurrent)
+      this.#limit = Math.max(least, Math.floor(this.#limit * decrease))
+    } else if (!this.#hasQueue) {
+      this.#limit = Math.min(maxConcurrent, this.#limit + maxConcurrent / recovery)
+    }
     this.#delayMs += smoothing * (lateMs - this.#delayMs)
     this.#longestDelayMs = Math.max(this.#longestDelayMs, lateMs)
   }
@@ -82,6 +94,21 @@ export class LoadGuard {
   leave(bytes: number): void {
     this.#requests -= 1
     this.#bytes -= bytes
+  }
+
+  /** A request that waits for nothing but the processor was answered. */
+  answered(tookMs: number): void {
+    this.#quickestMs = Math.min(this.#quickestMs, tookMs)
+  }
+
+  /** Whether this sample ends a while, and then whether a queue stood in it. */
+  #looksAtQueue(): boolean {
+    this.#samples += 1
+    if (this.#samples % queueSamples !== 0) return false
+    const quickMs = this.#limits.maxEventLoopDelayMs * quickShare
+    this.#hasQueue = this.#quickestMs < Infinity && this.#quickestMs > quickMs
+    this.#quickestMs = Infinity
+    return true
   }
 
   #turnMs(): number {
