@@ -47,9 +47,12 @@ interface OpenCheckpoint {
 export async function openNewest(config: Config): Promise<OpenCheckpoint> {
   const directory = config.process.dataDirectory
   const { checkpoint, saved, damaged } = newestCheckpoint(directory)
-  const { batch, evaluation } = trainerModel(config.model)
+  const { batch, evaluation, replay } = trainerModel(config.model)
   const farRows = await openFarRows(config, saved.tables)
-  const learner = await Learner.create({ ...saved, batch, evaluation }, { farRows })
+  const learner = await Learner.create(
+    { ...saved, batch, evaluation, ...(replay && { replay }) },
+    { farRows },
+  )
   learner.load((part) => checkpoint.chunks(part))
   const catchUp = async (): Promise<void> => {
     const log = await openLog(config)

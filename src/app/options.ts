@@ -50,6 +50,7 @@ export const trainerModel = (model: ModelConfig): TrainerModel => ({
   facts: factsOptions(model),
   batch: model.batch,
   evaluation: model.evaluation,
+  ...(model.replay && { replay: model.replay }),
   ...(model.guard && { guard: model.guard }),
 })
 

@@ -13,7 +13,6 @@ import { AdmittedTable } from '../embedding/admission/admitted-table.ts'
 import type { DurableTable } from '../embedding/durable-table.ts'
 import type { TableStats } from '../embedding/embedding-table.ts'
 import { restrictWhenFull } from '../embedding/restrict/restrict.ts'
-import type { ModelSpec } from '../model/spec.ts'
 import { type TableKeys, TwoTower } from '../model/two-tower.ts'
 import type { Event } from '../stream/event.ts'
 import type { Example, Item } from '../stream/example.ts'
@@ -26,7 +25,8 @@ import type { HourReport } from './evaluation/hourly-metrics.ts'
 import { directoryPart, type FarRows } from './far-rows.ts'
 import { Guard, type GuardTrip } from './guard.ts'
 import { type LearnerOptions, makeMirror, makeTables } from './learner-parts.ts'
-import { ColumnBuilder } from './negatives.ts'
+import { ColumnBuilder, positives } from './negatives.ts'
+import { Reservoir, reservoirPart } from './reservoir.ts'
 import { requestOf, type RestrictLimits, stepRequest } from './restrict-requests.ts'
 import { rollBackTable } from './roll-back-table.ts'
 import type { Tables } from './rows.ts'
@@ -79,12 +79,15 @@ export class Learner {
   readonly #bias: SamplingBias
   readonly #guard: Guard
   readonly #evaluator: Evaluator
+  readonly #reservoir: Reservoir | undefined
   #facts: Facts
   #step = 0
   #trained = 0
   #acceptedAt = 0
   /** Since the last batch. */
   #examples: Example[] = []
+  /** Trained on beside them. */
+  #replayed: readonly Example[] = []
   readonly #touched = new Set<number>()
   #changed: Item[] = []
   #removed: Eviction[] = []
@@ -92,9 +95,9 @@ export class Learner {
   /** Throws `CONFIG_INVALID`, `MEMORY_EXHAUSTED`, `KERNELS_UNAVAILABLE`. */
   static async create(options: TrainerModel, settings: LearnerOptions = {}): Promise<Learner> {
     const { threads = 1, kernels: implementation = 'wasm', farRows } = settings
-    const { spec, batch, facts } = options
-    const maxQueries = batch.maxExamples
-    const maxItems = batch.maxExamples + spec.loss.extraNegatives
+    const { spec, batch, facts, replay } = options
+    const maxQueries = batch.maxExamples + (replay?.examples ?? 0)
+    const maxItems = maxQueries + spec.loss.extraNegatives
     const model = await TwoTower.create(spec, {
       maxQueries,
       maxItems,
@@ -118,6 +121,7 @@ export class Learner {
     this.#bias = new SamplingBias({ cells: cellsFor(options.facts.maxItems) })
     this.#guard = new Guard(options.guard)
     this.#evaluator = new Evaluator(options.evaluation)
+    this.#reservoir = options.replay && new Reservoir(options.replay, options.spec)
     this.#facts = new Facts(options.facts)
   }
 
@@ -221,6 +225,7 @@ export class Learner {
     if (result !== undefined && result.trip === undefined) {
       this.#evaluator.learned(this.#facts.time, result)
     }
+    this.#reservoir?.follow(result?.trip === undefined ? examples : [], this.#removed)
     await this.#eraseRemoved()
     const evicted = await this.#restrictTables()
     for (const table of this.tables.values()) table.compactSome()
@@ -294,6 +299,7 @@ export class Learner {
       { name: 'learner', chunks: [writer.finish()] },
       { name: guardPart, chunks: [guard.finish()] },
       { name: 'facts', chunks: [this.#facts.serialize()] },
+      ...(this.#reservoir?.parts() ?? []),
       { name: 'weights', chunks: [new Uint8Array(weights.buffer)] },
       ...saved.parts,
       ...[...(farRows?.names ?? [])].flatMap((name) => farRows?.parts(name) ?? []),
@@ -330,6 +336,7 @@ export class Learner {
     this.#bias.load(reader)
     this.#guard.load(new ByteReader(whole(guardPart)))
     this.#evaluator.load(reader)
+    for (const bytes of chunks(reservoirPart)) this.#reservoir?.load(bytes)
     const { mirror } = this.#parts
     if (reader.uint8() === 1) mirror?.load(reader)
     else mirror?.rebuild(this.#facts.catalogue, this.#facts.time)
@@ -349,6 +356,7 @@ export class Learner {
       await rollBackTable(this.table(name), chunks(tablePart(name)), this.#guard.rowLimit(index))
     }
     for (const [name, table] of this.#admitted()) table.loadAdmission(whole(admissionPart(name)))
+    this.#reservoir?.clear()
     this.#parts.mirror?.invalidate()
   }
 
@@ -405,7 +413,12 @@ export class Learner {
     this.#trained += examples.length
     this.#acceptedAt = examples.at(-1)?.acceptedAt ?? this.#acceptedAt
     const stamp = { time, version: this.#step }
-    return trainStep(learning, examples, { catalogue, step: this.#step, stamp, onRows })
+    this.#replayed = this.#reservoir?.draw(this.#facts, this.#step) ?? []
+    return trainStep(learning, this.#taught, { catalogue, step: this.#step, stamp, onRows })
+  }
+
+  get #taught(): readonly Example[] {
+    return this.#replayed.length === 0 ? this.#examples : [...this.#examples, ...this.#replayed]
   }
 
   /** The rows of deleted and evicted users and items go with them. */
@@ -444,7 +457,7 @@ export class Learner {
     const { maxExamples } = this.options.batch
     const evaluates = interactions + maxExamples >= this.options.evaluation.warmupEvents
     const effects = {
-      examples: this.#examples,
+      examples: this.#taught,
       columns: result?.columns.items ?? [],
       touched: [...this.#touched],
       changed: this.#changed,
@@ -461,16 +474,10 @@ export class Learner {
     this.#facts.release()
     this.#touched.clear()
     this.#examples = []
+    this.#replayed = []
     this.#changed = []
     this.#removed = []
   }
-}
-
-/** Those that do not speak against their item. */
-function positives(examples: readonly Example[], { loss }: ModelSpec): readonly Example[] {
-  const { negativeTypes } = loss
-  if (negativeTypes === undefined) return examples
-  return examples.filter(({ type }) => !Object.hasOwn(negativeTypes, type))
 }
 
 const sum = (values: Iterable<number>): number => {

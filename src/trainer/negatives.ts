@@ -315,6 +315,16 @@ function weightAgainst({ weight, type }: Example, loss: LossSpec): number | unde
   return weight * negativeTypes[type]
 }
 
+/** Those that do not speak against their item. */
+export function positives(
+  examples: readonly Example[],
+  { loss }: { readonly loss: LossSpec },
+): readonly Example[] {
+  const { negativeTypes } = loss
+  if (negativeTypes === undefined) return examples
+  return examples.filter(({ type }) => !Object.hasOwn(negativeTypes, type))
+}
+
 const canTeach = (weight: number, isPulled: boolean): boolean => weight > 0 && !isPulled
 
 const clip = (probability: number, least: number): number =>

@@ -10,6 +10,7 @@ import type { CopiesOptions } from './checkpoint/open-copies.ts'
 import type { EvaluationOptions } from './evaluation/evaluator.ts'
 import type { FarRowsOptions } from './far-rows.ts'
 import type { GuardOptions } from './guard.ts'
+import type { ReplayOptions } from './reservoir.ts'
 
 interface BatchOptions {
   /** A batch is cut at this many examples. */
@@ -25,6 +26,8 @@ export interface TrainerModel {
   readonly tables: readonly TableSpec[]
   readonly facts: FactsOptions
   readonly batch: BatchOptions
+  /** Absent: every example is trained on once. */
+  readonly replay?: ReplayOptions
   readonly evaluation: EvaluationOptions
   /** Absent: its defaults. */
   readonly guard?: Partial<GuardOptions>

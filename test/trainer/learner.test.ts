@@ -29,6 +29,8 @@ const models = {
   'ids and popularity': trainerModel,
   'text behind a layer': textModel,
   'rows to be earned': admittingModel,
+  'examples taught once more': () =>
+    trainerModel({ replay: { examples: 9, reservoirExamples: 120 } }),
 }
 
 test.each(Object.entries(models))('%s: the loss falls as tastes are learned', async (_, model) => {
@@ -86,6 +88,17 @@ test('the same bits from the kernels and from their twins', async () => {
   expect(states[1]).toEqual(states[0])
 })
 
+/** Folds events until the end of the first batch that ends with the event `from` or a later one. */
+async function trainedFrom(learner: Learner, events: readonly Event[], from: number) {
+  for (const [at, event] of events.entries()) {
+    learner.apply(event)
+    if (!learner.isFull) continue
+    await learner.trainBatch()
+    if (at >= from) return at
+  }
+  throw new Error('too few events')
+}
+
 /** As a checkpoint gives it back. */
 const savedParts = (learner: Learner): ReadonlyMap<string, readonly Uint8Array[]> =>
   new Map(
@@ -97,12 +110,7 @@ const savedParts = (learner: Learner): ReadonlyMap<string, readonly Uint8Array[]
 test.each(Object.entries(models))('%s: a restored learner goes on bit by bit', async (_, model) => {
   const events = shopEvents(900)
   await using learner = await create(model())
-  let at = 0
-  while (at < 500 || learner.pending > 0) {
-    learner.apply(events[at])
-    at += 1
-    if (learner.isFull) await learner.trainBatch()
-  }
+  const at = 1 + (await trainedFrom(learner, events, 500))
   const parts = savedParts(learner)
   await using restored = await create(model(), { threads: 2 })
   restored.load((part) => parts.get(part) ?? [])

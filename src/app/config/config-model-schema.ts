@@ -383,6 +383,24 @@ const batch = z
   })
   .prefault({})
 
+const replay = z
+  .strictObject({
+    examples: z
+      .int()
+      .min(1)
+      .max(65_536)
+      .default(256)
+      .describe('drawn for each batch and trained on once more'),
+    reservoirExamples: z
+      .int()
+      .min(1)
+      .max(131_072)
+      .default(10_000)
+      .describe('the newest, so many of them, are drawn from; checkpoints have them'),
+  })
+  .exactOptional()
+  .describe('examples of before beside every batch; absent: each is trained on once')
+
 const evaluation = z
   .strictObject({
     everyNth: whole
@@ -468,6 +486,7 @@ export const modelSchema = z.strictObject({
   denseOptimizer,
   schedule,
   batch,
+  replay,
   evaluation,
   guard,
   offline,
