@@ -62,7 +62,9 @@ const http = z
     maxConcurrentBytes: bytes.default(67_108_864).describe('of the bodies of requests under way'),
     maxEventLoopDelayMs: milliseconds
       .default(200)
-      .describe('requests are shed while the process is later than this'),
+      .describe(
+        'requests are shed while the loop is so late, or each answer takes a quarter of it',
+      ),
     requestTimeoutMs: milliseconds.default(10_000).describe('a request taking longer is cut off'),
     visibilityWaitMs: milliseconds
       .default(1_000)
