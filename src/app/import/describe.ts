@@ -32,7 +32,7 @@ export function* describe(understood: Understood): Generator<string> {
 
 function* describeTimes({
   survey: { times, timeless, latenessMs, good },
-  options: { kind, retentionMs },
+  options: { kind, retentionMs, clock },
   isSorted,
 }: Understood): Generator<string> {
   if (times !== undefined && times.last > 0) {
@@ -40,7 +40,7 @@ function* describeTimes({
   }
   if (isSorted) yield '  rows are not in the order of time: they are sorted before they are sent'
   else if (latenessMs > 0) yield `  rows are up to ${count(latenessMs / 1_000)} s out of order`
-  if (times !== undefined && times.last - times.first > retentionMs) {
+  if (times !== undefined && clock.now() - times.first > retentionMs) {
     const days = Math.round(retentionMs / 86_400_000)
     yield `  users without an event for ${days} days are forgotten, unless the service was started with`
     yield '  a longer model.facts.userRetentionMs'

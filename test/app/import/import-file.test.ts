@@ -153,6 +153,8 @@ test('a person reads what was understood, and what to do', async () => {
   expect(wrong.code).toBe(2)
   expect(wrong.err.join()).toContain('did you mean "customer.id"?')
   expect((await run('import', path('none.csv'))).code).toBe(3)
+  const old = file('old.csv', 'user,item,time\na,b,2020-01-01\n')
+  expect((await run('import', old, '--dry-run')).text).toContain('90 days are forgotten, unless')
 })
 
 test('one that was broken off goes on where it stopped', async () => {
