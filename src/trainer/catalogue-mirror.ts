@@ -8,6 +8,7 @@ import type { ByteReader, ByteWriter } from '../base/bytes.ts'
 import type { FeatureSpec, ModelSpec } from '../model/spec.ts'
 import type { Example, Item } from '../stream/example.ts'
 import type { Catalogue } from '../stream/facts/catalogue.ts'
+import type { Eviction, Facts } from '../stream/facts/facts.ts'
 import type { Ranker } from './evaluation/ranker.ts'
 
 /** What a batch did, as far as candidates are concerned. */
@@ -61,8 +62,17 @@ export class CatalogueMirror {
     return this.#ranker
   }
 
-  /** Before an evaluation: vectors that were left behind, and popularity at `time`. */
-  async prepare(catalogue: Catalogue, time: number): Promise<void> {
+  /**
+   * Before an evaluation: vectors that were left behind, and popularity as of now. `gone`: what the
+   * batch removes, of which there are no vectors any more.
+   */
+  async prepare(
+    { catalogue, time }: Pick<Facts, 'catalogue' | 'time'>,
+    gone: readonly Eviction[],
+  ): Promise<void> {
+    for (const { of, handle } of gone) {
+      if (of === 'item' && handle >= 0) this.#ranker.candidates.remove(handle)
+    }
     if (this.#isStale) {
       const { candidates } = this.#ranker
       const items: Item[] = []

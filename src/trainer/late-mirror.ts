@@ -36,8 +36,8 @@ export class LateMirror implements Mirror {
     return this.#options.mirror.ranker
   }
 
-  prepare(catalogue: Catalogue, time: number): Promise<void> {
-    return this.#options.mirror.prepare(catalogue, time)
+  prepare(...given: Parameters<Mirror['prepare']>): Promise<void> {
+    return this.#options.mirror.prepare(...given)
   }
 
   async follow(catalogue: Catalogue, effects: BatchEffects, evaluates: boolean): Promise<void> {

@@ -217,7 +217,7 @@ export class Learner {
     const prefetch = this.#prepareNext(upcoming)
     const ranked = positives(examples, this.model.spec)
     if (mirror !== undefined && ranked.some((example) => this.#evaluator.isDue(example))) {
-      await mirror.prepare(this.#facts.catalogue, this.#facts.time)
+      await mirror.prepare(this.#facts, this.#removed)
       await this.#evaluator.evaluate(ranked, mirror.ranker)
     }
     const result = examples.length === 0 ? undefined : await this.#train(examples, prefetch)

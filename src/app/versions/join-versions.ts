@@ -112,14 +112,15 @@ async function registered(
  * removed, and had the same name, may be of another model.
  */
 function apart(list: VersionList): VersionList {
-  const folderOf = ({ folder, name, createdAt }: VersionEntry): string =>
-    folder === '' ? '' : `versions/${name}-${createdAt.toString(36)}`
   if (list.versions.every((entry) => entry.folder === folderOf(entry))) return list
   return {
     ...list,
     versions: list.versions.map((entry) => ({ ...entry, folder: folderOf(entry) })),
   }
 }
+
+const folderOf = ({ folder, name, createdAt }: VersionEntry): string =>
+  folder === '' ? '' : `versions/${name}-${createdAt.toString(36)}`
 
 /** As if there were this version alone. Throws `VERSION_UNKNOWN`. */
 const alone = (list: VersionList, name: string): VersionList => ({

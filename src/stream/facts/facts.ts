@@ -9,10 +9,11 @@ import { ByteReader, ByteWriter } from '../../base/bytes.ts'
 import { digestBytes, digestWords } from '../../base/digest.ts'
 import { ServiceError } from '../../base/errors.ts'
 import { noFeatures } from '../../base/features.ts'
-import type { Event, Interaction, ItemUpsert, UserUpsert } from '../event.ts'
+import type { DeleteItem, Event, Interaction, ItemUpsert, UserUpsert } from '../event.ts'
 import type { Example, Item } from '../example.ts'
 import { type Catalogue, ItemStore } from './catalogue.ts'
 import { DedupeWindow } from './dedupe.ts'
+import { DeletedItems } from './deleted-items.ts'
 import { type Users, UserStore } from './users.ts'
 
 export interface FactsOptions {
@@ -92,6 +93,8 @@ export type Outcome = { readonly evicted: readonly Eviction[] } & (
 
 const magic = 0x54434146 // "FACT", as it lies in the file
 const formatVersion = 1
+/** At the end. */
+const digestBytesLength = 8
 const noEvictions: readonly Eviction[] = Object.freeze([])
 const nothing: Outcome = Object.freeze({ kind: 'none', evicted: noEvictions })
 const duplicate: Outcome = Object.freeze({ kind: 'duplicate', evicted: noEvictions })
@@ -103,6 +106,7 @@ export class Facts {
   readonly #items: ItemStore
   readonly #users: UserStore
   readonly #dedupe: DedupeWindow
+  readonly #deleted = new DeletedItems()
   #time = -Infinity
   #events = 0
   #interactions = 0
@@ -154,7 +158,7 @@ export class Facts {
       case 'user':
         return this.#upsertUser(event)
       case 'deleteItem':
-        return this.#deleteItem(event.itemId)
+        return this.#deleteItem(event)
       case 'deleteUser':
         return this.#deleteUser(event.userId)
       case 'impression':
@@ -206,6 +210,9 @@ export class Facts {
 
   #interact(event: Interaction): Outcome {
     const known = this.#items.byId(event.itemId)
+    if (known === undefined && this.#deleted.has(event.itemId, event.acceptedAt)) {
+      return this.#meet(event.userId)
+    }
     const item = known ?? this.#createItem(event.itemId, event.timestamp)
     const knownUser = this.#users.handleOf(event.userId)
     const user = knownUser >= 0 ? knownUser : this.#createUser(event.userId)
@@ -223,6 +230,14 @@ export class Facts {
     const evicted = this.#evicted ?? noEvictions
     if (example !== undefined) return { kind: 'example', example, evicted }
     return { kind: 'interaction', item, user, isNewItem, evicted }
+  }
+
+  /** Of a click on what is gone there is left who clicked. */
+  #meet(userId: string): Outcome {
+    const known = this.#users.handleOf(userId)
+    const user = known >= 0 ? known : this.#createUser(userId)
+    this.#users.touch(user, this.#time)
+    return { kind: 'user', user, evicted: this.#evicted ?? noEvictions }
   }
 
   /** What the event teaches, by the facts before it. */
@@ -256,6 +271,7 @@ export class Facts {
 
   #upsertItem(event: ItemUpsert): Outcome {
     const known = this.#items.byId(event.itemId)
+    this.#deleted.drop(event.itemId)
     const base = known ?? this.#createItem(event.itemId, event.timestamp)
     const item = this.#items.update(base, event, this.#time)
     const evicted = this.#evicted ?? noEvictions
@@ -270,7 +286,8 @@ export class Facts {
     return { kind: 'user', user, evicted: this.#evicted ?? noEvictions }
   }
 
-  #deleteItem(id: string): Outcome {
+  #deleteItem({ itemId: id, acceptedAt }: DeleteItem): Outcome {
+    this.#deleted.add(id, acceptedAt)
     const item = this.#items.byId(id)
     if (item !== undefined) this.#items.remove(item)
     const evicted = this.#evicted ?? noEvictions
@@ -327,6 +344,8 @@ export class Facts {
     this.#items.write(writer)
     this.#users.write(writer)
     this.#dedupe.write(writer)
+    // Facts that know of no deletion have the bytes that they always had.
+    if (this.#deleted.size > 0) this.#deleted.write(writer)
     return writer
   }
 
@@ -341,6 +360,7 @@ export class Facts {
     this.#items.read(reader)
     this.#users.read(reader)
     this.#dedupe.read(reader)
+    if (reader.remaining > digestBytesLength) this.#deleted.read(reader)
   }
 }
 

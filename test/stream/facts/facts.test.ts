@@ -238,8 +238,9 @@ describe('the catalogue', () => {
     expect(seenOf(facts, 'u')).toEqual(['a', 'c'])
     expect(facts.users.hasSeen(facts.users.handleOf('u'), 1)).toBe(false)
     expect(facts.catalogue.interactions(1)).toBe(1)
+    facts.apply(item('b'))
     const again = exampleOf(facts.apply(click('u', 'b')))
-    expect(again).toMatchObject({ isNewItem: true, isRepeat: false, itemInteractions: 0 })
+    expect(again).toMatchObject({ isNewItem: false, isRepeat: false, itemInteractions: 0 })
   })
 
   test('lets the longest untouched item leave when it is full', () => {
