@@ -8,7 +8,13 @@ import type * as z from 'zod'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { ServiceError } from '../base/errors.ts'
 import type { JobPayload, JobRun } from '../jobs/scheduler.ts'
-import type { ItemPage, ItemView, Readers, UserView } from '../serving/http/dependencies.ts'
+import type {
+  ItemPage,
+  ItemView,
+  Readers,
+  UserPage,
+  UserView,
+} from '../serving/http/dependencies.ts'
 import { emptyTally, Ingest, type Tally } from '../serving/http/ingest.ts'
 import type { MetricsSnapshot } from '../serving/http/metrics-snapshot.ts'
 import { defaultHttpSettings } from '../serving/http/settings.ts'
@@ -160,6 +166,11 @@ export class Freshet implements AsyncDisposable {
   /** A page of the catalogue, from the `next` of another one on. */
   items(limit: number, cursor?: string): ItemPage {
     return this.#readers.catalogue.list(cursor, limit)
+  }
+
+  /** A page of the users, the last active first, from the `next` of another one on. */
+  users(limit: number, cursor?: string): UserPage {
+    return this.#readers.users.recent(cursor, limit)
   }
 
   user(id: string): UserView | undefined {

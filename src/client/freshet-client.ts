@@ -14,11 +14,13 @@ import type {
   Item,
   ItemFields,
   RankRequest,
+  RecentUser,
   Recommendations,
   RecommendRequest,
   Selection,
   SessionRequest,
   User,
+  UserPage,
   Written,
 } from './types.ts'
 
@@ -102,13 +104,19 @@ export class FreshetClient {
   }
 
   /** The last active first. */
-  async recentUsers(
-    limit = 20,
-  ): Promise<readonly { readonly id: string; readonly lastActiveAt: number }[]> {
-    const answer = await this.#get<{ users: { id: string; lastActiveAt: number }[] }>('/v1/users', {
-      limit: String(limit),
-    })
-    return answer.users
+  async recentUsers(limit = 20): Promise<readonly RecentUser[]> {
+    return (await this.#get<UserPage>('/v1/users', { limit: String(limit) })).users
+  }
+
+  /** All of them, the last active first; asked page by page as they are read. */
+  async *users(): AsyncGenerator<RecentUser> {
+    let cursor: string | undefined
+    do {
+      const parameters = { limit: '100', ...(cursor === undefined ? {} : { cursor }) }
+      const page = await this.#get<UserPage>('/v1/users', parameters)
+      yield* page.users
+      cursor = page.next
+    } while (cursor !== undefined)
   }
 
   recommend(request: RecommendRequest & After): Promise<Answer> {

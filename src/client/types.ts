@@ -109,6 +109,18 @@ export interface User {
   readonly seen: number
 }
 
+export interface RecentUser {
+  readonly id: string
+  /** Epoch ms. */
+  readonly lastActiveAt: number
+}
+
+export interface UserPage {
+  readonly users: readonly RecentUser[]
+  /** Cursor of the next page; absent on the last. */
+  readonly next?: string
+}
+
 interface NumericRestrict {
   readonly eq?: number
   readonly lt?: number

@@ -69,6 +69,10 @@ test('a shop is filled, clicked in and asked', async () => {
   expect(await client.user('ann')).toMatchObject({ features: { country: 'nl', age: 40 } })
   expect(await client.user('nobody')).toBeUndefined()
   expect((await client.recentUsers(3)).map(({ id }) => id)).toEqual(['u0', 'u8', 'u7'])
+  const known: string[] = []
+  for await (const { id } of client.users()) known.push(id)
+  expect(known.slice(0, 3)).toEqual(['u0', 'u8', 'u7'])
+  expect(known).toContain('ann')
   const found: string[] = []
   for await (const { id } of client.items({ search: 'thing' })) found.push(id)
   expect(found).toHaveLength(30)

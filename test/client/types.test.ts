@@ -11,7 +11,7 @@ import type { embedding } from '../../src/serving/http/routes/embeddings.ts'
 import type { accepted } from '../../src/serving/http/routes/events.ts'
 import type { item, itemFields } from '../../src/serving/http/routes/items.ts'
 import type { run } from '../../src/serving/http/routes/jobs.ts'
-import type { user } from '../../src/serving/http/routes/users.ts'
+import type { recent, user } from '../../src/serving/http/routes/users.ts'
 import type { written } from '../../src/serving/http/schemas.ts'
 import type { descriptionFields } from '../../src/serving/http/selection.ts'
 import type { eventSchema } from '../../src/stream/event-schema.ts'
@@ -39,6 +39,7 @@ test('answers have the fields that the client knows', () => {
   expectTypeOf<Plain<client.User['history']>>().toEqualTypeOf<
     Plain<z.output<typeof user>['history']>
   >()
+  expectTypeOf<Plain<client.UserPage>>().toEqualTypeOf<Plain<z.output<typeof recent>>>()
   expectTypeOf<keyof client.JobRun>().toEqualTypeOf<keyof z.output<typeof run>>()
   expectTypeOf<client.JobRun['state']>().toEqualTypeOf<z.output<typeof run>['state']>()
 })

@@ -73,10 +73,16 @@ interface RecentUser {
   readonly lastActiveAt: number
 }
 
+export interface UserPage {
+  readonly users: readonly RecentUser[]
+  /** Of the next page; absent on the last. */
+  readonly next?: string
+}
+
 export interface UsersReader {
   get(userId: string): UserView | undefined
-  /** At most `limit`, the last active first. */
-  recent(limit: number): readonly RecentUser[]
+  /** A page of at most `limit`, the last active first. Throws `REQUEST_INVALID` for a cursor. */
+  recent(cursor: string | undefined, limit: number): UserPage
 }
 
 /** The part of the `Retriever` that the server uses. */

@@ -2,7 +2,8 @@
 import { ServiceError } from '../../base/errors.ts'
 import type { Item } from '../../stream/example.ts'
 import type { Facts } from '../../stream/facts/facts.ts'
-import type { CatalogueReader, ItemPage, ItemView, UsersReader } from './dependencies.ts'
+import type { RecentPlace } from '../../stream/facts/users.ts'
+import type { CatalogueReader, ItemPage, ItemView, UserPage, UsersReader } from './dependencies.ts'
 
 export interface FactsReaders {
   readonly catalogue: CatalogueReader
@@ -25,12 +26,7 @@ export function factsReaders(facts: () => Facts): FactsReaders {
       search: (text, cursor, limit) => search(facts(), text, { at: positionOf(cursor), limit }),
     },
     users: {
-      recent: (limit) => {
-        const { users } = facts()
-        return users
-          .recent(limit)
-          .map((handle) => ({ id: users.id(handle), lastActiveAt: users.lastActiveAt(handle) }))
-      },
+      recent: (cursor, limit) => recentUsers(facts(), placeOf(cursor), limit),
       get: (id) => {
         const { users } = facts()
         const handle = users.handleOf(id)
@@ -80,8 +76,30 @@ function has({ id, features, attributes }: Item, wanted: string): boolean {
 function positionOf(cursor: string | undefined): number {
   if (cursor === undefined) return 0
   if (/^\d{1,10}$/.test(cursor)) return Number(cursor)
-  throw new ServiceError('REQUEST_INVALID', { path: 'cursor', reason: 'not one that a page gave' })
+  throw strangeCursor()
 }
+
+function recentUsers({ users }: Facts, after: RecentPlace | undefined, limit: number): UserPage {
+  const found = users.recent(limit + 1, after)
+  const page = found.slice(0, limit).map((handle) => ({
+    id: users.id(handle),
+    lastActiveAt: users.lastActiveAt(handle),
+  }))
+  const last = page.at(-1)
+  if (last === undefined || found.length <= limit) return { users: page }
+  return { users: page, next: `${last.lastActiveAt}:${found[limit - 1]}` }
+}
+
+/** A cursor is where a page ended: the time, which any process understands, and the handle. */
+function placeOf(cursor: string | undefined): RecentPlace | undefined {
+  if (cursor === undefined) return undefined
+  if (!/^\d{1,16}(\.\d{1,16})?:\d{1,10}$/.test(cursor)) throw strangeCursor()
+  const [lastActiveAt = 0, handle = 0] = cursor.split(':').map(Number)
+  return { handle, lastActiveAt }
+}
+
+const strangeCursor = (): ServiceError =>
+  new ServiceError('REQUEST_INVALID', { path: 'cursor', reason: 'not one that a page gave' })
 
 function viewOf(item: Item, { catalogue }: Facts): ItemView {
   const { id, features, attributes, hidden, expiresAt, crowdingTag, firstSeenAt } = item

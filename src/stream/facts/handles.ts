@@ -68,10 +68,19 @@ export class TouchOrder {
     return this.#next[0] - 1
   }
 
-  /** At most `limit`, the last touched first. */
-  newest(limit: number): number[] {
+  /** The one touched before this one, or the newest for -1; -1 when there is none. */
+  older(handle: number): number {
+    return this.#previous[handle + 1] - 1
+  }
+
+  /** At most `limit`, the last touched first; `after`: of those touched before that one. */
+  newest(limit: number, after = -1): number[] {
     const found: number[] = []
-    for (let at = this.#previous[0]; at !== 0 && found.length < limit; at = this.#previous[at]) {
+    for (
+      let at = this.#previous[after + 1];
+      at !== 0 && found.length < limit;
+      at = this.#previous[at]
+    ) {
       found.push(at - 1)
     }
     return found

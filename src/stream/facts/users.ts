@@ -28,10 +28,16 @@ export interface Users {
   hasSeen(handle: number, item: number): boolean
   /** Stream time of the newest event, epoch ms. */
   lastActiveAt(handle: number): number
-  /** Handles of at most `limit` users, the last active first. */
-  recent(limit: number): readonly number[]
+  /** Handles of at most `limit` users, the last active first; `after`: from where a page ended. */
+  recent(limit: number, after?: RecentPlace): readonly number[]
   /** Entries in all histories together. */
   readonly historyEntries: number
+}
+
+/** The last user of a page, and when it had been active last then. */
+export interface RecentPlace {
+  readonly handle: number
+  readonly lastActiveAt: number
 }
 
 export interface UserStoreOptions {
@@ -99,8 +105,19 @@ export class UserStore implements Users {
     return this.#active[handle]
   }
 
-  recent(limit: number): readonly number[] {
-    return this.#touches.newest(limit)
+  /** A user who has been active since the page is passed by: its place is found by the time. */
+  recent(limit: number, after?: RecentPlace): readonly number[] {
+    if (after === undefined) return this.#touches.newest(limit)
+    const { handle, lastActiveAt } = after
+    if (this.#touches.has(handle) && this.#active[handle] === lastActiveAt) {
+      return this.#touches.newest(limit, handle)
+    }
+    let at = -1
+    for (let next = this.#touches.older(at); next >= 0; next = this.#touches.older(at)) {
+      if (this.#active[next] <= lastActiveAt) break
+      at = next
+    }
+    return this.#touches.newest(limit, at)
   }
 
   history(handle: number, limit = this.#options.historyLength): readonly HistoryItem[] {

@@ -242,3 +242,28 @@ test('users that were active last come first', async () => {
   expect(body.users[0].lastActiveAt).toBeGreaterThan(0)
   expect((await http.call('GET', '/v1/users?limit=0')).status).toBe(400)
 })
+
+const named = (body: { users: { id: string }[] }): string[] => body.users.map(({ id }) => id)
+
+test('users come page by page, also while they go on being active', async () => {
+  await using http = await openHttp()
+  const click = (userId: string, timestamp: number) =>
+    http.call('POST', '/v1/events', { userId, itemId: 'x', type: 'click', timestamp })
+  const users = Array.from({ length: 7 }, (_, i) => `user-${i}`)
+  for (const [i, userId] of users.entries()) await click(userId, 1_000 + i)
+  const page = async (query: string) => (await http.call('GET', `/v1/users?limit=3${query}`)).body
+  const first = await page('')
+  expect(named(first)).toEqual(['user-6', 'user-5', 'user-4'])
+  const second = await page(`&cursor=${first.next}`)
+  expect(named(second)).toEqual(['user-3', 'user-2', 'user-1'])
+  // Where a page ended has moved to the front meanwhile.
+  await click('user-4', 2_000)
+  expect(named(await page(`&cursor=${first.next}`))).toEqual(named(second))
+  const last = await page(`&cursor=${second.next}`)
+  expect(named(last)).toEqual(['user-0'])
+  expect(last.next).toBeUndefined()
+  expect((await http.call('GET', '/v1/users?cursor=x')).body.error).toMatchObject({
+    code: 'REQUEST_INVALID',
+    details: { path: 'cursor' },
+  })
+})

@@ -24,9 +24,12 @@ export const user = z
   })
   .describe('the user as it is known now')
 
-const recent = z
-  .object({ users: z.array(z.object({ id: z.string(), lastActiveAt: time })) })
-  .describe('the last active first')
+export const recent = z
+  .object({
+    users: z.array(z.object({ id: z.string(), lastActiveAt: time })),
+    next: z.string().optional().describe('cursor of the next page; absent on the last'),
+  })
+  .describe('a page of the users, the last active first')
 
 export function addUserReads(app: FastifyInstance, parts: ReadParts): void {
   addRecentUsers(app, parts)
@@ -56,17 +59,20 @@ function addRecentUsers(app: FastifyInstance, { readers, settings }: ReadParts):
   addRoute(app, {
     method: 'GET',
     url: '/v1/users',
-    summary: 'The users that were active last',
+    summary: 'The users, the last active first',
     tag: 'users',
     scope: 'read',
     path: none,
     query: part(
       'query',
-      z.strictObject({ limit: numberText(limit).default(Math.min(20, settings.listLimit)) }),
+      z.strictObject({
+        cursor: z.string().max(32).exactOptional().describe('`next` of the page before'),
+        limit: numberText(limit).default(Math.min(20, settings.listLimit)),
+      }),
     ),
     body: none,
     answers: { 200: recent },
-    handle: ({ query }) => ({ users: readers.users.recent(query.limit) }),
+    handle: ({ query }) => readers.users.recent(query.cursor, query.limit),
   })
 }
 
