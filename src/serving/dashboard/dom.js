@@ -30,6 +30,13 @@ export function byId(id, kind) {
   return found
 }
 
+/** The time of today, else the day too. @param {number} at Epoch ms. */
+export function when(at) {
+  const date = new Date(at)
+  const isToday = date.toDateString() === new Date().toDateString()
+  return isToday ? date.toLocaleTimeString() : date.toLocaleString()
+}
+
 /** @param {number} value */
 export function short(value) {
   if (value >= 1e6) return `${(value / 1e6).toFixed(1)} M`

@@ -1,5 +1,5 @@
 /** Jobs: run one, see how they went, call one off; and the way back to a checkpoint. */
-import { byId, element } from './dom.js'
+import { byId, element, when } from './dom.js'
 import { RollBack } from './roll-back.js'
 import { admin } from './service.js'
 
@@ -99,7 +99,7 @@ export class Jobs {
     const cells = columns.map(() => element('td'))
     cells[0].textContent = name
     for (const at of [1, 2, 3]) cells[at].className = 'short'
-    cells[2].textContent = new Date(startedAt).toLocaleTimeString()
+    cells[2].textContent = when(startedAt)
     if (state === 'running') cells[5].append(this.#cancelButton(id, name))
     const row = element('tr', { 'data-run': id }, ...cells)
     const made = { row, cells, looks: '' }

@@ -1,5 +1,5 @@
 /** The form that takes rows and weights back to a checkpoint. */
-import { byId, element } from './dom.js'
+import { byId, element, when } from './dom.js'
 import { admin, FreshetError } from './service.js'
 
 /** @typedef {import('../../client/types.js').Checkpoint} Checkpoint */
@@ -36,7 +36,7 @@ export class RollBack {
 
 /** @param {Checkpoint} checkpoint */
 const optionOf = ({ name, createdAt }) =>
-  element('option', { value: name }, `${name}, of ${new Date(createdAt).toLocaleString()}`)
+  element('option', { value: name }, `${name}, of ${when(createdAt)}`)
 
 /**
  * @param {unknown} cause

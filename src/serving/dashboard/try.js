@@ -1,5 +1,5 @@
 /** Try it: one user's list, and how soon it changes after a click. */
-import { byId, element } from './dom.js'
+import { byId, element, when } from './dom.js'
 import { showItems } from './items-list.js'
 import { client } from './service.js'
 
@@ -87,7 +87,7 @@ export class TryIt {
     const { history = [] } = (await client().user(this.#user)) ?? {}
     const items = await Promise.all(
       history.slice(0, shown).map(async ({ itemId, type, timestamp }) => {
-        const note = `${type}, ${new Date(timestamp).toLocaleTimeString()}`
+        const note = `${type}, ${when(timestamp)}`
         const { features, attributes } = (await client().item(itemId)) ?? {}
         return { id: itemId, features, attributes, note }
       }),

@@ -1,5 +1,5 @@
 /** Versions of the model side by side: how good they are, who answers, and what came of it. */
-import { byId, element, short } from './dom.js'
+import { byId, element, short, when } from './dom.js'
 import { admin, FreshetError } from './service.js'
 
 const columns = [
@@ -171,7 +171,7 @@ const none = () => ({ versions: [], since: 0, recording: false })
 function experimentText({ recording, since, windowMs }) {
   if (!recording || since === 0) return 'What comes of the answers is not recorded.'
   const minutes = short(windowMs / 60_000)
-  const begin = new Date(since).toLocaleString()
+  const begin = when(since)
   return `Counted since ${begin}: what a user takes within ${minutes} minutes of an answer.`
 }
 
