@@ -143,3 +143,7 @@ export const expressions = (): readonly (readonly [name: string, expression: str
     targets.map(({ refId, expr }) => [`panel ${title} ${refId}`, filled(expr)] as const),
   ),
 ]
+
+/** What a process tells while there are several versions of the model, and else not. */
+export const isOfVersions = (metric: string): boolean =>
+  /^freshet_(version|experiment)_/.test(metric)
