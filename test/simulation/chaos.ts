@@ -16,6 +16,7 @@ interface Flags {
   readonly seed: number
   readonly kills: number
   readonly faults: number
+  readonly checkpoints: 'folder' | 's3'
   readonly verbose?: true
   readonly keep?: true
 }
@@ -26,6 +27,7 @@ const flags = new Command('chaos')
   .option('--seed <number>', 'of the first run', wholeNumber(0), 1)
   .option('--kills <number>', 'embedded: kills in each run', wholeNumber(0, 1_000), 3)
   .option('--faults <number>', 'distributed: faults in each run', wholeNumber(0, 12), 4)
+  .option('--checkpoints <place>', 'distributed: where', oneOf('folder', 's3'), 'folder')
   .option('--verbose', 'show the log of the service')
   .option('--keep', 'embedded: keep the data directories of failed runs')
   .option('--json', 'accepted for symmetry: the output is JSON anyway')
@@ -38,7 +40,8 @@ const onLog = flags.verbose ? say : () => undefined
 // What runs beside this process ends with it.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 
-await using servers = flags.shape === 'distributed' ? await ChaosServers.start() : undefined
+await using servers =
+  flags.shape === 'distributed' ? await ChaosServers.start(flags.checkpoints) : undefined
 
 async function run(seed: number): Promise<RunResult> {
   const { kills, faults, keep } = flags
@@ -78,6 +81,7 @@ process.stdout.write(
   `${JSON.stringify({
     shape: flags.shape,
     runs: flags.runs,
+    ...(servers && { checkpoints: flags.checkpoints }),
     kills: total('kills'),
     events: total('events'),
     lost: total('lost'),

@@ -44,8 +44,12 @@ export class S3Server implements AsyncDisposable {
     return server
   }
 
+  get port(): number {
+    return this.#ports[0]
+  }
+
   get settings(): S3Options {
-    const endpoint = `http://${host}:${this.#ports[0]}`
+    const endpoint = `http://${host}:${this.port}`
     return {
       bucket,
       region: 'us-east-1',
@@ -67,6 +71,9 @@ export class S3Server implements AsyncDisposable {
       '-s3',
       '-s3.iam=false',
       '-s3.autoCreateBucket=false',
+      // Listeners that nobody asks, on ports of their own choice: two servers would end each other.
+      '-s3.port.iceberg=0',
+      '-s3.port.lance=0',
       '-master.volumeSizeLimitMB=64',
       // Started again it elects itself anew, and waits this long for others: 10 s by default.
       '-master.electionTimeout=1s',

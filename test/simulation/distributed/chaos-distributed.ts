@@ -2,10 +2,8 @@
  * One seeded run of the crash test of many processes: feed over HTTP, faults one after the other
  * and one into the other, feed on; then the verdict.
  */
-import { existsSync, readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { dataPaths } from '../../../src/app/options.ts'
 import { seededRandom } from '../../../src/base/random.ts'
 import type { EventLogReader } from '../../../src/stream/event-log.ts'
 import { openKafkaLog } from '../../../src/stream/kafka/kafka-log.ts'
@@ -42,8 +40,6 @@ const lookMs = 50
 /** Of one of two that feed, between two requests. */
 const feedPauseMs = 15
 
-const isCheckpoint = (name: string): boolean => name.startsWith('checkpoint-')
-
 export async function distributedRun(
   seed: number,
   { servers, faults: count, onLog }: DistributedOptions,
@@ -57,7 +53,7 @@ export async function distributedRun(
   try {
     const scene = { fleet, servers, random }
     const run = new DistributedRun(seed, { scene, log, onLog })
-    return { seed, ...(await run.play(drawFaults(random, count))) }
+    return { seed, ...(await run.play(drawFaults(scene, count))) }
   } finally {
     servers.heal()
     await log.close()
@@ -89,11 +85,7 @@ class DistributedRun {
   async play(drawn: readonly FaultName[]): Promise<Omit<DistributedResult, 'seed'>> {
     const { fleet } = this.#scene
     // Of nothing: with it the journal is kept from there on.
-    const { checkpoints } = dataPaths(fleet.directory)
-    await this.#until(
-      'a first checkpoint',
-      () => existsSync(checkpoints) && readdirSync(checkpoints).some(isCheckpoint),
-    )
+    await this.#until('a first checkpoint', () => fleet.checkpoints.areThere())
     const prober = await this.#live(drawn)
     const verdict = await judgeLog(this.#log, this.#feed.acknowledged, fleetConfig())
     await this.#settle(verdict)
@@ -199,11 +191,12 @@ class DistributedRun {
 
   async #judge(verdict: LogVerdict) {
     const { fleet } = this.#scene
-    const reasons = await this.#stopTrainers()
+    const { last, reasons } = await this.#stopTrainers()
     const config = fleetConfig()
+    const directory = await fleet.checkpoints.gathered(last)
     const [saved, replayed] = [
-      await savedState(fleet.directory, config),
-      await replayedState(this.#log, fleet.directory, config),
+      await savedState(directory, config),
+      await replayedState(this.#log, directory, config),
     ]
     const isSame = saved.digest === replayed.digest && saved.events === verdict.events
     if (!isSame) reasons.push(differenceOf(saved, replayed, verdict))
@@ -225,8 +218,11 @@ class DistributedRun {
     }
   }
 
-  /** The standby first: it shall not take over. What ended although nobody told it to. */
-  async #stopTrainers(): Promise<string[]> {
+  /**
+   * The standby first: it shall not take over. Who was active, and what ended although nobody told
+   * it to.
+   */
+  async #stopTrainers(): Promise<{ readonly last: string; readonly reasons: string[] }> {
     const { fleet } = this.#scene
     const active = await fleet.activeTrainer()
     const standbys = fleet.trainers.filter((trainer) => trainer !== active)
@@ -238,7 +234,7 @@ class DistributedRun {
     for (const { name, ownEnds } of [...fleet.replicas, fleet.member('ingest')]) {
       if (ownEnds.length > 0) reasons.push(`${name} ended by itself: ${ownEnds.join(', ')}`)
     }
-    return reasons
+    return { last: (active ?? fleet.trainers[0]).name, reasons }
   }
 
   async #until(what: string, isSo: () => Promise<boolean> | boolean): Promise<void> {

@@ -48,6 +48,12 @@ async function killRedis({ servers, random }: Scene): Promise<void> {
   await servers.redis.start()
 }
 
+async function killStore({ servers, random }: Scene): Promise<void> {
+  await servers.store?.kill()
+  await sleep(between(random, 0, 2_000))
+  await servers.store?.start()
+}
+
 /** Longer than the lease lasts: another one has taken over by then. */
 async function pauseTrainer(scene: Scene): Promise<void> {
   const { service } = (await someTrainer(scene)).life
@@ -94,6 +100,8 @@ export const faults = {
   killJobs: { kills: 1, strike: ({ fleet }) => fleet.member('jobs').kill() },
   killBroker: { kills: 1, strike: killBroker },
   killRedis: { kills: 1, strike: killRedis },
+  /** Only where checkpoints are in a bucket. */
+  killStore: { kills: 1, strike: killStore },
   pauseTrainer: { kills: 0, strike: pauseTrainer },
   pauseBroker: { kills: 0, strike: ({ servers, random }) => pauseServer(servers.broker, random) },
   pauseRedis: { kills: 0, strike: ({ servers, random }) => pauseServer(servers.redis, random) },
@@ -104,10 +112,14 @@ export const faults = {
 
 export type FaultName = keyof typeof faults
 const names = Object.keys(faults).filter((name): name is FaultName => name in faults)
+const withoutStore = names.filter((name) => name !== 'killStore')
 
 /** Different ones; over many seeds all come equally often. */
-export function drawFaults(random: Random, n: number): readonly FaultName[] {
-  const rest = [...names]
+export function drawFaults(
+  { random, servers }: Pick<Scene, 'random' | 'servers'>,
+  n: number,
+): readonly FaultName[] {
+  const rest = servers.store === undefined ? [...withoutStore] : [...names]
   return Array.from({ length: Math.min(n, rest.length) }, () => {
     const [drawn] = rest.splice(random.integer(rest.length), 1)
     return drawn

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import type { Config } from '../../../src/app/config/config-schema.ts'
 import { loadConfig, parseOverride } from '../../../src/app/config/config.ts'
 import { smallShop } from '../../app/small-service.ts'
+import { ChaosBucket, type ChaosCheckpoints, sharedFolder } from './chaos-checkpoints.ts'
 import { ChaosMember } from './chaos-member.ts'
 import { type ChaosServers, type MemberName, memberNames } from './chaos-servers.ts'
 
@@ -49,16 +50,21 @@ interface FleetOptions {
 }
 
 export class ChaosFleet implements AsyncDisposable {
-  /** Of trainers: shared by the active one and its standby. */
-  readonly directory = mkdtempSync(join(tmpdir(), 'freshet-chaos-'))
+  readonly checkpoints: ChaosCheckpoints
+  readonly #directory = mkdtempSync(join(tmpdir(), 'freshet-chaos-'))
   readonly #members: ReadonlyMap<MemberName, ChaosMember>
 
   constructor(servers: ChaosServers, topic: string, { onLog, more }: FleetOptions) {
+    const root = this.#directory
+    const checkpoints =
+      servers.store === undefined ? sharedFolder(root) : new ChaosBucket(servers.store, topic, root)
+    this.checkpoints = checkpoints
     const start = (name: MemberName): [MemberName, ChaosMember] => {
-      const { broker, redis } = servers.links(name)
+      const { broker, redis, store } = servers.links(name)
       const values = [
         ...overrides,
         ...more,
+        ...checkpoints.settings(store?.port ?? 0),
         `process.kafka.brokers=[127.0.0.1:${broker.port}]`,
         `process.kafka.topic=${topic}`,
         `process.redis.url=redis://127.0.0.1:${redis.port}`,
@@ -67,7 +73,7 @@ export class ChaosFleet implements AsyncDisposable {
       const member = new ChaosMember({
         name,
         onLog,
-        dataDirectory: role === 'trainer' ? this.directory : join(this.directory, 'none'),
+        dataDirectory: role === 'trainer' ? checkpoints.directoryOf(name) : join(root, 'none'),
         flags: ['--role', role, ...values.flatMap((value) => ['--set', value])],
         ...(role === 'serving' && { program: replicaProgram }),
         ...(role === 'ingest' && { door: servers.door }),
@@ -106,6 +112,6 @@ export class ChaosFleet implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.members.map((member) => member.end('SIGKILL')))
-    rmSync(this.directory, { recursive: true, force: true })
+    rmSync(this.#directory, { recursive: true, force: true })
   }
 }
