@@ -1,13 +1,17 @@
 /**
  * `freshet bench train --crossover`: both engines over batches and widths of the towers, so that a
  * user can tell which to choose. Every point is a process of its own, the engines one after the
- * other, with the same threads.
+ * other, with the same threads. There are 32 of them: each is measured briefly, some four minutes in
+ * all.
  */
 import { type CurveOptions, pointAt } from './train-curve.ts'
 
 const batchSizes = [64, 256, 1024, 4096]
 /** Floats of an embedding; towers are width -> width -> width / 2. */
 const widths = [32, 64, 128, 512]
+/** At most, of each point. */
+const seconds = 0.5
+const repeats = 3
 
 interface Crossing {
   readonly width: number
@@ -29,13 +33,18 @@ export async function engineCrossover(
   progress: (line: string) => void,
 ): Promise<EngineCrossover> {
   const { threads, backend } = options
+  const brief = {
+    ...options,
+    seconds: Math.min(seconds, options.seconds),
+    repeats: Math.min(repeats, options.repeats),
+  }
   const crossover: Crossing[] = []
   const chosen = backend === undefined ? {} : { backend }
   for (const dim of widths) {
     for (const batch of batchSizes) {
       const place = { dim, batch, threads }
-      const wasm = await pointAt(place, options, { engine: 'wasm' })
-      const tfjs = await pointAt(place, options, { engine: 'tfjs', ...chosen })
+      const wasm = await pointAt(place, brief, { engine: 'wasm' })
+      const tfjs = await pointAt(place, brief, { engine: 'tfjs', ...chosen })
       const rates = { wasm: wasm.examplesPerSecond, tfjs: tfjs.examplesPerSecond }
       const ratio = Number((rates.tfjs / rates.wasm).toFixed(2))
       crossover.push({ width: dim, batch, ...rates, ratio })
