@@ -50,6 +50,13 @@ async function main(): Promise<void> {
     await view.locator('#changed', { hasText: 'after the click' }).waitFor()
     await seconds(1)
     await shoot(view, 'dashboard-try')
+    await view.setViewportSize({ width: size.width, height: 520 })
+    await view.click('#tab-jobs')
+    await view.click('[data-job=checkpoint]')
+    const run = view.locator('#runs tr', { hasText: 'checkpoint' }).first()
+    await run.locator('td', { hasText: 'done' }).waitFor()
+    await seconds(1)
+    await shoot(view, 'dashboard-jobs')
   } finally {
     await browser.close()
     demo.kill('SIGINT')
