@@ -67,12 +67,12 @@ export class IndexWorker {
   }
 
   /**
-   * A slice for the index's structure alone, if that cannot wait: items have theirs beside it.
-   * Returns vectors gone over.
+   * Half a slice for the index's structure alone, if that cannot wait: items have theirs beside it,
+   * since what nobody embeds nobody finds, however good the structure. Returns vectors gone over.
    */
   press(): number {
     if (!this.#liveIndex.isPressing) return 0
-    return this.#maintain(this.#clock.monotonic() + this.#settings.sliceMs)
+    return this.#maintain(this.#clock.monotonic() + this.#settings.sliceMs / 2)
   }
 
   /** What is left of a slice is for the structure, as far as its share of the time allows. */

@@ -7,6 +7,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 
 import type { Clock } from '../../base/clock.ts'
+import { ServiceError } from '../../base/errors.ts'
 import type { JsonObject } from '../command.ts'
 import { describe, toEvent } from '../demo/shop-bodies.ts'
 import { Shop } from '../demo/shop.ts'
@@ -42,6 +43,7 @@ export interface BenchAlignmentOptions {
 const itemsPerRequest = 1_000
 const readyLimitMs = 600_000
 const lookMs = 200
+const mostTries = 50
 const freshness = 'freshet_freshness_duration_seconds'
 
 export async function benchAlignment(
@@ -143,14 +145,15 @@ class AlignmentRun {
     const { warmup, seconds, progress } = this.#options
     try {
       await this.#load(warmup, signal)
-      const before = await this.#client.metrics()
+      const before = await insist(() => this.#client.metrics())
       this.#all = new Latencies()
       const ended = new AbortController()
       await Promise.all([
         this.#audits(before, AbortSignal.any([signal, ended.signal])),
         this.#load(seconds, signal).finally(() => ended.abort()),
       ])
-      const result = this.#result(before, await this.#client.metrics())
+      const after = await insist(() => this.#client.metrics())
+      const result = this.#result(before, after)
       progress(JSON.stringify({ ...result, series: undefined }))
       return result
     } finally {
@@ -186,7 +189,7 @@ class AlignmentRun {
       const latencies = this.#recent
       this.#recent = new Latencies()
       await this.#audit()
-      const now = await this.#client.metrics()
+      const now = await insist(() => this.#client.metrics())
       const point = {
         seconds,
         recall10: rounded(now.get('freshet_alignment_recall_ratio{k="10"}') ?? 0),
@@ -204,10 +207,12 @@ class AlignmentRun {
 
   /** However long it takes. */
   async #audit(): Promise<void> {
-    let run = await this.#client.startJob({ name: 'auditRecall', wait: false })
+    const client = this.#client
+    let run = await insist(() => client.startJob({ name: 'auditRecall', wait: false }))
     while (run.state === 'running') {
       await pause(lookMs)
-      run = await this.#client.job(run.id)
+      const { id } = run
+      run = await insist(() => client.job(id))
     }
   }
 
@@ -239,6 +244,19 @@ class AlignmentRun {
     const { status } = await this.#raw.request('GET', `/v1/recommendations/${user}?n=10`)
     this.#recent.add(clock.monotonic() - begin)
     return status === 200
+  }
+}
+
+/** What a busy service refuses is asked again. */
+async function insist<Found>(ask: () => Promise<Found>): Promise<Found> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await ask()
+    } catch (error) {
+      const isBusy = error instanceof ServiceError && error.retryable
+      if (!isBusy || tries === mostTries) throw error
+      await pause(lookMs)
+    }
   }
 }
 
