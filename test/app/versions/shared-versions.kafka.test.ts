@@ -1,6 +1,10 @@
 /** Versions of many processes: one list, and everybody answers and trains by it. */
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+
 import { afterAll, beforeAll, expect, test } from 'vitest'
 
+import { checkpointStore } from '../../../src/app/newest-checkpoint.ts'
 import { eventuallyWithin, Fleet, type Member } from '../../support/fleet.ts'
 import { anyBroker, makeTopic } from '../../support/kafka-server.ts'
 import { RedisServer } from '../../support/redis-server.ts'
@@ -33,7 +37,7 @@ test('a version learns beside the first, and every replica follows split and pro
   const [, one, two] = await Promise.all([
     fleet.start('trainer 1', 'trainer', ['process.versions.only=shop']),
     fleet.start('serving 1', 'ingest,serving'),
-    fleet.start('serving 2', 'serving'),
+    fleet.start('serving 2', 'serving,jobs'),
   ])
   await one.client.sendEvents(shopEvents(clicks))
   const [here, there] = [versionsAt(one), versionsAt(two)]
@@ -63,6 +67,12 @@ test('a version learns beside the first, and every replica follows split and pro
   await everywhere('the split', (names) => new Set(names).size === 2)
   await asked(there, 'POST', '/promote')
   await everywhere('the promotion', (names) => names.every((name) => name === 'bold'))
+  // Jobs are of the version that answers.
+  const { result } = await two.client.runJob('checkpoint')
+  const [folder = ''] = readdirSync(join(fleet.trainerDirectory, 'versions'))
+  expect(folder).toMatch(/^bold-/)
+  const kept = checkpointStore(join(fleet.trainerDirectory, 'versions', folder)).list()
+  expect(kept.map(({ sequence }) => String(sequence))).toContain(result?.['name'])
   await here.ask('POST', '/v1/admin/versions/rollback')
   await everywhere('the way back', (names) => names.every((name) => name === 'shop'))
 
