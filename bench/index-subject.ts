@@ -26,6 +26,8 @@ export interface SearchFigures {
 
 export const k = 10
 const repeats = 3
+/** Queries of a pass that compares them with every vector. */
+const fewQueries = 64
 /** Vectors in one slice of maintenance. */
 const slice = 64
 /** Vectors in one upsert of a build. */
@@ -193,9 +195,10 @@ export class Subject implements AsyncDisposable {
   measure(truth: Int32Array, options: SearchOptions): SearchFigures {
     using passes = new Pauses()
     const times: number[] = []
-    const found = new Int32Array(truth.length)
+    const n = options.exact === true ? Math.min(fewQueries, this.#queries.n) : this.#queries.n
+    const found = new Int32Array(n * k)
     const pass = (): void => {
-      for (let q = 0; q < this.#queries.n; q += 1) {
+      for (let q = 0; q < n; q += 1) {
         const started = performance.now()
         found.set(this.one(q, options), q * k)
         times.push(performance.now() - started)
@@ -205,11 +208,10 @@ export class Subject implements AsyncDisposable {
     pass()
     times.length = 0
     for (let repeat = 0; repeat < repeats; repeat += 1) passes.time(pass)
-    const ratesOf = (all: readonly number[]): readonly number[] =>
-      all.map((ms) => (this.#queries.n / ms) * 1000)
+    const ratesOf = (all: readonly number[]): readonly number[] => all.map((ms) => (n / ms) * 1000)
     const rates = ratesOf(passes.byClock)
     return {
-      recall10: recall(truth, found),
+      recall10: recall(truth.subarray(0, n * k), found),
       queriesPerSecond: Math.round(quantile(rates, 0.5)),
       least: Math.round(Math.min(...rates)),
       greatest: Math.round(Math.max(...rates)),
