@@ -9,10 +9,11 @@ export interface BuiltQuery {
   readonly input: QueryInput | undefined
   readonly fallback: Fallback | undefined
   /** Handles of items that the user has had. */
-  readonly seen: readonly number[]
+  readonly seen: Int32Array
 }
 
 const defaultType = 'click'
+const nothingSeen = new Int32Array(0)
 
 /** `now`: of the request, epoch ms. */
 export function buildQuery(facts: Facts, request: RecommendRequest, now: number): BuiltQuery {
@@ -20,7 +21,7 @@ export function buildQuery(facts: Facts, request: RecommendRequest, now: number)
   const given = givenHistory(facts, request, now)
   const user = userId === undefined ? -1 : facts.users.handleOf(userId)
   const known = user >= 0 ? facts.users.history(user) : []
-  const knownSeen = user >= 0 ? facts.users.seen(user) : []
+  const knownSeen = user >= 0 ? facts.users.seen(user) : nothingSeen
   const userFeatures = merged(user >= 0 ? facts.users.features(user) : noFeatures, request.features)
   const fallback = user >= 0 ? undefined : fallbackOf({ given, userFeatures, context })
   const history = joined(given, known)
@@ -28,8 +29,16 @@ export function buildQuery(facts: Facts, request: RecommendRequest, now: number)
   return {
     input: fallback === 'nothing' ? undefined : input,
     fallback: fallback === 'nothing' ? (request.fallback ?? 'popularity') : fallback,
-    seen: [...knownSeen, ...given.map(({ item }) => item.handle)],
+    // Hundreds of handles for every query: copied only where something is added.
+    seen: given.length === 0 ? knownSeen : withGiven(knownSeen, given),
   }
+}
+
+function withGiven(knownSeen: Int32Array, given: readonly HistoryEntry[]): Int32Array {
+  const seen = new Int32Array(knownSeen.length + given.length)
+  seen.set(knownSeen)
+  for (const [i, { item }] of given.entries()) seen[knownSeen.length + i] = item.handle
+  return seen
 }
 
 function givenHistory(

@@ -39,6 +39,7 @@ export interface RetrieverOptions {
 
 /** Requests that may wait: some hundred milliseconds' worth. */
 const maxQueued = 1_000
+const nothingSeen = new Int32Array(0)
 
 /** A request that waits for its turn. */
 interface Pending {
@@ -55,8 +56,9 @@ interface Task {
   /** indexDim floats for each head; of a tower's query once it has been through. */
   vector: Float32Array
   readonly input: QueryInput | undefined
-  /** Handles that must not come back. */
-  readonly shutOut: readonly number[]
+  /** Handles that must not come back: those that the request names, and those the user had. */
+  readonly excluded: readonly number[]
+  readonly seen: Int32Array
 }
 
 interface Found {
@@ -185,21 +187,29 @@ export class Retriever {
     const { input, fallback, seen } = buildQuery(facts, request, now)
     if (input !== undefined) this.#options.sample.offer(input)
     const excluded = this.#handles(request.exclude)
-    const shutOut = request.excludeSeen === false ? excluded : [...excluded, ...seen]
-    return { pending, selection: request, fallback, input, shutOut, vector: this.#popularity() }
+    return {
+      pending,
+      selection: request,
+      fallback,
+      input,
+      excluded,
+      seen: request.excludeSeen === false ? nothingSeen : seen,
+      vector: this.#popularity(),
+    }
   }
 
   #similarTask(pending: Pending, request: SimilarRequest): Task {
     const item = this.#item(request.itemId)
     const vector = this.#vectorOf(item)
     vector[vector.length - 1] = 0
-    const shutOut = [...this.#handles(request.exclude), item.handle]
+    const excluded = [...this.#handles(request.exclude), item.handle]
     return {
       pending,
       selection: request,
       fallback: undefined,
       input: undefined,
-      shutOut,
+      excluded,
+      seen: nothingSeen,
       vector,
     }
   }
@@ -297,7 +307,7 @@ export class Retriever {
       )
     }
     const scratch = this.#bitmaps[queriesPerScan]
-    return tasks.map(({ selection, shutOut }, i) => {
+    return tasks.map(({ selection, excluded, seen }, i) => {
       const bitmap = this.#bitmaps[i]
       bitmap.set(visible)
       if (selection.among !== undefined) {
@@ -306,7 +316,8 @@ export class Retriever {
         for (let word = 0; word < bitmap.length; word += 1) bitmap[word] &= scratch[word]
       }
       if (selection.filter !== undefined) liveIndex.narrow(selection.filter, bitmap, scratch)
-      for (const handle of shutOut) setBit(bitmap, handle, false)
+      for (const handle of excluded) setBit(bitmap, handle, false)
+      for (const handle of seen) setBit(bitmap, handle, false)
       return bitmap
     })
   }
