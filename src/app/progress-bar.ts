@@ -5,7 +5,7 @@ const width = 24
 const leastMs = 100
 
 export interface ProgressBar extends Disposable {
-  /** `done` of `total`, which may not be known. The clock runs from the first word of each `what`. */
+  /** `done` of `total`, which may not be known. Each `what` has its own clock. */
   show(what: string, done: number, total?: number): void
 }
 

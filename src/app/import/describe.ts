@@ -42,8 +42,8 @@ function* describeTimes({
   else if (latenessMs > 0) yield `  rows are up to ${count(latenessMs / 1_000)} s out of order`
   if (times !== undefined && clock.now() - times.first > retentionMs) {
     const days = Math.round(retentionMs / 86_400_000)
-    yield `  users without an event for ${days} days are forgotten, unless the service was started with`
-    yield '  a longer model.facts.userRetentionMs'
+    yield `  users without an event for ${days} days are forgotten, unless the service was started`
+    yield '  with a longer model.facts.userRetentionMs'
   }
   if (kind === 'events' && timeless > 0) {
     const which = timeless === good ? 'no row has' : `${count(timeless)} rows have not`
