@@ -6,7 +6,7 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
@@ -21,6 +21,9 @@ const waves = 10
 const atATime = 64
 /** The catalogue is looked at whenever it has grown or shrunk by this factor, from this size on. */
 const [lookFactor, smallest] = [1.5, 1_000]
+
+/** Until what was given back is the system's again, milliseconds. */
+const leaveMs = 2_000
 
 export interface DriftFigures {
   /** Right after the last wave, and of the fresh index, at its effort. */
@@ -90,6 +93,8 @@ export async function measureGrowth(subject: Subject, items: Points): Promise<ob
     looks.push(look(subject))
   }
   await subject.settle()
+  // The thread of the memory that was left ends.
+  await pause(leaveMs)
   const leastRecall = Math.min(...looks.map(({ recall10 }) => recall10))
   return { leastRecall, looks, settled, afterwards: look(subject), pauses: subject.pauses() }
 }
