@@ -22,6 +22,7 @@ export interface TrainerReport {
     | 'checkpointDamaged'
     | 'checkpointFailed'
     | 'checkpointFetched'
+    | 'copiesNotFetched'
     | 'copiesNotPruned'
     | 'journalAhead'
     | 'journalGap'

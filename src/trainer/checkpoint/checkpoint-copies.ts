@@ -183,7 +183,10 @@ export class CheckpointCopies {
     let index = 0
     let sending: Promise<void>[] = []
     for await (const piece of createReadStream(path, { highWaterMark: pieceBytes })) {
-      sending.push(objects.put(this.#pieceKey(copy, name, index), bytesOf(piece)))
+      const put = objects.put(this.#pieceKey(copy, name, index), bytesOf(piece))
+      // It may fail while the next piece is read, when nobody waits for it yet.
+      put.catch(() => undefined)
+      sending.push(put)
       index += 1
       if (sending.length < piecesAtOnce) continue
       await Promise.all(sending)

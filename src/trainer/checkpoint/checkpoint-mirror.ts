@@ -49,6 +49,26 @@ export class CheckpointMirror {
   }
 
   /**
+   * The newest whole copy, with what it needs, is in the folder when it resolves, as far as it can
+   * be had; those that are older than all copies leave. Whether it is good is found out by `fetch`.
+   */
+  async fetchAhead(): Promise<void> {
+    const { copies, directory } = this.#options
+    const all = await copies.list()
+    const newest = all.at(-1)
+    if (newest === undefined) return
+    const oldest = all[0].sequence
+    for (const sequence of this.#store.sequences().filter((one) => one < oldest)) {
+      await rm(join(directory, checkpointName(sequence)), { recursive: true, force: true })
+    }
+    if (await this.#has([newest])) return
+    const { base } = await copies.manifest(newest)
+    const full = all.findLast(({ sequence }) => sequence === base)
+    await this.#fetchSome(full === undefined ? [newest] : [full, newest])
+    this.#reportFetched(newest)
+  }
+
+  /**
    * Copies one that the folder has. What the oldest copy says; undefined: it is not known. Throws
    * `CHECKPOINT_FAILED`, and then the folder has it no more.
    */
@@ -89,9 +109,8 @@ export class CheckpointMirror {
     await this.#fetchSome(useful)
     if ((await this.#has(needed)) && this.#newest() === copy.sequence) return undefined
     for (const one of needed) await copies.fetch(one, directory)
-    const message = `fetched checkpoint ${this.#placeOf(copy)}`
-    this.#report('info', 'checkpointFetched', message, { sequence: copy.sequence })
-    return this.#newest() === copy.sequence ? undefined : 'it is damaged'
+    this.#reportFetched(copy)
+    return this.#store.sequences().at(-1) === copy.sequence ? undefined : 'it is not the newest'
   }
 
   /** Those that are whole, and not there. */
@@ -104,6 +123,11 @@ export class CheckpointMirror {
         reasonOf(error)
       }
     }
+  }
+
+  #reportFetched(copy: CheckpointCopy): void {
+    const message = `fetched checkpoint ${this.#placeOf(copy)}`
+    this.#report('info', 'checkpointFetched', message, { sequence: copy.sequence })
   }
 
   #newest(): number | undefined {

@@ -1,7 +1,8 @@
 /**
  * A trainer of several, of which one is active: whoever has the lease. The others wait as standbys
  * and have nothing in memory; who takes over starts from the newest checkpoint and the journal in
- * the folder that they share. A trainer that has lost its lease ends without another word.
+ * the folder that they share, or from the copies in a bucket, which it has on its disk by then. A
+ * trainer that has lost its lease ends without another word.
  *
  * The lease is renewed by this thread, which no step of training holds up.
  */
@@ -11,6 +12,7 @@ import type { RedisSettings } from '../../redis/redis-connection.ts'
 import type { OnProgress } from '../command-queue.ts'
 import { TrainerService, type TrainerServiceOptions } from '../trainer-service.ts'
 import type { CommandResult, TrainerCommand, TrainerStatus } from '../trainer-status.ts'
+import { FetchAhead } from './fetch-ahead.ts'
 import { LeaseEnd, threadClock } from './lease-end.ts'
 import { acquireLease, type Lease, type LeaseStore } from './lease.ts'
 
@@ -44,6 +46,7 @@ export class LeasedTrainer implements Service {
   #running: Promise<void> = Promise.resolve()
   #lease: Lease | undefined
   #trainer: TrainerService | undefined
+  #ahead: FetchAhead | undefined
   #isActive = false
   #isStandby = true
   #detail = 'waits for the lease'
@@ -129,6 +132,7 @@ export class LeasedTrainer implements Service {
     })
     this.#lease = lease
     this.#isStandby = false
+    await this.#ahead?.finish()
     lease.lost.addEventListener('abort', () => this.#lost(lease.lost.reason))
     this.#detail = `restores its state, epoch ${lease.epoch}`
     const { parameters } = this.#options
@@ -146,6 +150,16 @@ export class LeasedTrainer implements Service {
     this.#other = other
     this.#detail = `standby, ${other} trains`
     this.#options.onWait?.(other)
+    this.#ahead ??= this.#fetchAhead()
+  }
+
+  /** Undefined: a take-over finds all in the folder. */
+  #fetchAhead(): FetchAhead | undefined {
+    const { process, report } = this.#options
+    if (process.copies === undefined || process.checkpoints === undefined) return undefined
+    const { copies: place, checkpoints } = process
+    const { signal } = this.#stopping
+    return new FetchAhead({ place, directory: checkpoints.directory, signal, report })
   }
 
   #lost(reason: unknown): void {

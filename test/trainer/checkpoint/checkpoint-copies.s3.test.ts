@@ -4,10 +4,13 @@ import { join } from 'node:path'
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 
+import { ServiceError } from '../../../src/base/errors.ts'
 import { CheckpointCopies } from '../../../src/trainer/checkpoint/checkpoint-copies.ts'
 import { CheckpointMirror } from '../../../src/trainer/checkpoint/checkpoint-mirror.ts'
-import { CheckpointStore } from '../../../src/trainer/checkpoint/checkpoint.ts'
+import { checkpointName, CheckpointStore } from '../../../src/trainer/checkpoint/checkpoint.ts'
+import type { ObjectStore } from '../../../src/trainer/checkpoint/object-store.ts'
 import { S3Objects } from '../../../src/trainer/checkpoint/s3-objects.ts'
+import { FetchAhead } from '../../../src/trainer/lease/fetch-ahead.ts'
 import type { TrainerReport } from '../../../src/trainer/trainer-status.ts'
 import { S3Server } from '../../support/s3-server.ts'
 import { temporaryDirectory } from '../../support/temporary-directory.ts'
@@ -240,3 +243,78 @@ test('lists of many names are whole, names have any character', async () => {
   expect(await one.objects.get(keys[1_099])).toEqual(text('x'))
   expect(await one.objects.get(`${prefix}none`)).toBeUndefined()
 }, 60_000)
+
+test('who stands by has the newest and what it needs before it is asked to start', async () => {
+  const prefix = newPrefix()
+  using active = machine(prefix, 1)
+  using standby = machine(prefix, 0)
+  await standby.mirror.fetchAhead()
+  expect(standby.store.sequences()).toEqual([])
+  await active.write(10)
+  await active.write(20)
+  await standby.mirror.fetchAhead()
+  expect(standby.newest()).toEqual({ sequence: 20, facts: 'facts 20' })
+  await active.write(30)
+  await active.write(40)
+  await standby.mirror.fetchAhead()
+  await standby.mirror.fetchAhead()
+  expect(standby.store.sequences()).toEqual([40])
+  const fetched = standby.reports.filter(({ code: name }) => name === 'checkpointFetched')
+  expect(fetched.map(({ details }) => details['sequence'])).toEqual([20, 40])
+  await standby.fetch()
+  expect(standby.newest()).toEqual({ sequence: 40, facts: 'facts 40' })
+  expect(standby.reports).toHaveLength(fetched.length)
+})
+
+test('what was fetched ahead and is damaged is fetched again by the start', async () => {
+  const prefix = newPrefix()
+  using active = machine(prefix, 1)
+  using standby = machine(prefix, 0)
+  await active.write(10)
+  await standby.mirror.fetchAhead()
+  writeFileSync(join(standby.directory, checkpointName(10), 'facts'), 'spoiled')
+  expect(standby.newest()).toBeUndefined()
+  await standby.fetch()
+  expect(standby.newest()).toEqual({ sequence: 10, facts: 'facts 10' })
+})
+
+test('a standby looks for copies until it is told to start', async () => {
+  const prefix = newPrefix()
+  using active = machine(prefix, 1)
+  using standby = machine(prefix, 0)
+  const stopping = new AbortController()
+  const ahead = new FetchAhead({
+    place: { s3: server.settings, prefix },
+    directory: standby.directory,
+    intervalMs: 10,
+    signal: stopping.signal,
+    report: (found) => void standby.reports.push(found),
+  })
+  await active.write(10)
+  await expect.poll(() => standby.newest()?.sequence, { timeout: 20_000 }).toBe(10)
+  await active.write(20)
+  await expect.poll(() => standby.newest()?.sequence, { timeout: 20_000 }).toBe(20)
+  await ahead.finish()
+  await active.write(30)
+  expect(standby.newest()).toEqual({ sequence: 20, facts: 'facts 20' })
+})
+
+/** A store that refuses whatever it is sent, at once. */
+const fullStore: ObjectStore = {
+  place: 'full',
+  put: () => Promise.reject(new ServiceError('CHECKPOINT_STORE_UNAVAILABLE', { reason: 'full' })),
+  get: () => Promise.resolve(undefined),
+  list: () => Promise.resolve([]),
+  remove: () => Promise.resolve(),
+  close: () => undefined,
+}
+
+test('a piece that is refused while the next is read fails the copy, and nothing else', async () => {
+  using folder = temporaryDirectory()
+  const store = new CheckpointStore({ directory: folder.path, keep: 1 })
+  const header = { sequence: 10, position: {}, createdAt: 1, config: {} }
+  await store.write(header, [{ name: 'rows', chunks: [large] }])
+  const copies = new CheckpointCopies({ objects: fullStore, prefix: newPrefix(), epoch: 1 })
+  const copying = copies.write(join(folder.path, checkpointName(10)))
+  await expect(copying).rejects.toEqual(code('CHECKPOINT_STORE_UNAVAILABLE'))
+})
