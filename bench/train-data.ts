@@ -38,7 +38,7 @@ interface Interactions {
 }
 
 /** Users prefer items of their own taste three times in four. */
-function interactions(count: number, seed: number): Interactions {
+export function interactions(count: number, seed: number): Interactions {
   const random = seededRandom(seed)
   const anyItem = powerLaw(items, random)
   const made = { users: new Int32Array(count), items: new Int32Array(count) }
