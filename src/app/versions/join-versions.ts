@@ -38,7 +38,8 @@ export interface JoiningContext {
   readonly signal: AbortSignal
 }
 
-const openLimitMs = 10_000
+/** How long Redis is waited for: who answers can do without, a trainer can do nothing. */
+const [answeringLimitMs, trainingLimitMs] = [10_000, 60_000]
 /** A version that has failed begins anew, from its checkpoints, after so long. */
 const retryMs = 10_000
 
@@ -58,9 +59,10 @@ export async function joinVersions(context: JoiningContext): Promise<JoinedVersi
   })
   const narrow = (all: VersionList): VersionList => (only === undefined ? all : alone(all, only))
   try {
-    const isOpen = await shared.open(openLimitMs, signal)
+    const limitMs = isTrainer ? trainingLimitMs : answeringLimitMs
+    const isOpen = await shared.open(limitMs, signal)
     if (isTrainer && !isOpen) {
-      const reason = `no answer within ${openLimitMs} ms`
+      const reason = `no answer within ${limitMs} ms`
       throw new ServiceError('VERSIONS_UNAVAILABLE', { reason })
     }
   } catch (error) {
