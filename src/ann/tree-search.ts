@@ -42,11 +42,11 @@ export const tooFew = -1
 const codesPerStep = 2_097_152
 
 /**
- * What a search costs in vectors that find their leaf, a microsecond each for 400 leaves: four
- * times what it takes where memory is near, as nobody has asked lately for what it looks at.
+ * What a search costs in vectors that find their leaf, a microsecond each for 400 leaves: points
+ * count for four times what they take where memory is near, as nobody has asked lately for them.
  */
 const costOf = (leaves: number, points: number): number =>
-  Math.ceil((4 * (15 + points / 1000) * 400) / leaves)
+  Math.ceil(((15 + points / 250) * 400) / leaves)
 
 /** Keys of a reservoir of so many: the more beyond, the rarer the selections. */
 const keysFor = (keep: number): number => keep * 2 + 64
