@@ -48,6 +48,17 @@ const refused: [string, string, ModelSpec][] = [
     { ...plain, tables: [{ ...plain.tables[0], dim: 0 }, plain.tables[1]] },
   ],
   ['towers of another dim', 'the model’s dim'.replace('’', "'"), { ...plain, dim: 5 }],
+  [
+    'a query tower too narrow for its heads',
+    'of each of 2 heads',
+    { ...plain, query: { ...plain.query, heads: 2 } },
+  ],
+  ['no head', 'from 1 to 8', { ...plain, query: { ...plain.query, heads: 0 } }],
+  [
+    'an item of several vectors',
+    'an item has one vector',
+    { ...plain, candidate: { ...plain.candidate, heads: 1 } },
+  ],
   ['no temperature', 'above 0', { ...plain, score: { temperature: 0 } }],
   [
     'history on the candidate side',

@@ -238,6 +238,10 @@ test('what the engine does not know is refused by name', async () => {
     code: 'ENGINE_UNSUPPORTED',
     details: { engine: 'tfjs', path: `query.layers.${layers.length - 1}.sparkle` },
   })
+  await expect(refused(headsSpec())).rejects.toMatchObject({
+    code: 'ENGINE_UNSUPPORTED',
+    details: { engine: 'tfjs', path: 'query.heads' },
+  })
 })
 
 interface ModelFile {
