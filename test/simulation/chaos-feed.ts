@@ -20,6 +20,9 @@ export class ChaosFeed {
   readonly #seed: number
   readonly #queue: (readonly WireEvent[])[] = []
   #made = 0
+  /** Items that nobody clicks: those that are there, and how many there have been. */
+  readonly #described: string[] = []
+  #passed = 0
   /** Ids of events that the service has acknowledged. */
   readonly acknowledged = new Set<string>()
 
@@ -60,7 +63,7 @@ export class ChaosFeed {
   #event(): WireEvent {
     const draw = this.#random.next()
     if (draw < 0.004) {
-      return this.#named({ kind: 'deleteItem', itemId: `item-${1 + this.#random.integer(200)}` })
+      return this.#named(this.#passing())
     }
     if (draw < 0.006) {
       return this.#named({ kind: 'deleteUser', userId: `user-${1 + this.#random.integer(60)}` })
@@ -69,6 +72,20 @@ export class ChaosFeed {
     if (event.kind === 'item') return this.#named(toItem(event))
     const { userId, itemId, type, device } = event
     return this.#named({ kind: 'interaction', userId, itemId, type, context: { device } })
+  }
+
+  /**
+   * An item that nobody clicks comes, and goes after a while. Whether a click on one that is gone
+   * counts depends on the turns of partitions, and here all that is counted is compared.
+   */
+  #passing(): Omit<WireEvent, 'eventId'> {
+    const itemId = this.#described.length > 2 ? this.#described.shift() : undefined
+    if (itemId !== undefined) return { kind: 'deleteItem', itemId }
+    this.#passed += 1
+    const passing = `passing-${this.#passed}`
+    this.#described.push(passing)
+    const [like] = this.#shop.catalogue
+    return { ...toItem(like), itemId: passing }
   }
 
   #named(event: Omit<WireEvent, 'eventId'>): WireEvent {
