@@ -18,6 +18,7 @@ import {
 } from '../chaos-verdict.ts'
 import { drawFaults, type FaultName, faults, type Scene } from './chaos-faults.ts'
 import { ChaosFleet, fleetConfig } from './chaos-fleet.ts'
+import type { ChaosMember } from './chaos-member.ts'
 import { ChaosProber } from './chaos-prober.ts'
 import type { ChaosServers } from './chaos-servers.ts'
 import { compareReplica, type ReplicaVerdict } from './replica-verdict.ts'
@@ -177,6 +178,8 @@ class DistributedRun {
       const active = await fleet.activeTrainer()
       return active !== undefined && (await has('trainer', [active]))
     })
+    // Who takes everything anew needs the trainer, which is told to stop next.
+    await this.#until('replicas follow', () => this.#allFollow())
     await this.#until('jobs run', async () => {
       const metrics = await fleet
         .member('jobs')
@@ -186,6 +189,18 @@ class DistributedRun {
     })
     await this.#until('all are there', () =>
       fleet.members.every(({ life }) => life.hasBeenReady && !life.isEnded),
+    )
+  }
+
+  async #allFollow(): Promise<boolean> {
+    const { fleet } = this.#scene
+    const active = await fleet.activeTrainer()
+    const valueOf = async (member: ChaosMember | undefined, name: string) =>
+      (await member?.client?.metrics().catch(() => undefined))?.get(`freshet_sync_${name}`)
+    const published = await valueOf(active, 'published_sequence_deltas')
+    const applied = fleet.replicas.map((replica) => valueOf(replica, 'sequence_deltas'))
+    return (
+      published !== undefined && (await Promise.all(applied)).every((value) => value === published)
     )
   }
 
