@@ -195,10 +195,8 @@ class DistributedRun {
   async #allFollow(): Promise<boolean> {
     const { fleet } = this.#scene
     const active = await fleet.activeTrainer()
-    const valueOf = async (member: ChaosMember | undefined, name: string) =>
-      (await member?.client?.metrics().catch(() => undefined))?.get(`freshet_sync_${name}`)
-    const published = await valueOf(active, 'published_sequence_deltas')
-    const applied = fleet.replicas.map((replica) => valueOf(replica, 'sequence_deltas'))
+    const published = await syncValue(active, 'published_sequence_deltas')
+    const applied = fleet.replicas.map((replica) => syncValue(replica, 'sequence_deltas'))
     return (
       published !== undefined && (await Promise.all(applied)).every((value) => value === published)
     )
@@ -260,6 +258,9 @@ class DistributedRun {
     }
   }
 }
+
+const syncValue = async (member: ChaosMember | undefined, name: string) =>
+  (await member?.client?.metrics().catch(() => undefined))?.get(`freshet_sync_${name}`)
 
 const differenceOf = (saved: State, replayed: State, { events }: LogVerdict): string =>
   `saved ${saved.digest} of ${saved.events} events and ${saved.examples} examples, ` +
