@@ -1,7 +1,7 @@
 /**
  * A process of many joins the versions that are there: a trainer puts its model among them, all
  * others take them as they are. Where Redis does not answer in time, a trainer does not start, and
- * who answers has its own model alone until it does.
+ * who answers has its own model alone until it does. Where it refuses, the lease says so.
  */
 import type { Clock } from '../../base/clock.ts'
 import { ServiceError } from '../../base/errors.ts'
@@ -58,10 +58,11 @@ export async function joinVersions(context: JoiningContext): Promise<JoinedVersi
     onTrouble: (error) => logger.error({ error: String(error) }, 'versions: trouble with Redis'),
   })
   const narrow = (all: VersionList): VersionList => (only === undefined ? all : alone(all, only))
+  let found: 'open' | 'refused' | 'silent'
   try {
     const limitMs = isTrainer ? trainingLimitMs : answeringLimitMs
-    const isOpen = await shared.open(limitMs, signal)
-    if (isTrainer && !isOpen) {
+    found = await shared.open(limitMs, signal)
+    if (isTrainer && found === 'silent') {
       const reason = `no answer within ${limitMs} ms`
       throw new ServiceError('VERSIONS_UNAVAILABLE', { reason })
     }
@@ -69,9 +70,11 @@ export async function joinVersions(context: JoiningContext): Promise<JoinedVersi
     await shared.stop()
     throw error
   }
-  const list = isTrainer
-    ? await registered(shared, context)
-    : (shared.list ?? onlyVersion(config, clock.now()))
+  // A trainer that is refused has no lease either, and ends with that reason.
+  const list =
+    isTrainer && found === 'open'
+      ? await registered(shared, context)
+      : (shared.list ?? onlyVersion(config, clock.now()))
   return {
     list: narrow(list),
     service: shared,

@@ -11,7 +11,7 @@ import * as z from 'zod'
 
 import { ServiceError } from '../../base/errors.ts'
 import type { Service } from '../../base/service.ts'
-import { answerWithin, reasonOf } from '../../redis/redis-answers.ts'
+import { answerWithin, reasonOf, refusalOf } from '../../redis/redis-answers.ts'
 import {
   connectRedis,
   type RedisArgument,
@@ -143,18 +143,19 @@ export class SharedVersions implements Service {
     return waits.length === 0 ? undefined : waits.join('; ')
   }
 
-  /** Looks until Redis answers. False: it does not. Throws the signal's reason. */
-  async open(limitMs: number, signal: AbortSignal): Promise<boolean> {
+  /** Looks until Redis answers, or refuses for good. Throws the signal's reason. */
+  async open(limitMs: number, signal: AbortSignal): Promise<'open' | 'refused' | 'silent'> {
     const limit = performance.now() + limitMs
     for (;;) {
       signal.throwIfAborted()
       try {
         await this.#look()
-        return true
+        return 'open'
       } catch (error) {
-        if (performance.now() > limit) {
+        const isRefused = refusalOf(error, this.#connection) !== undefined
+        if (isRefused || performance.now() > limit) {
           this.#note(error)
-          return false
+          return isRefused ? 'refused' : 'silent'
         }
         await sleep(100)
       }

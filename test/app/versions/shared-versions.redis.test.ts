@@ -41,7 +41,7 @@ async function open(tag: string, saying: Saying = { learning: {} }): Promise<Sha
     onList: () => undefined,
     onTrouble: () => undefined,
   })
-  expect(await shared.open(10_000, new AbortController().signal)).toBe(true)
+  expect(await shared.open(10_000, new AbortController().signal)).toBe('open')
   return shared
 }
 const newTag = (): string => `versions-${(tags += 1)}`
