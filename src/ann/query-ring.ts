@@ -8,10 +8,14 @@ const every = 4
 export class QueryRing {
   readonly #vectors: Float32Array[] = []
   #asked = 0
+  /** What the vectors' tails weigh; stale once there is another vector. */
+  #tailWeight: number | undefined
+  #isStale = true
 
   offer(query: Float32Array): void {
     this.#asked += 1
     if (this.#asked % every !== 1) return
+    this.#isStale = true
     const at = Math.floor(this.#asked / every) % capacity
     const kept = this.#vectors[at]
     if (kept === undefined) this.#vectors.push(query.slice())
@@ -36,6 +40,12 @@ export class QueryRing {
    * the queries' mean squares there. Undefined when nothing was asked.
    */
   tailWeight(exactDims: number): number | undefined {
+    if (this.#isStale) this.#tailWeight = this.#weigh(exactDims)
+    this.#isStale = false
+    return this.#tailWeight
+  }
+
+  #weigh(exactDims: number): number | undefined {
     let [coded, tails] = [0, 0]
     for (const vector of this.#vectors) {
       for (let d = 0; d < vector.length; d += 1) {

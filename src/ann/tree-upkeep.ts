@@ -34,7 +34,7 @@ const [crowded, deserted] = [4, 1 / 3]
 /** A tree is grown anew when it takes so much more effort to hold the recall than at first. */
 const effortRise = 0.1
 /** Before an audit has spoken. */
-const firstEffort = 0.5
+const firstEffort = 0.35
 /** Of a tree that was grown before anything was asked. */
 const firstTailWeight = 0.25
 /** A tree is grown anew when items or the weight of tails have changed by this factor. */
@@ -81,6 +81,8 @@ export class TreeUpkeep {
   #grownWeight = 0
   /** The least effort that held the target then. */
   #grownEffort = 1
+  /** Whether nobody had asked anything then: it was grown for towers that had hardly learned. */
+  #isProvisional = false
   #changesSinceGrown = 0
   /** Whether somebody wants the next tree, whatever is said for it. */
   #isAsked = false
@@ -282,6 +284,7 @@ export class TreeUpkeep {
     if (most > itemsFactor * Math.min(items, this.#grownItems)) return true
     if (this.#queriesAreOthers()) return true
     if (this.#changesSinceGrown < items * regrowShare) return false
+    if (this.#isProvisional && this.#options.queries.size >= fewQueries) return true
     return this.#tree === undefined || this.#effort > this.#grownEffort + effortRise
   }
 
@@ -334,7 +337,8 @@ export class TreeUpkeep {
   /** Lets the new tree take over unless the old one needs less effort, or flat search is better. */
   *#judge(next: Tree): Generator<number, void> {
     const { queries, recallTarget } = this.#options
-    if (queries.size < fewQueries) {
+    this.#isProvisional = queries.size < fewQueries
+    if (this.#isProvisional) {
       // Nobody has asked anything yet: there is nothing to audit it with.
       this.#answerBy(next)
       this.#grown += 1

@@ -97,6 +97,25 @@ test('queries of another kind have the effort chosen anew, though no vector chan
   expect(recallOf(index, others)).toBeGreaterThan(0.955)
 })
 
+test('a tree that was grown before anything was asked gives way once towers and users speak', () => {
+  const index = indexOf({ flatBelow: 1_000 })
+  index.upsert(range(8_000), points(1, 8_000, dim))
+  settle(index)
+  const moved = range(3_000)
+  index.upsert(moved, points(2, moved.length, dim))
+  settle(index)
+  expect(index.stats().tree?.grown).toBe(1)
+  const queries = points(4, 1_024, dim)
+  ask(index, queries)
+  settle(index)
+  expect(index.stats().tree?.grown).toBe(2)
+  // That one knew what is asked: as many changes are no reason for another.
+  index.upsert(moved, points(3, moved.length, dim))
+  ask(index, queries)
+  settle(index)
+  expect(index.stats().tree?.grown).toBe(2)
+})
+
 test('it goes back to a scan when most items have left', () => {
   const index = indexOf({ flatBelow: 1_000 })
   index.upsert(range(3_000), points(1, 3_000, dim))
