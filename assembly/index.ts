@@ -40,6 +40,7 @@ export {
   treeEncodeLeaf,
   treeMembers,
   treePlace,
+  treeRefresh,
   treeRemove,
   treeSums,
   treeTails,

@@ -52,11 +52,14 @@ export class TreeLayout {
   allStrays: u32
   /** Of growth, unread here. */
   spread: f32
+  /** The mean squared distance of vectors from their centroids, tails among them; may be Infinity. */
   reach: f32
   /** Panels of 32 leaves: for each pair of dimensions two i16 of 32 centroids, at most 8,191. */
   roundCentroids: usize
   /** f32 per dimension: what 1 is worth there. */
   roundUnits: usize
+  /** f32 per leaf: its bias while it is not crowded. */
+  bases: usize
 }
 
 /** Leaves in a panel, and members in a block. */

@@ -138,6 +138,7 @@ export class TreeMemory {
     record.view[treeLayout.roundCentroids] = rounded.address
     record.view[treeLayout.roundUnits] = roundUnits.address
     record.view[treeLayout.biases] = biases.address
+    record.view[treeLayout.bases] = bases.address
     record.view[treeLayout.scales] = scales.address
     record.view[treeLayout.strays] = strays.address
     record.view[treeLayout.heads] = heads.address

@@ -197,8 +197,8 @@ export class TreeUpkeep {
     }
     for (let from = 0; from < ids.length; from += treeChunk) {
       const part = ids.subarray(from, from + treeChunk)
-      this.#tree?.place(part)
-      if (this.#isJoined) this.#next?.place(part)
+      this.#tree?.update(part)
+      if (this.#isJoined) this.#next?.update(part)
     }
     this.#mark(ids)
   }

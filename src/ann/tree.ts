@@ -18,9 +18,6 @@ const recodedFloats = 131_072
 /** Members that are added up in one step, in a part of that. */
 const summedMembers = 256
 
-/** Tails alone this much farther from a centroid than whole vectors are on average: a stray. */
-const strayFactor = 2
-
 /** Members that the mean of all leaves counts for in a leaf's scale. */
 const priorMembers = 2
 
@@ -215,9 +212,27 @@ export class Tree {
 
   /** Puts ids (at most `treeChunk`), or moves them, to their nearest leaves. */
   place(ids: Int32Array): void {
-    this.assign(ids)
+    this.#staging.ids.view.set(ids)
+    this.#placeStaged(ids.length)
+  }
+
+  #placeStaged(n: number): void {
     const { kernels, layout } = this.memory
-    kernels.treePlace(layout, this.#staging.ids.address, this.#staging.leaves.address, ids.length)
+    const { ids, leaves } = this.#staging
+    kernels.treeAssign(layout, ids.address, n, leaves.address)
+    kernels.treePlace(layout, ids.address, leaves.address, n)
+  }
+
+  /**
+   * Takes over the rows of ids (at most `treeChunk`) that are new or others: what is far from its
+   * leaf moves to the nearest one. Returns how many did.
+   */
+  update(ids: Int32Array): number {
+    const { kernels, layout } = this.memory
+    this.#staging.ids.view.set(ids)
+    const strays = kernels.treeRefresh(layout, this.#staging.ids.address, ids.length)
+    if (strays > 0) this.#placeStaged(strays)
+    return strays
   }
 
   /** Puts ids (at most `treeChunk`) into the leaves named for them. */
@@ -362,7 +377,8 @@ export class Tree {
   }
 
   remove(ids: Int32Array): void {
-    this.#inChunks(ids, 'treeRemove')
+    const { kernels, layout } = this.memory
+    for (const n of this.#staged(ids)) kernels.treeRemove(layout, this.#staging.ids.address, n)
   }
 
   /**
@@ -370,17 +386,11 @@ export class Tree {
    * when an item becomes popular, moves.
    */
   refreshTails(ids: Int32Array): void {
-    this.#inChunks(ids, 'treeTails')
-    const strays = ids.filter((id) => this.#isStray(id))
-    for (let from = 0; from < strays.length; from += treeChunk) {
-      this.place(strays.subarray(from, from + treeChunk))
+    const { kernels, layout } = this.memory
+    for (const n of this.#staged(ids)) {
+      const strays = kernels.treeTails(layout, this.#staging.ids.address, n)
+      if (strays > 0) this.#placeStaged(strays)
     }
-  }
-
-  #isStray(id: number): boolean {
-    const leaf = this.leafOf(id)
-    if (leaf < 0) return false
-    return this.tailSquare(id, leaf) > strayFactor * this.memory.floats[treeLayout.reach]
   }
 
   /** The mean squared distance of vectors from their centroids: tails left out, and theirs. */
@@ -390,12 +400,12 @@ export class Tree {
     floats[treeLayout.reach] = spread + tailSpread
   }
 
-  #inChunks(ids: Int32Array, kernel: 'treeRemove' | 'treeTails'): void {
-    const { kernels, layout } = this.memory
+  /** Stages ids, a chunk at a time; yields how many. */
+  *#staged(ids: Int32Array): Generator<number> {
     for (let from = 0; from < ids.length; from += treeChunk) {
       const part = ids.subarray(from, from + treeChunk)
       this.#staging.ids.view.set(part)
-      kernels[kernel](layout, this.#staging.ids.address, part.length)
+      yield part.length
     }
   }
 }

@@ -50,7 +50,7 @@ export const treeLayout = {
   allStrays: 21,
   /**
    * f32: the mean squared distance of vectors from their centroids without tails, and with them;
-   * Infinity: not known. No kernel reads them.
+   * Infinity: not known.
    */
   spread: 22,
   reach: 23,
@@ -58,6 +58,8 @@ export const treeLayout = {
   roundCentroids: 24,
   /** f32 per dimension: what 1 is worth there. */
   roundUnits: 25,
+  /** f32 per leaf: its bias while it is not crowded. */
+  bases: 26,
   words: 28,
 } as const
 
@@ -102,10 +104,15 @@ export interface TreeKernels {
   treeAssign: Whole<[tree: Address, ids: Address, n: number, leaves: Address]>
   /** Puts each of n ids, or moves it, into the leaf named for it, coded from its row. */
   treePlace: Whole<[tree: Address, ids: Address, leaves: Address, n: number]>
+  /**
+   * Codes n ids anew where they are. Leaves those at the front of `ids` that have strayed from
+   * their leaves, or are in none; returns how many.
+   */
+  treeRefresh: Whole<[tree: Address, ids: Address, n: number], number>
   /** Takes ids out; those that are not in are passed over, here and in `treeTails`. */
   treeRemove: Whole<[tree: Address, ids: Address, n: number]>
-  /** Writes the tails of n rows beside their codes. */
-  treeTails: Whole<[tree: Address, ids: Address, n: number]>
+  /** Writes the tails of n rows beside their codes; leaves those that strayed, as above. */
+  treeTails: Whole<[tree: Address, ids: Address, n: number], number>
   /** Codes all members of a leaf anew. */
   treeEncodeLeaf: Whole<[tree: Address, leaf: number]>
   /** Writes the ids of a leaf's members and returns how many. */

@@ -17,7 +17,7 @@ export const treeViews = ({ buffer }: WebAssembly.Memory): TreeViews => ({
   bytes: new Uint8Array(buffer),
 })
 
-type Field = Exclude<keyof typeof treeLayout, 'words' | 'tailWeight'>
+type Field = Exclude<keyof typeof treeLayout, 'words' | 'tailWeight' | 'reach'>
 
 /** One tree. Places of arrays are given as indices of words or floats. */
 export class TreeView {
@@ -47,6 +47,10 @@ export class TreeView {
     return this.floats[this.#at + treeLayout.tailWeight]
   }
 
+  get reach(): number {
+    return this.floats[this.#at + treeLayout.reach]
+  }
+
   /** Dimensions that are coded. */
   get coded(): number {
     return this.get('dim') - this.get('tailDims')
@@ -54,6 +58,12 @@ export class TreeView {
 
   scale(leaf: number): number {
     return this.floats[(this.get('scales') >> 2) + leaf]
+  }
+
+  /** Whether its bias is lower than that of its centroid. */
+  isCrowded(leaf: number): boolean {
+    const [biases, bases] = [this.get('biases') >> 2, this.get('bases') >> 2]
+    return this.floats[biases + leaf] < this.floats[bases + leaf]
   }
 
   entry(array: Field, i: number): number {

@@ -21,15 +21,22 @@ export function referenceTreeLeafKernels(memory: WebAssembly.Memory): LeafKernel
         put(tree, id, views.words[(leaves >> 2) + i])
       }
     },
+    treeRefresh: (layout, ids, n) => {
+      const tree = new TreeView(views, layout)
+      return keepFirst(views, ids, n, (id) => refresh(tree, id))
+    },
     treeRemove: (layout, ids, n) => {
       const tree = new TreeView(views, layout)
       for (const id of list(views, ids, n)) if (placeOf(tree, id) >= 0) take(tree, id)
     },
     treeTails: (layout, ids, n) => {
       const tree = new TreeView(views, layout)
-      for (const id of list(views, ids, n)) {
-        if (placeOf(tree, id) >= 0) copyTails(tree, id, placeOf(tree, id))
-      }
+      return keepFirst(views, ids, n, (id) => {
+        const place = placeOf(tree, id)
+        if (place < 0) return false
+        copyTails(tree, id, place)
+        return isTailStray(tree, id, leafAt(tree, place))
+      })
     },
     treeEncodeLeaf: (layout, leaf) => {
       const tree = new TreeView(views, layout)
@@ -72,6 +79,43 @@ export function referenceTreeLeafKernels(memory: WebAssembly.Memory): LeafKernel
 
 const list = ({ words }: TreeViews, ids: Address, n: number): Uint32Array =>
   words.slice(ids >> 2, (ids >> 2) + n)
+
+/** Leaves at the front of a list what `isKept`; returns how many. */
+function keepFirst(
+  views: TreeViews,
+  ids: Address,
+  n: number,
+  isKept: (id: number) => boolean,
+): number {
+  const kept = list(views, ids, n).filter(isKept)
+  views.words.set(kept, ids >> 2)
+  return kept.length
+}
+
+const leafAt = (tree: TreeView, place: number): number =>
+  tree.entry('owners', Math.floor(place / treeGroup))
+
+/** Codes an id where it is; whether it belongs elsewhere. */
+function refresh(tree: TreeView, id: number): boolean {
+  const place = placeOf(tree, id)
+  if (place < 0) return true
+  const leaf = leafAt(tree, place)
+  const squares = encode(tree, id, leaf, place)
+  if (tree.scale(leaf) <= leastScale || tree.isCrowded(leaf)) return true
+  return squares > strayed * tree.coded || isTailStray(tree, id, leaf)
+}
+
+const [strayed, tailStrayed] = [1.25, 2]
+const leastScale = fround(1e-30)
+
+function isTailStray(tree: TreeView, id: number, leaf: number): boolean {
+  let squares = 0
+  for (let d = tree.coded; d < tree.get('dim'); d += 1) {
+    const value = fround(tree.floats[tree.rowAt(id) + d] - tree.centroid(leaf, d))
+    squares = fround(squares + fround(value * value))
+  }
+  return fround(squares * tree.tailWeight) > fround(tailStrayed * tree.reach)
+}
 
 /** The place of an id, or -1. */
 const placeOf = (tree: TreeView, id: number): number => tree.entry('places', id) - 1
@@ -194,25 +238,29 @@ function copyTails(tree: TreeView, id: number, place: number): void {
   }
 }
 
-function encode(tree: TreeView, id: number, leaf: number, place: number): void {
-  let extremes = 0
+/** Returns the sum of the squares of its coordinates in units. */
+function encode(tree: TreeView, id: number, leaf: number, place: number): number {
+  let [extremes, squares] = [0, 0]
   for (let d = 0; d < tree.coded; d += 1) {
-    const code = codeOf(tree, d, inUnits(tree, id, leaf, d))
+    const value = inUnits(tree, id, leaf, d)
+    const code = codeOf(tree, d, value)
+    squares = fround(squares + fround(value * value))
     setCode(tree, d, place, code)
     if (code === 0 || code === 15) extremes += 1
   }
-  if (extremes * 4 > tree.coded && tree.scale(leaf) > fround(1e-30)) {
+  if (extremes * 4 > tree.coded && tree.scale(leaf) > leastScale) {
     tree.setEntry('strays', leaf, tree.entry('strays', leaf) + 1)
     tree.set('allStrays', tree.get('allStrays') + 1)
   }
   copyTails(tree, id, place)
+  return squares
 }
 
 /** A coordinate less that of the centroid, in units of the leaf's scale. */
 function inUnits(tree: TreeView, id: number, leaf: number, d: number): number {
   const residual = fround(tree.floats[tree.rowAt(id) + d] - tree.centroid(leaf, d))
   const scale = tree.scale(leaf)
-  return fround(residual * (scale > fround(1e-30) ? fround(1 / scale) : 0))
+  return fround(residual * (scale > leastScale ? fround(1 / scale) : 0))
 }
 
 /** The number of borders below a value. */
