@@ -33,6 +33,8 @@ export class IndexWorker {
   #itemsPerMs: number
   /** What upkeep has been granted and not used, milliseconds; below 0 where a step took longer. */
   #upkeepMs = 0
+  /** Whether the last slice had fewer vectors than the rate allowed: time was short, not work. */
+  #isBehind = false
 
   constructor(liveIndex: LiveIndex, clock: Clock, settings: ServingSettings) {
     this.#liveIndex = liveIndex
@@ -40,6 +42,11 @@ export class IndexWorker {
     this.#settings = settings
     this.#lastAt = clock.monotonic()
     this.#itemsPerMs = firstItems / settings.sliceMs
+  }
+
+  /** Whether there was more to embed, and leave to do it, than the last slice had time for. */
+  get isBehind(): boolean {
+    return this.#isBehind
   }
 
   /** One slice. `hurry` ignores the rate: nobody is being served yet. Returns vectors embedded. */
@@ -61,6 +68,7 @@ export class IndexWorker {
     const swept = Math.floor(this.#sweepAllowance)
     const done = this.#liveIndex.work({ items, swept, popularities })
     this.#allowance = Math.max(0, this.#allowance - done.items)
+    this.#isBehind = done.items === fitting && this.#allowance >= fitting
     this.#sweepAllowance -= done.swept
     this.#learn(done.items, this.#clock.monotonic() - begin)
     return done.items + this.#keepUp(begin, seconds)

@@ -337,7 +337,7 @@ export class ServingService implements Service {
       liveIndex.expire(clock.now())
       this.freshness.embedded(liveIndex.drainedMark, clock.now())
       if (hurry && done > 0) await nextTurn()
-      else await pause(this.#settings.sliceIntervalMs)
+      else await pause(worker.isBehind ? breathMs : this.#settings.sliceIntervalMs)
     }
   }
 }
