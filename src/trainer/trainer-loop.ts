@@ -7,10 +7,9 @@
  * on from there. Same log, same journal: same bits. Without a journal batches are cut by count
  * alone, and the log is enough.
  */
-import { setImmediate as yieldToEvents, setTimeout } from 'node:timers/promises'
+import { setImmediate as yieldToEvents } from 'node:timers/promises'
 
 import type { Clock } from '../base/clock.ts'
-import { ServiceError } from '../base/errors.ts'
 import type { EventLogReader, Position } from '../stream/event-log.ts'
 import type { Json } from '../stream/event.ts'
 import { type NumberedEntry, runsOf } from '../stream/files/journal.ts'
@@ -23,6 +22,7 @@ import { Checkpoints, type Place } from './checkpoint/checkpoints.ts'
 import { CommandQueue, type CommandWork, type OnProgress } from './command-queue.ts'
 import { compactTables } from './compact-command.ts'
 import { DeltaSource, type DeltaStamp } from './delta-source.ts'
+import { DiskRoom } from './disk-room.ts'
 import { EventCursor } from './event-cursor.ts'
 import type { FarRows, OpenRowStore } from './far-rows.ts'
 import type { JournalCopy } from './journal/journal-copy.ts'
@@ -72,8 +72,6 @@ export interface RunOptions {
 const sliceMs = 5
 /** Longest wait for an event, so that what is due by time is done on an idle stream. */
 const idleWaitMs = 100
-/** Before a journal on a full disk is tried again. */
-const diskFullWaitMs = 500
 
 interface Parts {
   readonly options: TrainerOptions
@@ -103,6 +101,7 @@ export class Trainer {
   readonly #rollbacks: Rollbacks
   readonly #deltas: DeltaSource
   readonly #publishing: Publishing
+  readonly #diskRoom: DiskRoom
   readonly #eventRate: RateMeter
   readonly #exampleRate: RateMeter
   /** Entries that the journal has, or would have if there were one. */
@@ -177,6 +176,7 @@ export class Trainer {
       hasFarRows: farRows !== undefined,
       report: (report) => this.#report(report),
     })
+    this.#diskRoom = new DiskRoom(options.clock, (report) => this.#report(report))
     this.#eventRate = new RateMeter(options.clock)
     this.#exampleRate = new RateMeter(options.clock)
     this.#publishing = new Publishing({
@@ -215,7 +215,7 @@ export class Trainer {
       const waitMs = untilEnd ? 0 : this.#waitMs()
       const found = await this.#cursor.ready({ waitMs, signal })
       if (!found && untilEnd) break
-      await this.#unlessDiskFull(() => this.#takeSlice(limitEvents))
+      await this.#diskRoom.orWait(() => this.#takeSlice(limitEvents))
       await this.#afterSlice()
     }
     await this.#finish(untilEnd && !signal.aborted)
@@ -355,17 +355,6 @@ export class Trainer {
     if (this.#isOldEnough()) await this.#cut()
   }
 
-  /** A journal that cannot be written to stops learning until it can, and nothing else. */
-  async #unlessDiskFull(work: () => Promise<void>): Promise<void> {
-    try {
-      await work()
-    } catch (error) {
-      if (!(error instanceof ServiceError) || error.code !== 'LOG_DISK_FULL') throw error
-      this.#report({ level: 'error', code: 'diskFull', message: error.message, details: {} })
-      await setTimeout(diskFullWaitMs)
-    }
-  }
-
   #beginBatch(): void {
     if (this.#events === 0) this.#startedAt = this.#options.clock.monotonic()
     this.#events += 1
@@ -410,9 +399,14 @@ export class Trainer {
     if (this.#hasCaughtUp) await this.#rollbacks.rollBackIfWanted()
   }
 
-  /** True when the state stands between two batches, cutting one if boundaries are journaled. */
+  /**
+   * True when the state stands between two batches, cutting one if boundaries are journaled and
+   * there is room for it.
+   */
   async #reachBoundary(): Promise<boolean> {
-    if (this.#events > 0 && this.#journal !== undefined) await this.#cut()
+    if (this.#events > 0 && this.#journal !== undefined) {
+      await this.#diskRoom.orWait(() => this.#cut())
+    }
     return this.#events === 0
   }
 
