@@ -6,7 +6,8 @@
  * is not waited for unless it is in the middle of a share.
  *
  * A call costs a few microseconds when the workers are still awake from the one before and tens of
- * microseconds when they sleep: `grain` keeps small calls to this thread.
+ * microseconds when they sleep: `grain` keeps small calls to this thread. A call may also be left
+ * to the workers while this thread does something else, and takes part in what is left of it later.
  */
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
@@ -14,7 +15,7 @@ import { Worker } from 'node:worker_threads'
 import { assert } from '../base/assert.ts'
 import { ServiceError } from '../base/errors.ts'
 import type { Arena } from './arena.ts'
-import { type KernelTable, kernelTable } from './kernel-table.ts'
+import { type Call, type KernelTable, kernelTable } from './kernel-table.ts'
 import type { WorkerTask } from './kernel-worker.ts'
 import {
   type KernelOptions,
@@ -38,6 +39,7 @@ const granularity = 4
 /** For each thread: more, and shares begin more often; fewer, and the last one is waited for. */
 const sharesPerThread = 8
 const maximumThreads = 64
+const nothing = (): void => {}
 
 /**
  * Invariants: one call at a time, by the thread that made the pool; after a failure the memory may
@@ -51,6 +53,7 @@ export class ThreadPool {
   readonly #control = new PoolControl()
   readonly #patience: number
   readonly #workers: Worker[] = []
+  #isUnderWay = false
   /** Why no call is possible any more. */
   #ended: { readonly thread: number; readonly reason: string } | undefined
 
@@ -91,6 +94,21 @@ export class ThreadPool {
     count: number,
     grain = granularity,
   ): void {
+    this.begin(name, operands, count, grain)()
+  }
+
+  /**
+   * The same, by the workers alone as far as they come until what is returned is called, which has
+   * to be before the next call. Meanwhile nothing changes what the kernel reads, nor reads what it
+   * writes. What is kept to this thread is over when this returns.
+   */
+  begin<Name extends SplitKernelName>(
+    name: Name,
+    operands: SplitOperands<Name>,
+    count: number,
+    grain = granularity,
+  ): () => void {
+    assert(!this.#isUnderWay, 'one call at a time')
     if (this.#ended !== undefined) this.#fail(name, this.#ended)
     const kernel = this.#table.indexOf(name)
     const unit = Math.ceil(grain / granularity) * granularity
@@ -99,14 +117,11 @@ export class ThreadPool {
     const call = { kernel, operands, count, share }
     if (share >= count || this.threads === 1) {
       this.#table.run(call)
-      return
+      return nothing
     }
+    this.#isUnderWay = true
     this.#control.publish(call)
-    try {
-      this.#table.runShares(call, this.#control)
-    } finally {
-      this.#await(name)
-    }
+    return () => this.#finish(name, call)
   }
 
   /** Ends the threads. Idempotent; a call after it throws. */
@@ -124,6 +139,15 @@ export class ThreadPool {
     worker.on('error', (error) => (this.#ended ??= { thread, reason: String(error) }))
     worker.on('exit', () => (this.#ended ??= { thread, reason: 'the thread has ended' }))
     this.#workers.push(worker)
+  }
+
+  #finish(name: string, call: Call): void {
+    this.#isUnderWay = false
+    try {
+      this.#table.runShares(call, this.#control)
+    } finally {
+      this.#await(name)
+    }
   }
 
   #await(name: string): void {

@@ -17,13 +17,14 @@ import { type TableKeys, TwoTower } from '../model/two-tower.ts'
 import type { Event } from '../stream/event.ts'
 import type { Example, Item } from '../stream/example.ts'
 import { type Eviction, Facts, type Outcome } from '../stream/facts/facts.ts'
+import { type BatchReport, emptyReport } from './batch-report.ts'
 import type { Mirror } from './catalogue-mirror.ts'
 import { type CheckpointPart, tablePart } from './checkpoint/checkpoint.ts'
 import { type SavedState, saveTables, type TableVersions } from './checkpoint/saved-tables.ts'
 import { type EvaluationReport, Evaluator } from './evaluation/evaluator.ts'
 import type { HourReport } from './evaluation/hourly-metrics.ts'
 import { directoryPart, type FarRows } from './far-rows.ts'
-import { Guard, type GuardTrip } from './guard.ts'
+import { Guard } from './guard.ts'
 import { type LearnerOptions, makeMirror, makeTables } from './learner-parts.ts'
 import { ColumnBuilder, positives } from './negatives.ts'
 import { Reservoir, reservoirPart } from './reservoir.ts'
@@ -36,19 +37,6 @@ import { type TrainResult, trainStep } from './train-step.ts'
 import type { TrainerModel } from './trainer-config.ts'
 import { upcomingKeys } from './upcoming.ts'
 
-export interface BatchReport {
-  readonly examples: readonly Example[]
-  readonly loss: number
-  /** Sum of the weights behind the loss. */
-  readonly weight: number
-  /** The guard refused the batch and the model is as it was. */
-  readonly trip: GuardTrip | undefined
-  /** The guard took the stream to have changed, and accepts losses as they come for a while. */
-  readonly restarted: boolean
-  /** Rows that a table evicted to keep within its bounds. */
-  readonly evicted: number
-}
-
 interface Parts {
   readonly model: TwoTower
   readonly tables: Tables
@@ -59,15 +47,6 @@ interface Parts {
 
 /** The parts of a smaller step are over before another thread is awake. */
 const examplesWorthThreads = 256
-
-const emptyReport: BatchReport = {
-  examples: [],
-  loss: 0,
-  weight: 0,
-  trip: undefined,
-  restarted: false,
-  evicted: 0,
-}
 
 /**
  * Invariants: between batches no handle of an item that is gone is in use anywhere but in
@@ -212,15 +191,12 @@ export class Learner {
    */
   async trainBatch(upcoming: readonly Event[] = []): Promise<BatchReport> {
     const examples = this.#examples
-    const { mirror } = this.#parts
     const { restarts } = this.#guard
     const prefetch = this.#prepareNext(upcoming)
     const ranked = positives(examples, this.model.spec)
-    if (mirror !== undefined && ranked.some((example) => this.#evaluator.isDue(example))) {
-      await mirror.prepare(this.#facts, this.#removed)
-      await this.#evaluator.evaluate(ranked, mirror.ranker)
-    }
+    const finishEvaluation = await this.#beginEvaluation(ranked)
     const result = examples.length === 0 ? undefined : await this.#train(examples, prefetch)
+    finishEvaluation()
     this.#evaluator.observe(ranked)
     if (result !== undefined && result.trip === undefined) {
       this.#evaluator.learned(this.#facts.time, result)
@@ -403,6 +379,16 @@ export class Learner {
     return () => {
       for (const { table, keys } of wanted) farRows.table(table)?.prefetch(keys)
     }
+  }
+
+  /** With the model as it is before the batch, though other threads may rank while it trains. */
+  async #beginEvaluation(ranked: readonly Example[]): Promise<() => void> {
+    const { mirror } = this.#parts
+    if (mirror === undefined || !ranked.some((example) => this.#evaluator.isDue(example))) {
+      return () => {}
+    }
+    await mirror.prepare(this.#facts, this.#removed)
+    return await this.#evaluator.begin(ranked, mirror.ranker)
   }
 
   #train(examples: readonly Example[], onRows: () => void): Promise<TrainResult> {

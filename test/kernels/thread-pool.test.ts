@@ -81,6 +81,22 @@ test('every element is computed once, whatever the count, the threads and the gr
   }
 })
 
+test('a call that is left to the workers is whole once it is finished, and the only one till then', async () => {
+  for (const threads of [2, 3]) {
+    await using opened = await openPool({ threads })
+    const { arena, pool } = opened
+    const [out, ones] = [arena.floats(64), arena.floats(64)]
+    ones.view.fill(1)
+    const add = (): (() => void) => pool.begin('addScaled', [out.address, ones.address, 1], 64, 4)
+    for (let times = 1; times <= 50; times += 1) {
+      const finish = add()
+      expect(add).toThrow('one call at a time')
+      finish()
+      expect(out.view).toEqual(Float32Array.from(out.view, () => times))
+    }
+  }
+})
+
 /**
  * Eight bags as two shares: the first, which the pool's own thread takes unless a worker is quicker,
  * keeps it busy for some hundredth of a second; what becomes of the second is up to `offsets`.

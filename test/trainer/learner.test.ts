@@ -66,6 +66,32 @@ test.each(Object.entries(repeatable))(
   },
 )
 
+test('a catalogue large enough to be ranked by another thread while this one trains: the same ranks', async () => {
+  const items = Array.from({ length: 5_000 }, (_, i): Event => {
+    const time = shopEvents(1)[0].timestamp
+    return {
+      kind: 'item',
+      mode: 'patch',
+      itemId: `other-${i}`,
+      timestamp: time,
+      acceptedAt: time,
+    }
+  })
+  const model = trainerModel({
+    facts: { ...trainerModel().facts, maxItems: 6_000 },
+    batch: { maxExamples: 64, maxAgeMs: 20 },
+    evaluation: { everyNth: 1, warmupEvents: 0, windowExamples: 100 },
+  })
+  const reports = []
+  for (const threads of [1, 2]) {
+    await using learner = await create(model, { threads })
+    await feed(learner, [...items, ...shopEvents(700)])
+    reports.push([learner.evaluation(), await learner.digest()])
+  }
+  expect(reports[1]).toEqual(reports[0])
+  expect(reports[0][0]).toMatchObject({ progressive: { evaluated: 8 * 64, notFinite: 0 } })
+})
+
 test('pauses in the middle of an evaluation change nothing but when it ends', async () => {
   const states = []
   let pauses = 0

@@ -88,10 +88,10 @@ export class Evaluator {
 
   /**
    * Ranks what is due of a batch that has not been trained on; `ranker` stands before the batch.
+   * The figures have it once what is returned has been called: before `ranker` follows the batch.
    */
-  async evaluate(examples: readonly Example[], ranker: Ranker): Promise<void> {
+  async begin(examples: readonly Example[], ranker: Ranker): Promise<() => void> {
     const due = examples.filter((example) => this.isDue(example))
-    if (due.length === 0) return
     // Queries are scanned for four at a time: those with targets alike skip much the same.
     due.sort((a, b) => countOf(b, ranker) - countOf(a, ranker) || a.index - b.index)
     const requests = due.map(({ query, item, seen }) => ({
@@ -101,19 +101,21 @@ export class Evaluator {
     }))
     const byScore = new Float64Array(due.length)
     const byCount = new Float64Array(due.length)
-    await ranker.rank(requests, { byScore, byCount })
-    const total = sumOfCounts(ranker)
-    for (let i = 0; i < due.length; i += 1) {
-      const rank = byScore[i]
-      const coVisited =
-        byCount[i] === Infinity
-          ? Infinity
-          : this.#coVisitationRank(due[i], requests[i], ranker, total)
-      const { timestamp } = due[i].query
-      this.#add('model', rank, timestamp)
-      this.#add('recentlyPopular', byCount[i], timestamp)
-      this.#add('coVisitation', coVisited, timestamp)
-      this.#addToCohorts(due[i], rank)
+    const finish = await ranker.begin(requests, { byScore, byCount })
+    return () => {
+      finish()
+      const total = sumOfCounts(ranker)
+      for (let i = 0; i < due.length; i += 1) {
+        const coVisited =
+          byCount[i] === Infinity
+            ? Infinity
+            : this.#coVisitationRank(due[i], requests[i], ranker, total)
+        const { timestamp } = due[i].query
+        this.#add('model', byScore[i], timestamp)
+        this.#add('recentlyPopular', byCount[i], timestamp)
+        this.#add('coVisitation', coVisited, timestamp)
+        this.#addToCohorts(due[i], byScore[i])
+      }
     }
   }
 

@@ -1,7 +1,8 @@
 /**
  * Ranks targets among the whole live catalogue, exactly: item vectors are embedded once and kept,
  * again when something they depend on has changed; queries are embedded as they come and scored
- * many at once by kernels that only count. Results depend neither on slots nor on threads.
+ * many at once by kernels that only count. Results depend neither on slots nor on threads; other
+ * threads count while this one trains.
  */
 import { assert } from '../../base/assert.ts'
 import type { ByteReader, ByteWriter } from '../../base/bytes.ts'
@@ -62,6 +63,7 @@ const shareOfCounts = 1 << 20
 const reorderEvery = 256
 /** Excluded slots of all queries of one kernel call; one query's always fit. */
 const excludedBlock = 1 << 20
+const nothing = (): void => {}
 
 export class Ranker {
   readonly candidates: Candidates
@@ -144,15 +146,26 @@ export class Ranker {
     this.#pool.run('log', [address, address], candidates.size, shareOfLogs)
   }
 
-  /** The rank of each request's target; Infinity where it is no candidate, or excluded. */
-  async rank(requests: readonly RankRequest[], ranks: Ranks): Promise<void> {
+  /**
+   * The rank of each request's target; Infinity where it is no candidate, or excluded. By the model
+   * and the rows as they are now, but there when what is returned has been called: until then
+   * candidates stay as they are.
+   */
+  async begin(requests: readonly RankRequest[], ranks: Ranks): Promise<() => void> {
+    let finish = nothing
     for (let from = 0; from < requests.length;) {
+      finish()
       const to = this.#stage(requests, from)
       await this.#embed(requests.slice(from, to))
-      this.#rankByScore(ranks.byScore.subarray(from, to))
-      this.#rankByCount(ranks.byCount.subarray(from, to))
+      const byScore = this.#rankByScore(ranks.byScore.subarray(from, to))
+      const byCount = ranks.byCount.subarray(from, to)
+      finish = () => {
+        byScore()
+        this.#rankByCount(byCount)
+      }
       from = to
     }
+    return finish
   }
 
   /** How many candidates' counts are above the value, and how many equal to it. */
@@ -209,7 +222,7 @@ export class Ranker {
     this.#queries.view.set(model.embedQueries())
   }
 
-  #rankByScore(ranks: Float64Array): void {
+  #rankByScore(ranks: Float64Array): () => void {
     const { outputDim, queryHeads } = this.#options.model
     const counts = this.#counts.address
     const targets = this.#targets.address
@@ -219,10 +232,13 @@ export class Ranker {
     const products = this.candidates.size * outputDim * queryHeads
     const grain = Math.ceil(shareOfProducts / (products + 1))
     const asked = [counts, address, queries, outputDim, queryHeads, targets] as const
-    this.#pool.run('rankTargets', [...asked], n, grain)
-    const excluded = [this.#offsets.address, this.#excluded.address] as const
-    this.#pool.kernels.rankExcluded(...asked, ...excluded, 0, n)
-    this.#takeRanks(ranks)
+    const counted = this.#pool.begin('rankTargets', [...asked], n, grain)
+    return () => {
+      counted()
+      const excluded = [this.#offsets.address, this.#excluded.address] as const
+      this.#pool.kernels.rankExcluded(...asked, ...excluded, 0, n)
+      this.#takeRanks(ranks)
+    }
   }
 
   #rankByCount(ranks: Float64Array): void {
