@@ -31,6 +31,7 @@ const byPrefix: readonly (readonly [prefix: string, exitCode: number])[] = [
   ['DATA_', exitCodes.data],
   ['LOG_', exitCodes.data],
   ['JOURNAL_', exitCodes.data],
+  ['VERSIONS_DAMAGED', exitCodes.data],
   ['CHECKPOINT_', exitCodes.data],
   ['TRAINER_ACTIVE', exitCodes.data],
   ['HTTP_', exitCodes.address],

@@ -208,7 +208,7 @@ const table = {
   LOG_DISK_FULL: {
     status: 503,
     retryable: true,
-    text: 'no space left for {bytes} bytes in {directory}; nothing was appended',
+    text: 'no space left in {directory}; nothing was appended',
   },
   LOG_FAILED: {
     status: 503,
@@ -274,7 +274,7 @@ const table = {
   METHOD_NOT_ALLOWED: {
     status: 405,
     retryable: false,
-    text: '{method} is not a method of this path; {allowed} are',
+    text: '{method} is not among the methods of this path: {allowed}',
   },
   OFFSET_NOT_VISIBLE: {
     status: 503,

@@ -1,6 +1,10 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
 import { describe, expect, test } from 'vitest'
 
 import { runCli } from '../../src/app/program.ts'
+import { temporaryDirectory } from '../support/temporary-directory.ts'
 
 const run = async (...args: readonly string[]) => {
   const out: string[] = []
@@ -75,6 +79,13 @@ describe('a wrong command line', () => {
   ])('says what was expected: %s %s %s', async (...args) => {
     const { err, code } = await run(...args)
     expect([code, err]).toEqual([2, expect.stringMatching(/expected/)])
+  })
+
+  test('a data directory that is damaged is code 3', async () => {
+    using directory = temporaryDirectory()
+    writeFileSync(join(directory.path, 'versions.json'), '{')
+    const { err, code } = await run('start', '--data', directory.path, '--port', '0')
+    expect([code, err]).toEqual([3, expect.stringContaining('VERSIONS_DAMAGED')])
   })
 
   test('a wrong configuration is code 2, and JSON too when asked for', async () => {

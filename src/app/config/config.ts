@@ -113,17 +113,24 @@ export function parseOverride(text: string): Override {
     .split(/[.[\]]+/)
     .filter((step) => step !== '')
   const steps = path.map((step) => (/^\d+$/.test(step) ? Number(step) : step))
-  return { path: steps, value: parse(text.slice(at + 1)) as unknown, source: `--set ${text}` }
+  // The value may be a secret: no message has it.
+  const source = `--set ${text.slice(0, at)}`
+  return { path: steps, value: parse(text.slice(at + 1)) as unknown, source }
 }
 
-/** Sets one value, making objects on the way; `null` takes the option away. */
-function applyOverride(root: Record<string, unknown>, { path, value, source }: Override): void {
+/**
+ * Sets one value, making objects on the way; `null` takes the option away. The path that it has in
+ * the end, members of lists by their index.
+ */
+function applyOverride(root: Record<string, unknown>, { path, value, source }: Override): Path {
+  const keys: (string | number)[] = []
   let at: unknown = root
   for (const [depth, step] of path.entries()) {
     const key = Array.isArray(at) && typeof step === 'string' ? indexByName(at, step) : step
     if (!isContainer(at) || key === -1 || key === '__proto__') {
       throw invalid(source, path.slice(0, depth + 1), 'there is nothing of this name')
     }
+    keys.push(key)
     if (depth < path.length - 1) {
       at[key] ??= {}
       at = at[key]
@@ -133,6 +140,7 @@ function applyOverride(root: Record<string, unknown>, { path, value, source }: O
       at[key] = value
     }
   }
+  return keys
 }
 
 const isContainer = (value: unknown): value is Record<string | number, unknown> =>
@@ -155,25 +163,56 @@ function complaintsOf(issue: z.core.$ZodIssue): readonly Complaint[] {
   return [{ path, reason: issue.message }]
 }
 
-/** `CONFIG_INVALID` with the first complaint's path, and the others behind it. */
-function refusal(source: string, complaints: readonly Complaint[]): ServiceError {
-  const [first, ...others] = complaints.slice(0, 10)
-  const rest = others.map(({ path, reason }) => `${dotted(path)}: ${reason}`)
-  return invalid(source, first?.path ?? [], [first?.reason ?? '', ...rest].join('; also '))
+/** Where a configuration comes from: a file, and what was set over it, the last one counting. */
+interface Origin {
+  readonly file: string
+  readonly overrides: readonly { readonly path: Path; readonly source: string }[]
+  /** What the file says, without what was set over it. */
+  readonly alone: () => unknown
 }
 
-/** Checks what a file and its overrides say, and fills in the defaults. */
-function parseConfig(input: unknown, source: string): Config {
+/** Whether one of them leads to, or through, the other. */
+const overlaps = (a: Path, b: Path): boolean =>
+  a.slice(0, b.length).join('\0') === b.slice(0, a.length).join('\0')
+
+/** Who set what is complained of; a file that is sound alone does not fit what is set over it. */
+function sourceOf(path: Path, { file, overrides, alone }: Origin): string {
+  const setter = overrides.findLast((override) => overlaps(override.path, path))
+  if (setter !== undefined) return setter.source
+  const isSound = overrides.length > 0 && 'config' in check(alone())
+  return isSound ? `${file} with ${overrides.map(({ source }) => source).join(', ')}` : file
+}
+
+/** `CONFIG_INVALID` with the first complaint's path, and the others behind it. */
+function refusal(origin: Origin, complaints: readonly Complaint[]): ServiceError {
+  const [first, ...others] = complaints.slice(0, 10)
+  const [path, reason] = [first?.path ?? [], first?.reason ?? '']
+  const source = sourceOf(path, origin)
+  const rest = others.map((other) => {
+    const otherSource = sourceOf(other.path, origin)
+    const from = otherSource === source ? '' : ` (${otherSource})`
+    return `${dotted(other.path)}: ${other.reason}${from}`
+  })
+  return invalid(source, path, [reason, ...rest].join('; also '))
+}
+
+/** Checks a configuration and fills in the defaults; or what is wrong with it. */
+function check(input: unknown): { config: Config } | { complaints: readonly Complaint[] } {
   const result = configSchema.safeParse(input, { reportInput: true })
-  if (!result.success) throw refusal(source, result.error.issues.flatMap(complaintsOf))
+  if (!result.success) return { complaints: result.error.issues.flatMap(complaintsOf) }
   const complaints = [...checkConfig(result.data)]
-  if (complaints.length > 0) throw refusal(source, complaints)
-  return result.data
+  return complaints.length > 0 ? { complaints } : { config: result.data }
+}
+
+function parseConfig(input: unknown, origin: Origin): Config {
+  const checked = check(input)
+  if ('complaints' in checked) throw refusal(origin, checked.complaints)
+  return checked.config
 }
 
 /** The `model` part alone, beside a process that there is. Throws `CONFIG_INVALID`. */
 export const parseModel = (model: unknown, { process }: Config): Config['model'] =>
-  parseConfig({ model, process }, 'model').model
+  parseConfig({ model, process }, { file: 'model', overrides: [], alone: () => null }).model
 
 export interface LoadOptions {
   /** Path of the file; absent: FRESHET_CONFIG, else `fallback`. */
@@ -188,12 +227,15 @@ export interface LoadOptions {
 export function loadConfig(given: LoadOptions): LoadedConfig {
   const fallback = bundledConfig(given.fallback ?? 'shop')
   const source = given.file ?? given.environment['FRESHET_CONFIG'] ?? fallback
-  const input = readYaml(source)
-  input['model'] ??= readYaml(fallback)['model']
-  for (const override of [...environmentOverrides(given.environment), ...given.overrides]) {
-    applyOverride(input, override)
+  const alone = (): Record<string, unknown> => {
+    const said = readYaml(source)
+    return { ...said, model: said['model'] ?? readYaml(fallback)['model'] }
   }
-  const config = parseConfig(input, source)
+  const input = alone()
+  const overrides = [...environmentOverrides(given.environment), ...given.overrides].map(
+    (override) => ({ path: applyOverride(input, override), source: override.source }),
+  )
+  const config = parseConfig(input, { file: source, overrides, alone })
   return { config, source, name: basename(source), modelHash: hashOf(config.model) }
 }
 

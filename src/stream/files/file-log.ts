@@ -403,7 +403,7 @@ async function makeDirectory(directory: string): Promise<DirectoryLock> {
     return lockDirectory(directory)
   } catch (error) {
     if (error instanceof ServiceError) throw error
-    if (isDiskFull(error)) throw new ServiceError('LOG_DISK_FULL', { bytes: 0, directory })
+    if (isDiskFull(error)) throw new ServiceError('LOG_DISK_FULL', { directory })
     if (isCode(error, 'EROFS', 'EACCES', 'ENOTDIR', 'EEXIST', 'EPERM')) {
       throw unreadable(directory, error)
     }

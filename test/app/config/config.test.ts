@@ -82,6 +82,30 @@ describe('a wrong configuration', () => {
     )
   })
 
+  test('who set a wrong value is named, not the file', () => {
+    expect(() => set('process.http.port=many')).toThrow(
+      /^--set process\.http\.port is invalid at process\.http\.port: /,
+    )
+    expect(() => load([], { FRESHET_HTTP_PORT: 'many' })).toThrow(/^FRESHET_HTTP_PORT is invalid/)
+    expect(() => set('model.tables.user.name=item')).toThrow(/^--set model\.tables\.user\.name is/)
+    expect(() => set('model.tables.user.dim=16')).toThrow(
+      /shop\.yaml with --set model\.tables\.user\.dim is invalid at model\.towers/,
+    )
+    expect(() => set('process.log={fsync: often}')).toThrow(
+      /^--set process\.log is invalid at process\.log\.fsync/,
+    )
+    expect(() => load([parseOverride('model.dim=0')], { FRESHET_HTTP_PORT: '-1' })).toThrow(
+      /^--set model\.dim is invalid at model\.dim: .*also process\.http\.port: .*\(FRESHET_HTTP_PORT\)$/,
+    )
+    expect(() => fromText('process: { http: { port: -1 } }')).toThrow(/config\.yaml is invalid/)
+  })
+
+  test('of two that set it, the last; a secret is in no message', () => {
+    const environment = { FRESHET_HTTP_PORT: '-1' }
+    expect(() => load([parseOverride('process.http.port=-2')], environment)).toThrow(/^--set/)
+    expect(() => set('process.redis.password.x=hush')).not.toThrow(/hush/)
+  })
+
   test('a file that is no YAML says where', () => {
     expect(() => fromText('process: [')).toThrow(/not YAML: .* line 1/)
   })

@@ -64,7 +64,10 @@ test.runIf(canMount)(
     using disk = smallDisk(64)
     const path = disk?.path ?? ''
     const ballast = fill(path, 0)
-    const full = { code: 'LOG_DISK_FULL' }
+    const full = {
+      code: 'LOG_DISK_FULL',
+      message: expect.stringMatching(/^no space left in \S+; nothing was appended$/),
+    }
     const open = () => FileLog.open({ directory: join(path, 'log'), fsync: 'never' })
     await expect(open()).rejects.toMatchObject(full)
     expect(() => new BatchJournal({ path: join(path, 'journal') })).toThrow(
