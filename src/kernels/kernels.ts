@@ -70,9 +70,12 @@ export function kernelSite(
 export const loadKernels = (arena: Arena, options: KernelOptions = {}): Kernels =>
   instantiate(kernelSite(arena, options))
 
+/** Throws `KERNELS_UNAVAILABLE` for a module that was built before others were added. */
 export function instantiate({ memory, scratch, thread, module }: KernelSite): Kernels {
   if (module === undefined) return referenceKernels(memory, thread)
   const { exports } = new WebAssembly.Instance<Exports>(module, { env: { memory } })
+  const missing = Object.keys(referenceKernels(memory, thread)).find((name) => !(name in exports))
+  if (missing !== undefined) throw unavailable(`it is of another version, without ${missing}`)
   exports.useScratch(scratch, thread)
   return exports
 }
@@ -82,17 +85,17 @@ type Exports = Kernels & { useScratch(address: Address, thread: number): void }
 
 let compilation: WebAssembly.Module | undefined
 
+const file = new URL('../../build/kernels.wasm', import.meta.url)
+
+const unavailable = (reason: string, options?: ErrorOptions): ServiceError =>
+  new ServiceError('KERNELS_UNAVAILABLE', { file: file.pathname, reason }, options)
+
 /** Compiled on first use; a pool's threads get the module from the thread that made them. */
 function compiled(): WebAssembly.Module {
-  const file = new URL('../../build/kernels.wasm', import.meta.url)
   try {
     compilation ??= new WebAssembly.Module(readFileSync(file))
   } catch (cause) {
-    throw new ServiceError(
-      'KERNELS_UNAVAILABLE',
-      { file: file.pathname, reason: String(cause) },
-      { cause },
-    )
+    throw unavailable(String(cause), { cause })
   }
   return compilation
 }

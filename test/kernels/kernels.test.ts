@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 
 import { Arena } from '../../src/kernels/arena.ts'
-import { loadKernels } from '../../src/kernels/kernels.ts'
+import { instantiate, kernelSite, loadKernels } from '../../src/kernels/kernels.ts'
 
 const module = readFileSync('build/kernels.wasm')
 
@@ -35,6 +35,14 @@ test('every kernel has a twin, and every twin a kernel', () => {
 test('the module keeps no data of its own in the memory that its threads share', () => {
   const dataSection = 11
   expect(sections(module)).not.toContain(dataSection)
+})
+
+test('a module that was built before others were added is refused by the name of one', () => {
+  const empty = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0))
+  const site = { ...kernelSite(new Arena(1 << 17)), module: empty }
+  expect(() => instantiate(site)).toThrow(
+    /^kernels cannot be loaded .* another version, without \w+; build them with `npm run kernels`$/,
+  )
 })
 
 test('kernels of two arenas do not meet', () => {

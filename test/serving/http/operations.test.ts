@@ -87,9 +87,12 @@ test('while the event loop is late, fewer requests may be under way, then more a
   expect(http.load.limit).toBe(32)
   expect((await http.call('GET', '/v1/items')).status).toBe(503)
   expect((await http.call('GET', '/health/ready')).status).toBe(200)
+  // However slow this machine is: no queue.
+  http.load.answered(0)
   for (let i = 0; i < 9; i += 1) http.load.observe(0)
   expect(http.load.limit).toBe(41)
   expect((await http.call('GET', '/v1/items')).status).toBe(200)
+  http.load.answered(0)
   for (let i = 0; i < 100; i += 1) http.load.observe(0)
   expect(http.load.limit).toBe(64)
   durable.resolve()
