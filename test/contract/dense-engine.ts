@@ -10,6 +10,7 @@ import type { StepBatch, StepResult, TwoTower, TwoTowerOptions } from '../../src
 import {
   crossSpec,
   fillRows,
+  headsSpec,
   limits,
   mixedSpec,
   plainSpec,
@@ -56,6 +57,9 @@ export const engineSpecs: readonly (readonly [string, ModelSpec])[] = [
   ['ids alone, sigmoid of two hard negatives', plainSpec(5, { kind: 'sigmoid', hardNegatives: 2 })],
   ['ids alone, BPR of two hard negatives', plainSpec(5, { kind: 'bpr', hardNegatives: 2 })],
   ['the stream recipe by BPR', withLoss(streamSpec(), { kind: 'bpr' })],
+  ['several heads of a query', headsSpec()],
+  ['several heads, three hard negatives', withLoss(headsSpec(), { hardNegatives: 3 })],
+  ['several heads by BPR', withLoss(headsSpec(), { kind: 'bpr' })],
 ]
 
 export interface Stepped {
@@ -110,12 +114,8 @@ const numbers = ({ result }: Stepped): readonly number[] => {
 const withState = { optimizerState: true }
 
 /** `makeOther`: models on another engine, with which this one agrees. */
-export function denseEngineContract(
-  make: MakeModel,
-  makeOther: MakeModel,
-  specs = engineSpecs,
-): void {
-  test.each(specs)('a step is the other engine’s: %s', async (_, spec) => {
+export function denseEngineContract(make: MakeModel, makeOther: MakeModel): void {
+  test.each(engineSpecs)('a step is the other engine’s: %s', async (_, spec) => {
     const mine = await stepped(make, spec)
     const other = await stepped(makeOther, spec)
     for (const [i, gradients] of mine.gradients.entries()) {
@@ -129,21 +129,47 @@ export function denseEngineContract(
     await Promise.all([mine.model.close(), other.model.close()])
   })
 
-  test('pairs are pushed apart as by the other engine', async () => {
+  test.each([
+    ['one head', streamSpec()],
+    ['several', headsSpec()],
+  ])('pairs are pushed apart as by the other engine: %s', async (_, spec) => {
     const pushes = {
       pairs: Int32Array.of(0, 3, 4, 3, 4, 7, 8, 1),
       weights: Float32Array.of(1, 0.5, 2, 1),
     }
     const batch = { ...someBatch(queries, columns), pushes }
-    const mine = await stepped(make, streamSpec(), batch)
-    const other = await stepped(makeOther, streamSpec(), batch)
+    const mine = await stepped(make, spec, batch)
+    const other = await stepped(makeOther, spec, batch)
     for (const [i, gradients] of mine.gradients.entries()) {
       expect(distance(gradients, other.gradients[i])).toBeLessThan(1e-4)
     }
     expect(distance(numbers(mine), numbers(other))).toBeLessThan(1e-4)
-    const without = await stepped(make, streamSpec())
+    const without = await stepped(make, spec)
     expect(distance(mine.gradients[0], without.gradients[0])).toBeGreaterThan(1e-3)
     await Promise.all([mine, other, without].map(({ model }) => model.close()))
+  })
+
+  test('of equal heads the first learns', async () => {
+    const declared = headsSpec()
+    const spec = { ...declared, query: { ...declared.query, normalize: false } }
+    const learn = async (from: MakeModel): Promise<Float32Array> => {
+      const model = await from(spec, limits(queries, columns))
+      await using _ = closing(model)
+      model.load(model.weights().fill(0))
+      step(model, someBatch(queries, columns))
+      model.update()
+      return model.weights()
+    }
+    const [mine, other] = [await learn(make), await learn(makeOther)]
+    expect(distance(mine, other)).toBeLessThan(1e-4)
+    // The last layer's weights by the second and the third head, and its bias.
+    const ofThirds = [0, 1, 2].map((head) =>
+      mine
+        .slice(-24)
+        .subarray(8 * head, 8 * head + 8)
+        .some((value) => value !== 0),
+    )
+    expect(ofThirds).toEqual([true, false, false])
   })
 
   // What columns are corrected by is 0 to 3.
@@ -228,7 +254,9 @@ export function denseEngineContract(
     await model.close()
   })
 
-  test.each(engineSpecs.slice(0, 3))('vectors are the other engine’s: %s', async (_, spec) => {
+  const embeddedSpecs = engineSpecs.filter(([, { query }], i) => i < 3 || query.heads !== undefined)
+
+  test.each(embeddedSpecs)('vectors are the other engine’s: %s', async (_, spec) => {
     const [mine, other] = [
       await make(spec, limits(queries, columns)),
       await makeOther(spec, limits(queries, columns)),

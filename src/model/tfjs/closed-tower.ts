@@ -214,14 +214,14 @@ export class ClosedTower implements TensorTower {
 
   /** y = x0 (x W + b + diagScale x) + x, with W perhaps of two factors. */
   #cross({ diagScale }: Cross, { x, x0, weights }: Given): Step {
-    const { abT, aTb } = this.#products
+    const { ab, abT, aTb } = this.#products
     const tf = this.#tf
     const [first, second] = weights
     const bias = weights.at(-1)
     assert(bias !== undefined, 'a cross layer has a bias')
     const isFactored = weights.length === 3
-    const projected = isFactored ? tf.matMul(x, first) : x
-    const product = tf.add(tf.matMul(projected, isFactored ? second : first), bias)
+    const projected = isFactored ? ab(x, first) : x
+    const product = tf.add(ab(projected, isFactored ? second : first), bias)
     const u = diagScale === 0 ? product : tf.add(product, tf.mul(x, diagScale))
     const backward = (gradients: Tensor): Backwards & { x0: Tensor } => {
       const du = tf.mul(gradients, x0)
@@ -265,8 +265,22 @@ export class ClosedTower implements TensorTower {
     return { output: this.#tf.mul(x, mask), backward }
   }
 
-  /** Every row divided by its length. */
-  #normalize(x: Tensor): Step {
+  /** Every row divided by its length, and where it is several heads each of them. */
+  #normalize(rows: Tensor): Step {
+    const tf = this.#tf
+    const { heads } = this.#shape
+    const [n, width] = rows.shape
+    const apart = (all: Tensor): Tensor =>
+      heads === 1 ? all : tf.reshape(all, [n * heads, width / heads])
+    const joined = (all: Tensor): Tensor => (heads === 1 ? all : tf.reshape(all, [n, width]))
+    const { output, backward } = this.#unitRows(apart(rows))
+    return {
+      output: joined(output),
+      backward: (all) => ({ inputs: joined(backward(apart(all)).inputs), weights: [] }),
+    }
+  }
+
+  #unitRows(x: Tensor): Step {
     const tf = this.#tf
     const inverse = tf.rsqrt(tf.add(tf.sum(tf.square(x), 1, true), normEpsilon))
     const output = tf.mul(x, inverse)
@@ -284,7 +298,7 @@ export class ClosedTower implements TensorTower {
   ): { output: Tensor; slope: (gradients: Tensor) => Tensor } {
     const tf = this.#tf
     // The fused operation is slower than its parts on the native library.
-    const sum = tf.add(tf.matMul(x, w), b)
+    const sum = tf.add(this.#products.ab(x, w), b)
     switch (activation) {
       case 'linear':
         return { output: sum, slope: (gradients) => gradients }

@@ -16,6 +16,8 @@ export interface LayersTowerShape {
   readonly path: string
   readonly width: number
   readonly dim: number
+  /** Vectors in a row of output. */
+  readonly heads: number
   readonly normalize: boolean
 }
 
@@ -24,6 +26,7 @@ export class LayersTower implements TensorTower {
   readonly #tf: Tensorflow
   readonly #model: LayersModel
   readonly #normalize: boolean
+  readonly #heads: number
   readonly #variables: readonly LayerVariable[]
 
   /** Throws `LAYERS_MODEL_INVALID` where the model does not fit. */
@@ -32,6 +35,7 @@ export class LayersTower implements TensorTower {
     this.#tf = tf
     this.#model = model
     this.#normalize = shape.normalize
+    this.#heads = shape.heads
     this.#variables = model.trainableWeights
     this.weightCount = this.#variables.reduce((sum, variable) => sum + sizeOf(variable), 0)
   }
@@ -87,14 +91,17 @@ export class LayersTower implements TensorTower {
     const tf = this.#tf
     const [y] = [this.#model.apply(x, { training })].flat()
     if (!this.#normalize) return y
-    return tf.mul(y, tf.rsqrt(tf.add(tf.sum(tf.square(y), 1, true), normEpsilon)))
+    const [n, width] = y.shape
+    const rows = tf.reshape(y, [n * this.#heads, width / this.#heads])
+    const unit = tf.mul(rows, tf.rsqrt(tf.add(tf.sum(tf.square(rows), 1, true), normEpsilon)))
+    return tf.reshape(unit, [n, width])
   }
 }
 
 const sizeOf = ({ shape }: LayerVariable): number =>
   shape.reduce<number>((product, n) => product * (n ?? 1), 1)
 
-function check(model: LayersModel, { path, width, dim }: LayersTowerShape): void {
+function check(model: LayersModel, { path, width, dim, heads }: LayersTowerShape): void {
   const refuse = (reason: string): never => {
     throw new ServiceError('LAYERS_MODEL_INVALID', { path, reason })
   }
@@ -103,8 +110,9 @@ function check(model: LayersModel, { path, width, dim }: LayersTowerShape): void
   checkShape(inputs[0].shape, width, (given) =>
     refuse(`takes ${given}, the tower's features are [, ${width}]`),
   )
-  checkShape(outputs[0].shape, dim, (given) =>
-    refuse(`gives ${given}, the model's dim is [, ${dim}]`),
+  const expected = heads === 1 ? `${dim}]` : `${dim}] for each of ${heads} heads`
+  checkShape(outputs[0].shape, heads * dim, (given) =>
+    refuse(`gives ${given}, the model's dim is [, ${expected}`),
   )
   const layer = model.layers.find((one) => changing.has(one.getClassName()))
   if (layer !== undefined) {

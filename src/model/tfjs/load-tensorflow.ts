@@ -11,7 +11,7 @@ import { env } from 'node:process'
 import { assert } from '../../base/assert.ts'
 import { ServiceError } from '../../base/errors.ts'
 import { bridgeNodeGap } from './node-gap.ts'
-import type { Tensorflow } from './tensorflow.ts'
+import type { NativeBackend, Tensorflow } from './tensorflow.ts'
 
 /** In the order of preference. */
 export const tfjsBackends = ['tfjs-node-gpu', 'tfjs-node', 'wasm', 'cpu'] as const
@@ -23,6 +23,8 @@ export interface LoadedTensorflow {
   /** For people: package or backend, version, device. */
   readonly description: string
   readonly device: 'cpu' | 'gpu'
+  /** Of the packages with a native library. */
+  readonly native?: NativeBackend
 }
 
 const scope = '@tensorflow'
@@ -58,19 +60,13 @@ function start(backend: TfjsBackend, require: NodeJS.Require): Promise<LoadedTen
   return startNative(backend, require)
 }
 
-/** What tfjs-node's backend says of itself. */
-interface NativeBackend {
-  readonly isUsingGpuDevice: boolean
-  readonly binding: { readonly TF_Version: string }
-}
-
 interface WasmBackend {
   readonly setWasmPaths: (folder: string) => void
 }
 
 const isTensorflow = (found: unknown): found is Tensorflow => has(found, 'tidy', 'setBackend')
 const isNative = (found: object): found is NativeBackend =>
-  has(found, 'isUsingGpuDevice', 'binding')
+  has(found, 'isUsingGpuDevice', 'binding', 'executeSingleOutput')
 const isWasm = (found: unknown): found is WasmBackend => has(found, 'setWasmPaths')
 
 const has = (found: unknown, ...names: readonly string[]): boolean =>
@@ -93,7 +89,7 @@ async function startNative(
   const device = native.isUsingGpuDevice ? 'gpu' : 'cpu'
   const { TF_Version: version } = native.binding
   const description = `${backend} ${tf.version_core}, TensorFlow ${version}, ${device}`
-  return { tf, backend, device, description }
+  return { tf, backend, device, description, native }
 }
 
 async function startWasm(require: NodeJS.Require): Promise<LoadedTensorflow> {

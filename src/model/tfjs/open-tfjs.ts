@@ -1,6 +1,6 @@
 /** What the engine on TensorFlow.js is made of before the model's memory is laid out. */
 import { seededRandom } from '../../base/random.ts'
-import type { ModelPlan } from '../plan.ts'
+import { headsOf, type ModelPlan } from '../plan.ts'
 import { ClosedLoss } from './closed-loss.ts'
 import { ClosedTower } from './closed-tower.ts'
 import { LayersTower } from './layers-tower.ts'
@@ -36,13 +36,14 @@ export async function openTfjs(plan: ModelPlan, place?: TensorflowPlace): Promis
   const { spec } = plan
   checkSupported(spec)
   const loaded = await loadTensorflow(place)
-  const { tf, backend, device } = loaded
-  const products = productsOf(tf, backend === 'wasm')
+  const { tf, device, native } = loaded
+  const products = productsOf(tf, native)
   const query = await openTower(tf, products, { plan, side: 'query', isFirst: true })
   const isFirst = query.weightCount === 0
   const candidate = await openTower(tf, products, { plan, side: 'candidate', isFirst })
   const loss = new ClosedLoss(tf, products, {
     dim: spec.dim,
+    heads: headsOf(spec),
     loss: spec.loss,
     popularity: plan.popularity !== undefined,
     tileFloats: tileFloats[device],
@@ -58,12 +59,12 @@ async function openTower(
 ): Promise<TensorTower> {
   const { width } = plan[side]
   const { seed, dim } = plan.spec
-  const { layers, layersModel, normalize } = plan.spec[side]
+  const { layers, layersModel, normalize, heads = 1 } = plan.spec[side]
   if (layersModel === undefined) {
-    const shape = { layers, normalize, heads: 1, width, maxRows: 0 }
+    const shape = { layers, normalize, heads, width, maxRows: 0 }
     const random = seededRandom(seed, seeds[side])
     return new ClosedTower(tf, products, { shape, random, isFirst })
   }
   const model = await loadLayersModel(tf, layersModel)
-  return new LayersTower(tf, model, { path: layersModel, width, dim, normalize })
+  return new LayersTower(tf, model, { path: layersModel, width, dim, heads, normalize })
 }

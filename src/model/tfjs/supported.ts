@@ -23,7 +23,7 @@ const tower: Fields<TowerSpec> = {
   layers: true,
   layersModel: true,
   normalize: true,
-  heads: false,
+  heads: true,
 }
 
 const score: Fields<ModelSpec['score']> = { temperature: true, popularity: true }

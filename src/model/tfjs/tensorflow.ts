@@ -52,6 +52,30 @@ interface Differentiable {
 /** Of a function of tensors: its value, and its gradients by each of them. */
 type ValueAndGradients = (xs: readonly Tensor[]) => { value: Tensor; grads: Tensor[] }
 
+/** Of an operation of the native library; the kinds of values are the binding's numbers. */
+export interface NativeAttribute {
+  readonly name: string
+  readonly type: number
+  readonly value: boolean | number
+}
+
+/** What tfjs-node's backend says of itself, and how it runs an operation by its own name. */
+export interface NativeBackend {
+  readonly isUsingGpuDevice: boolean
+  readonly binding: {
+    readonly TF_Version: string
+    readonly TF_ATTR_BOOL: number
+    readonly TF_ATTR_TYPE: number
+    readonly TF_FLOAT: number
+  }
+  /** Belongs to the `tidy` in which it is called, like what any operation gives. */
+  executeSingleOutput(
+    name: string,
+    attributes: readonly NativeAttribute[],
+    inputs: readonly Tensor[],
+  ): Tensor
+}
+
 export interface Tensorflow {
   readonly version_core: string
   tidy<Result>(work: () => Result): Result
@@ -66,7 +90,8 @@ export interface Tensorflow {
   zeros(shape: Shape): Tensor
   ones(shape: Shape): Tensor
   reshape(x: Tensor, shape: Shape): Tensor
-  split(x: Tensor, sizes: readonly number[], axis: number): Tensor[]
+  /** `sizes`: or how many parts of one size there are. */
+  split(x: Tensor, sizes: readonly number[] | number, axis: number): Tensor[]
   concat(xs: readonly Tensor[], axis?: number): Tensor
   slice(x: Tensor, begin: readonly number[], size: readonly number[]): Tensor
   transpose: Unary
@@ -82,7 +107,8 @@ export interface Tensorflow {
   mul: Binary
   div: Binary
   maximum: Binary
-  greater: Binary
+  equal: Binary
+  cast(x: Tensor, dtype: 'float32'): Tensor
   exp: Unary
   log: Unary
   erf: Unary
