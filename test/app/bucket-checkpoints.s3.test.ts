@@ -2,35 +2,25 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 
 import { CheckpointCopies } from '../../src/trainer/checkpoint/checkpoint-copies.ts'
 import { checkpointName } from '../../src/trainer/checkpoint/checkpoint.ts'
 import { S3Objects } from '../../src/trainer/checkpoint/s3-objects.ts'
 import { recording, run } from '../support/cli.ts'
-import { RedisServer } from '../support/redis-server.ts'
-import { S3Server } from '../support/s3-server.ts'
+import { redisAndS3 } from '../support/shared-servers.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 
-let redis: RedisServer
-let s3: S3Server
-beforeAll(async () => {
-  redis = await RedisServer.start({ appendOnly: true })
-  s3 = await S3Server.start()
-}, 240_000)
-afterAll(async () => {
-  await redis.stop()
-  await s3.stop()
-})
+const started = redisAndS3()
 
 /** Of a process that has nothing but the bucket. */
 function inBucket(prefix: string): readonly string[] {
-  const { bucket, endpoint, credentials } = s3.settings
+  const { bucket, endpoint, credentials } = started().s3.settings
   const place = 'process.checkpoints.s3'
   const values = [
     'process.shape=distributed',
     'process.kafka.brokers=[127.0.0.1:1]',
-    `process.redis.url=redis://127.0.0.1:${redis.port}`,
+    `process.redis.url=redis://127.0.0.1:${started().redis.port}`,
     'process.checkpoints.store=s3',
     `${place}.bucket=${bucket}`,
     `${place}.prefix=${prefix}`,
@@ -57,7 +47,10 @@ test('a bucket is inspected, exported from and imported into as a directory is',
   const empty = await run('inspect', 'checkpoint', ...flags)
   expect(empty.code).not.toBe(0)
   expect(empty.err.join('\n')).toContain('/checkpoints/a/')
-  const copies = new CheckpointCopies({ objects: new S3Objects(s3.settings), prefix: 'a/' })
+  const copies = new CheckpointCopies({
+    objects: new S3Objects(started().s3.settings),
+    prefix: 'a/',
+  })
   const { newest, stateDigest } = seen as { newest: number; stateDigest: string }
   await copies.write(join(data, 'checkpoints', checkpointName(newest)))
   expect(await inspect(...flags)).toMatchObject({ newest, stateDigest, users: 40 })

@@ -3,27 +3,14 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 
 import { Shop } from '../../src/app/demo/shop.ts'
 import { eventuallyWithin, Fleet, type Member } from '../support/fleet.ts'
-import { anyBroker, makeTopic } from '../support/kafka-server.ts'
-import { RedisServer } from '../support/redis-server.ts'
+import { makeTopic } from '../support/kafka-server.ts'
+import { brokerAndRedis } from '../support/shared-servers.ts'
 
-type Broker = Awaited<ReturnType<typeof anyBroker>>
-
-let broker: Broker
-let redis: RedisServer
-
-beforeAll(async () => {
-  broker = await anyBroker()
-  redis = await RedisServer.start({ appendOnly: true })
-}, 120_000)
-
-afterAll(async () => {
-  await redis.stop()
-  await broker[Symbol.asyncDispose]()
-})
+const started = brokerAndRedis()
 
 const limitMs = 60_000
 const eventually = eventuallyWithin(limitMs)
@@ -71,9 +58,9 @@ function asking(members: readonly Member[]) {
 
 describe('ingest, two trainers, two that serve', { timeout: 240_000 }, () => {
   test('learn, answer, and go on when the trainer is killed', async () => {
-    const topic = await makeTopic(broker.address, 3)
-    const { port } = redis.address
-    const servers = { broker: broker.address, topic, redis: `redis://127.0.0.1:${port}` }
+    const topic = await makeTopic(started().broker.address, 3)
+    const { port } = started().redis.address
+    const servers = { broker: started().broker.address, topic, redis: `redis://127.0.0.1:${port}` }
     await using fleet = new Fleet(servers)
     const door = await fleet.start('ingest', 'ingest')
     const first = await fleet.start('trainer 1', 'trainer')

@@ -5,32 +5,27 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 
 import { Shop } from '../../src/app/demo/shop.ts'
 import type { RanJob } from '../../src/app/service-client.ts'
 import { BatchJournal } from '../../src/stream/files/journal.ts'
 import { eventuallyWithin, Fleet, type Member, type Servers } from '../support/fleet.ts'
-import { anyBroker, makeTopic } from '../support/kafka-server.ts'
-import { RedisServer } from '../support/redis-server.ts'
+import { makeTopic } from '../support/kafka-server.ts'
+import { brokerAndRedis } from '../support/shared-servers.ts'
 
-let broker: Awaited<ReturnType<typeof anyBroker>>
-let redis: RedisServer
-beforeAll(async () => {
-  broker = await anyBroker()
-  redis = await RedisServer.start({ appendOnly: true })
-}, 120_000)
-afterAll(async () => {
-  await redis.stop()
-  await broker[Symbol.asyncDispose]()
-})
+const started = brokerAndRedis()
 
 const limitMs = 120_000
 const eventually = eventuallyWithin(limitMs)
 
 async function servers(): Promise<Servers> {
-  const topic = await makeTopic(broker.address, 2)
-  return { broker: broker.address, topic, redis: `redis://127.0.0.1:${redis.port}` }
+  const topic = await makeTopic(started().broker.address, 2)
+  return {
+    broker: started().broker.address,
+    topic,
+    redis: `redis://127.0.0.1:${started().redis.port}`,
+  }
 }
 
 /** Minutes are seconds here, and a second is the tenth of one. */
@@ -153,10 +148,10 @@ test('jobs by the clock go on under load, once each, whoever of their processes 
   // With no interval and no tick left, no run can begin that has not.
   await eventually(fleet, 'an end of all intervals', async () => {
     const counts = await Promise.all([
-      redis.command('ZCARD', `${ticks}:repeat`),
-      redis.command('ZCARD', `${ticks}:delayed`),
-      redis.command('LLEN', `${ticks}:wait`),
-      redis.command('LLEN', `${ticks}:active`),
+      started().redis.command('ZCARD', `${ticks}:repeat`),
+      started().redis.command('ZCARD', `${ticks}:delayed`),
+      started().redis.command('LLEN', `${ticks}:wait`),
+      started().redis.command('LLEN', `${ticks}:active`),
     ])
     return counts.every((count) => count === 0)
   })

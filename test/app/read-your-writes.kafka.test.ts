@@ -4,23 +4,14 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 
 import { seededRandom } from '../../src/base/random.ts'
 import { Fleet, type Member } from '../support/fleet.ts'
-import { anyBroker, makeTopic } from '../support/kafka-server.ts'
-import { RedisServer } from '../support/redis-server.ts'
+import { makeTopic } from '../support/kafka-server.ts'
+import { brokerAndRedis } from '../support/shared-servers.ts'
 
-let broker: Awaited<ReturnType<typeof anyBroker>>
-let redis: RedisServer
-beforeAll(async () => {
-  broker = await anyBroker()
-  redis = await RedisServer.start()
-}, 120_000)
-afterAll(async () => {
-  await redis.stop()
-  await broker[Symbol.asyncDispose]()
-})
+const started = brokerAndRedis()
 
 const patienceMs = 60_000
 
@@ -45,8 +36,12 @@ const json = (method: string, body: unknown): RequestInit => ({
 })
 
 test('what is written at any door is read at any desk, by the offset of the write', async () => {
-  const topic = await makeTopic(broker.address, 4)
-  const servers = { broker: broker.address, topic, redis: `redis://127.0.0.1:${redis.port}` }
+  const topic = await makeTopic(started().broker.address, 4)
+  const servers = {
+    broker: started().broker.address,
+    topic,
+    redis: `redis://127.0.0.1:${started().redis.port}`,
+  }
   await using fleet = new Fleet(servers)
   const doors = [await fleet.start('ingest 1', 'ingest'), await fleet.start('ingest 2', 'ingest')]
   const desks = [

@@ -4,23 +4,14 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 
 import { Shop } from '../../src/app/demo/shop.ts'
 import { eventuallyWithin, Fleet, type Member } from '../support/fleet.ts'
-import { anyBroker, makeTopic } from '../support/kafka-server.ts'
-import { RedisServer } from '../support/redis-server.ts'
+import { makeTopic } from '../support/kafka-server.ts'
+import { brokerAndRedis } from '../support/shared-servers.ts'
 
-let broker: Awaited<ReturnType<typeof anyBroker>>
-let redis: RedisServer
-beforeAll(async () => {
-  broker = await anyBroker()
-  redis = await RedisServer.start({ appendOnly: true })
-}, 120_000)
-afterAll(async () => {
-  await redis.stop()
-  await broker[Symbol.asyncDispose]()
-})
+const started = brokerAndRedis()
 
 const limitMs = 120_000
 const eventually = eventuallyWithin(limitMs)
@@ -54,8 +45,12 @@ function watching({ client }: Member) {
 }
 
 test('a trainer paused past its lease is replaced, ends when it wakes, and nobody notices', async () => {
-  const topic = await makeTopic(broker.address, 2)
-  const servers = { broker: broker.address, topic, redis: `redis://127.0.0.1:${redis.port}` }
+  const topic = await makeTopic(started().broker.address, 2)
+  const servers = {
+    broker: started().broker.address,
+    topic,
+    redis: `redis://127.0.0.1:${started().redis.port}`,
+  }
   await using fleet = new Fleet(servers)
   const door = await fleet.start('ingest', 'ingest')
   const first = await fleet.start('trainer 1', 'trainer')

@@ -4,29 +4,16 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 
 import { Shop } from '../../src/app/demo/shop.ts'
 import { dataPaths } from '../../src/app/options.ts'
 import { syncNames } from '../../src/sync/redis/redis-names.ts'
 import { eventuallyWithin, Fleet, type Member } from '../support/fleet.ts'
-import { anyBroker, makeTopic } from '../support/kafka-server.ts'
-import { RedisServer } from '../support/redis-server.ts'
+import { makeTopic } from '../support/kafka-server.ts'
+import { brokerAndRedis } from '../support/shared-servers.ts'
 
-type Broker = Awaited<ReturnType<typeof anyBroker>>
-
-let broker: Broker
-let redis: RedisServer
-
-beforeAll(async () => {
-  broker = await anyBroker()
-  redis = await RedisServer.start({ appendOnly: true })
-}, 120_000)
-
-afterAll(async () => {
-  await redis.stop()
-  await broker[Symbol.asyncDispose]()
-})
+const started = brokerAndRedis()
 
 const limitMs = 60_000
 const eventually = eventuallyWithin(limitMs)
@@ -35,10 +22,10 @@ const takeOverLimitMs = 10_000
 const deltas = syncNames('shop').deltas
 
 async function open(...more: readonly string[]): Promise<Fleet> {
-  await redis.command('FLUSHALL')
-  const topic = await makeTopic(broker.address, 3)
-  const url = `redis://127.0.0.1:${redis.port}`
-  return new Fleet({ broker: broker.address, topic, redis: url }, more)
+  await started().redis.command('FLUSHALL')
+  const topic = await makeTopic(started().broker.address, 3)
+  const url = `redis://127.0.0.1:${started().redis.port}`
+  return new Fleet({ broker: started().broker.address, topic, redis: url }, more)
 }
 
 /** Events that it has folded; none while it is a standby. */
@@ -90,7 +77,7 @@ function filesOf(fleet: Fleet): Readonly<Record<string, string>> {
 }
 
 const deltaIds = async (): Promise<readonly string[]> => {
-  const entries = await redis.command('XRANGE', deltas, '-', '+')
+  const entries = await started().redis.command('XRANGE', deltas, '-', '+')
   return Array.isArray(entries) ? entries.map((entry) => String(entry[0])) : []
 }
 

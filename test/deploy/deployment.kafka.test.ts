@@ -22,25 +22,19 @@ import {
   resourcesOf,
 } from '../support/deployment.ts'
 import { redisServerProgram } from '../support/fetch-redis.ts'
-import { anyBroker, makeTopic } from '../support/kafka-server.ts'
+import { makeTopic } from '../support/kafka-server.ts'
 import { freePort } from '../support/ports.ts'
 import { parseExpression } from '../support/promql.ts'
-import { RedisServer, until } from '../support/redis-server.ts'
+import { until } from '../support/redis-server.ts'
 import { S3Server } from '../support/s3-server.ts'
+import { brokerAndRedis } from '../support/shared-servers.ts'
 
-let broker: Awaited<ReturnType<typeof anyBroker>>
-let redis: RedisServer
+const started = brokerAndRedis()
 let image: ImageFolder
-beforeAll(async () => {
-  broker = await anyBroker()
-  redis = await RedisServer.start({ appendOnly: true })
+beforeAll(() => {
   image = new ImageFolder()
-}, 300_000)
-afterAll(async () => {
-  await image[Symbol.asyncDispose]()
-  await redis.stop()
-  await broker[Symbol.asyncDispose]()
-})
+}, 240_000)
+afterAll(() => image[Symbol.asyncDispose]())
 
 const { services } = compose()
 const limitMs = 120_000
@@ -48,10 +42,10 @@ const limitMs = 120_000
 /** Where the servers of this test are, in place of the deployment's. */
 const placesOf = async (tag: string): Promise<Variables> => ({
   FRESHET_CONFIG: image.smallModel,
-  FRESHET_KAFKA_BROKERS: `[${broker.address}]`,
-  FRESHET_KAFKA_TOPIC: await makeTopic(broker.address, 4),
-  FRESHET_KAFKA_DEAD_LETTERS_TOPIC: await makeTopic(broker.address),
-  FRESHET_REDIS_URL: `redis://127.0.0.1:${redis.port}/0`,
+  FRESHET_KAFKA_BROKERS: `[${started().broker.address}]`,
+  FRESHET_KAFKA_TOPIC: await makeTopic(started().broker.address, 4),
+  FRESHET_KAFKA_DEAD_LETTERS_TOPIC: await makeTopic(started().broker.address),
+  FRESHET_REDIS_URL: `redis://127.0.0.1:${started().redis.port}/0`,
   FRESHET_REDIS_TAG: tag,
 })
 
@@ -247,5 +241,5 @@ test('the broker takes the settings of the topics in the compose file', async ()
     ]),
   )
   expect(Object.keys(settings)).toHaveLength(3)
-  await expect(makeTopic(broker.address, 4, settings)).resolves.toMatch(/^events-/)
+  await expect(makeTopic(started().broker.address, 4, settings)).resolves.toMatch(/^events-/)
 })

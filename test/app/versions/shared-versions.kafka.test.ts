@@ -2,25 +2,16 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 
 import { checkpointStore } from '../../../src/app/newest-checkpoint.ts'
 import { eventuallyWithin, Fleet, type Member } from '../../support/fleet.ts'
-import { anyBroker, makeTopic } from '../../support/kafka-server.ts'
-import { RedisServer } from '../../support/redis-server.ts'
+import { makeTopic } from '../../support/kafka-server.ts'
+import { brokerAndRedis } from '../../support/shared-servers.ts'
 import { smallConfig } from '../small-service.ts'
 import { shopEvents, VersionsOverHttp } from './small-versions.ts'
 
-let broker: Awaited<ReturnType<typeof anyBroker>>
-let redis: RedisServer
-beforeAll(async () => {
-  broker = await anyBroker()
-  redis = await RedisServer.start()
-}, 120_000)
-afterAll(async () => {
-  await redis.stop()
-  await broker[Symbol.asyncDispose]()
-})
+const started = brokerAndRedis()
 
 const limitMs = 120_000
 const eventually = eventuallyWithin(limitMs)
@@ -31,8 +22,12 @@ const { model: bold } = smallConfig('unused', 'model.tables.user.optimizer.rate=
 const versionsAt = ({ client }: Member): VersionsOverHttp => new VersionsOverHttp(client.address)
 
 test('a version learns beside the first, and every replica follows split and promotion', async () => {
-  const topic = await makeTopic(broker.address, 2)
-  const servers = { broker: broker.address, topic, redis: `redis://127.0.0.1:${redis.port}` }
+  const topic = await makeTopic(started().broker.address, 2)
+  const servers = {
+    broker: started().broker.address,
+    topic,
+    redis: `redis://127.0.0.1:${started().redis.port}`,
+  }
   await using fleet = new Fleet(servers)
   const [, one, two] = await Promise.all([
     fleet.start('trainer 1', 'trainer', ['process.versions.only=shop']),

@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 
 import { systemClock } from '../../../src/base/clock.ts'
 import { seededRandom } from '../../../src/base/random.ts'
@@ -12,22 +12,12 @@ import { RedisJournal } from '../../../src/trainer/journal/redis-journal.ts'
 import { Trainer } from '../../../src/trainer/trainer-loop.ts'
 import type { TrainerReport } from '../../../src/trainer/trainer-status.ts'
 import { PartitionedLog } from '../../support/partitioned-log.ts'
-import { RedisServer } from '../../support/redis-server.ts'
 import { newModel, takeFence } from '../../support/redis-sync.ts'
-import { S3Server } from '../../support/s3-server.ts'
+import { redisAndS3 } from '../../support/shared-servers.ts'
 import { temporaryDirectory } from '../../support/temporary-directory.ts'
 import { settings, shopEvents, trainerModel } from '../../support/trainer.ts'
 
-let redis: RedisServer
-let s3: S3Server
-beforeAll(async () => {
-  redis = await RedisServer.start({ appendOnly: true })
-  s3 = await S3Server.start()
-}, 240_000)
-afterAll(async () => {
-  await redis.stop()
-  await s3.stop()
-})
+const started = redisAndS3()
 
 const partitions = 4
 const events = shopEvents(1_200)
@@ -36,9 +26,9 @@ const never = new AbortController().signal
 
 /** A life on a machine of its own, whose partitions take turns in another order. */
 async function machine(name: string, directory: string, seed: number) {
-  const fence = await takeFence(name, redis.settings)
+  const fence = await takeFence(name, started().redis.settings)
   const copies = new CheckpointCopies({
-    objects: new S3Objects(s3.settings),
+    objects: new S3Objects(started().s3.settings),
     prefix: `${name}/`,
     epoch: fence.epoch,
   })
@@ -50,13 +40,13 @@ async function machine(name: string, directory: string, seed: number) {
     clock: systemClock,
     report: (found) => void reports.push(found),
     copies,
-    journalCopy: new RedisJournal({ model: name, connection: redis.settings, fence }),
+    journalCopy: new RedisJournal({ model: name, connection: started().redis.settings, fence }),
   })
   return { trainer, copies, reports }
 }
 
 const expire = async (name: string): Promise<void> => {
-  await redis.command('HSET', `freshet:{sync:${name}}:lease`, 'until', '0')
+  await started().redis.command('HSET', `freshet:{sync:${name}}:lease`, 'until', '0')
 }
 
 test('it learns the same bits, from the copies and the journal alone', async () => {
@@ -71,7 +61,7 @@ test('it learns the same bits, from the copies and the journal alone', async () 
   const digest = await first.trainer.learner.digest()
   const written = await first.copies.list()
   expect(written.length).toBeGreaterThan(kept.length)
-  const objects = new S3Objects(s3.settings)
+  const objects = new S3Objects(started().s3.settings)
   const newest = written.at(-1)?.sequence ?? 0
   for (const key of await objects.list(`${name}/checkpoint-${String(newest).padStart(12, '0')}`)) {
     await objects.remove(key)
@@ -100,7 +90,7 @@ test('where Redis has lost the journal each event is still learned once', async 
   await first.trainer.run({ signal: never, untilEnd: true, limitEvents: 500 })
   await first.trainer.close()
   first.copies.close()
-  await redis.command('FLUSHALL')
+  await started().redis.command('FLUSHALL')
   const second = await machine(name, join(root.path, 'b'), 2)
   await second.trainer.run({ signal: never, untilEnd: true })
   expect(second.trainer.status()).toMatchObject({ events: 1_200 })
