@@ -4,6 +4,7 @@
  * only; a topic (`kafka://…`) is read in the order of time. With a data directory it saves
  * checkpoints there and goes on from the newest.
  */
+import { rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -93,6 +94,8 @@ export async function replay(options: ReplayOptions): Promise<JsonObject> {
     clearInterval(timer)
     await trainer.close()
     await reader.close()
+    const hasRejects = 'rejectsFile' in reader.rejects() && options.rejectsFile === undefined
+    if (dataDirectory === undefined && !hasRejects) rmSync(folder, { recursive: true, force: true })
   }
 }
 

@@ -1,4 +1,5 @@
 import { existsSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import { describe, expect, test } from 'vitest'
@@ -86,6 +87,7 @@ describe('recorded interactions', { timeout: 60_000 }, () => {
     expect(one.json).toMatchObject({ events: 800, progressive: { evaluated: 175 }, ...named })
     const two = await run('replay', file, ...flags, '--threads', '2', '--limit', '800')
     expect(digest(two.json)).toBe(digest(one.json))
+    expect(existsSync(join(tmpdir(), `freshet-replay-${process.pid}`))).toBe(false)
     const kept = ['--data', join(directory.path, 'kept'), '--no-restrict']
     const half = await run('replay', file, ...flags, ...kept, '--limit', '512')
     expect(half.json).toMatchObject({ events: 512, resumedFrom: 0 })
