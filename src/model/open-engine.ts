@@ -22,10 +22,12 @@ export interface OpenEngine {
 
 /** Throws `ENGINE_UNSUPPORTED`, `LAYERS_MODEL_INVALID`, `TENSORFLOW_UNAVAILABLE`. */
 export async function openEngine(plan: ModelPlan, place?: TensorflowPlace): Promise<OpenEngine> {
-  if (plan.spec.engine !== 'tfjs') return { create: builtIn }
-  const { openTfjs } = await import('./tfjs/open-tfjs.ts')
+  const { engine = 'wasm' } = plan.spec
+  if (engine === 'wasm') return { create: builtIn }
+  const { openOnGpu, openTfjs } = await import('./tfjs/open-tfjs.ts')
   const { TfjsEngine } = await import('./tfjs/tfjs-engine.ts')
-  const parts = await openTfjs(plan, place)
+  const parts = await (engine === 'auto' ? openOnGpu : openTfjs)(plan, place)
+  if (parts === undefined) return { create: builtIn }
   return {
     denseWeights: parts.weightCount,
     create: ({ memory, ...rest }) => {

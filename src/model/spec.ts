@@ -267,8 +267,11 @@ export interface ModelTableSpec {
   readonly optimizer: { readonly gradients: 'sum' | 'mean' }
 }
 
-/** What computes the towers and the loss, see docs/architecture.md. */
-export type EngineName = 'wasm' | 'tfjs'
+/**
+ * What computes the towers and the loss, see docs/model.md. `auto`: `tfjs` where it has a GPU, else
+ * `wasm`.
+ */
+export type EngineName = 'wasm' | 'tfjs' | 'auto'
 
 export interface ModelSpec {
   /** Absent: `wasm`. Engines agree to rounding, so it may change from start to start. */

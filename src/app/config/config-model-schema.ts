@@ -473,9 +473,11 @@ const offline = z
 export const modelSchema = z.strictObject({
   name,
   engine: z
-    .enum(['wasm', 'tfjs'])
+    .enum(['wasm', 'tfjs', 'auto'])
     .exactOptional()
-    .describe('what computes the towers; absent: wasm, the built-in engine'),
+    .describe(
+      'what computes the towers; absent: wasm, the built-in engine; auto: tfjs where it has a GPU',
+    ),
   seed: whole.default(1).describe('of every initial value and draw'),
   dim: dim.describe('floats of both towers’ outputs'),
   facts,

@@ -1,4 +1,5 @@
 /** What the engine on TensorFlow.js is made of before the model's memory is laid out. */
+import { ServiceError } from '../../base/errors.ts'
 import { seededRandom } from '../../base/random.ts'
 import { headsOf, type ModelPlan } from '../plan.ts'
 import { ClosedLoss } from './closed-loss.ts'
@@ -33,9 +34,27 @@ const seeds = { query: 0, candidate: 1 }
 
 /** Throws `ENGINE_UNSUPPORTED`, `LAYERS_MODEL_INVALID`, `TENSORFLOW_UNAVAILABLE`. */
 export async function openTfjs(plan: ModelPlan, place?: TensorflowPlace): Promise<TfjsParts> {
+  checkSupported(plan.spec)
+  return openOn(plan, await loadTensorflow(place))
+}
+
+/** The same where there is a GPU, and nothing where there is none, or no package for it. */
+export async function openOnGpu(
+  plan: ModelPlan,
+  place?: TensorflowPlace,
+): Promise<TfjsParts | undefined> {
+  checkSupported(plan.spec)
+  try {
+    const loaded = await loadTensorflow({ ...place, backends: ['tfjs-node-gpu'] })
+    return loaded.device === 'gpu' ? await openOn(plan, loaded) : undefined
+  } catch (error) {
+    if (error instanceof ServiceError && error.code === 'TENSORFLOW_UNAVAILABLE') return undefined
+    throw error
+  }
+}
+
+async function openOn(plan: ModelPlan, loaded: LoadedTensorflow): Promise<TfjsParts> {
   const { spec } = plan
-  checkSupported(spec)
-  const loaded = await loadTensorflow(place)
   const { tf, device, native } = loaded
   const products = productsOf(tf, native)
   const query = await openTower(tf, products, { plan, side: 'query', isFirst: true })

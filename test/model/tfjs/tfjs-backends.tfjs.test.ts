@@ -52,6 +52,14 @@ test('what is not installed, or does not load, is passed over for the next', asy
   expect((await loadTensorflow(place)).backend).toBe('wasm')
 })
 
+test('auto is the built-in engine where no package for a GPU loads', async () => {
+  using directory = temporaryDirectory()
+  const auto = { ...plainSpec(2), engine: 'auto' } as const
+  const place = placeOf(directory.path, 'tfjs', 'tfjs-backend-wasm')
+  const { engine } = await TwoTower.create(auto, { ...limits(1, 1), tensorflow: place })
+  expect(engine).toBe('wasm')
+})
+
 test('where there is nothing it is said what was tried', async () => {
   using directory = temporaryDirectory()
   await expect(loadTensorflow(placeOf(directory.path))).rejects.toMatchObject({

@@ -52,6 +52,13 @@ test('it is the native library, and on a GPU where there is one', async () => {
   await model.close()
 })
 
+test('auto takes a GPU where there is one, else the built-in engine', async () => {
+  const auto = { ...plainSpec(4), engine: 'auto' } as const
+  const model = await TwoTower.create(auto, { ...limits(2, 2), tensorflow: { from } })
+  expect(model.engine).toMatch(hasGpu ? /^tfjs .*, gpu\)$/ : /^wasm$/)
+  await model.close()
+})
+
 interface Run {
   readonly steps: number
   readonly queries: number
