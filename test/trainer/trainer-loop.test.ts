@@ -13,7 +13,7 @@ import type { TrainerProcess } from '../../src/trainer/trainer-config.ts'
 import { type RunOptions, Trainer, type TrainerOptions } from '../../src/trainer/trainer-loop.ts'
 import type { TrainerReport } from '../../src/trainer/trainer-status.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
-import { MemoryLog, settings, shopEvents, trainerModel } from '../support/trainer.ts'
+import { MemoryLog, settings, shopEvents, textModel, trainerModel } from '../support/trainer.ts'
 
 const never = new AbortController().signal
 
@@ -314,6 +314,9 @@ test('a checkpoint of another model is refused, and the error names what differs
   await expect(open({ log, directory: directory.path, model: other })).rejects.toMatchObject({
     code: 'CHECKPOINT_INCOMPATIBLE',
     details: { fields: 'spec.score.temperature' },
+  })
+  await expect(open({ log, directory: directory.path, model: textModel() })).rejects.toMatchObject({
+    details: { fields: expect.stringMatching(/^(spec\.[\w.]+(, )?){10} and \d+ more$/) },
   })
 })
 

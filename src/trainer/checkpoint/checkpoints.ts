@@ -16,6 +16,9 @@ import { type Checkpoint, type CheckpointHeader, CheckpointStore } from './check
 import { differingFields } from './config-difference.ts'
 import type { TableVersions } from './saved-tables.ts'
 
+/** Fields of another configuration that an error names. */
+const maxNamed = 10
+
 export interface CheckpointsOptions extends CheckpointOptions {
   readonly model: TrainerModel
   readonly clock: Clock
@@ -218,9 +221,11 @@ export class Checkpoints {
   }
 
   #requireCompatible({ config, sequence }: CheckpointHeader): void {
-    const fields = differingFields(config, this.#config)
-    if (fields.length === 0) return
-    throw new ServiceError('CHECKPOINT_INCOMPATIBLE', { sequence, fields: fields.join(', ') })
+    const all = differingFields(config, this.#config)
+    if (all.length === 0) return
+    const others = all.length > maxNamed ? ` and ${all.length - maxNamed} more` : ''
+    const fields = all.slice(0, maxNamed).join(', ') + others
+    throw new ServiceError('CHECKPOINT_INCOMPATIBLE', { sequence, fields })
   }
 
   #report(
