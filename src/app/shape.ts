@@ -146,7 +146,7 @@ export class EmbeddedShape implements Shape {
     const log = { kind: 'file', directory, endSignal: this.log.endSignal } as const
     return {
       trainer: (options) =>
-        new TrainerService({ ...options, log, parameters: { kind: 'port', port: port1 } }),
+        new TrainerService({ ...options, log, parameters: () => ({ kind: 'port', port: port1 }) }),
       subscriber: () => new LocalSubscriber(port2),
       replica: () => [],
     }

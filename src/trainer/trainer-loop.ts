@@ -14,8 +14,7 @@ import type { EventLogReader, Position } from '../stream/event-log.ts'
 import type { Json } from '../stream/event.ts'
 import { type NumberedEntry, runsOf } from '../stream/files/journal.ts'
 import type { ParameterPublisher } from '../sync/parameter-sync.ts'
-import { Backlog } from './backlog.ts'
-import { breather } from './breather.ts'
+import type { Backlog } from './backlog.ts'
 import type { CheckpointCopies } from './checkpoint/checkpoint-copies.ts'
 import { CheckpointWriter } from './checkpoint/checkpoint-writer.ts'
 import { Checkpoints, type Place } from './checkpoint/checkpoints.ts'
@@ -27,8 +26,13 @@ import { EventCursor } from './event-cursor.ts'
 import type { FarRows, OpenRowStore } from './far-rows.ts'
 import type { JournalCopy } from './journal/journal-copy.ts'
 import { openJournal, type TrainerJournal } from './journal/trainer-journal.ts'
-import { Learner } from './learner.ts'
-import { openFarRows } from './open-far-rows.ts'
+import type { Learner } from './learner.ts'
+import {
+  closePrepared,
+  type PreparedLearner,
+  preparedLearner,
+  sliceMs,
+} from './prepared-learner.ts'
 import { Publishing } from './publishing.ts'
 import { reportGuard } from './refused-batch.ts'
 import { RestrictCommands } from './restrict-command.ts'
@@ -68,8 +72,6 @@ export interface RunOptions {
   readonly limitEvents?: number
 }
 
-/** Work between two looks at messages, commands and the clock. */
-const sliceMs = 5
 /** Longest wait for an event, so that what is due by time is done on an idle stream. */
 const idleWaitMs = 100
 
@@ -118,35 +120,30 @@ export class Trainer {
   #hasCaughtUp = false
 
   /**
-   * Restores the newest checkpoint. Throws `CHECKPOINT_INCOMPATIBLE`, `CONFIG_INVALID`,
-   * `MEMORY_EXHAUSTED`, `JOURNAL_DAMAGED`, `ROW_STORE_*` and the log's errors.
+   * Restores the newest checkpoint, if `ahead` has not done that. Throws `CHECKPOINT_INCOMPATIBLE`,
+   * `CONFIG_INVALID`, `MEMORY_EXHAUSTED`, `JOURNAL_DAMAGED`, `ROW_STORE_*` and the log's errors.
    */
-  static async create(options: TrainerOptions): Promise<Trainer> {
-    const { model, process, reader, report = () => {} } = options
-    const { threads, kernels, journalDirectory, evaluationDeltaMs } = process
-    const backlog = new Backlog(options.clock)
-    // A replay is done the sooner the better; beside a service others need the processor.
-    const breathe =
-      journalDirectory === undefined ? undefined : breather(options.clock, sliceMs, backlog)
-    const farRows = await openFarRows(options)
-    const settings = { threads, kernels, breathe, farRows, now: () => options.clock.monotonic() }
-    const learner = await Learner.create(model, { ...settings, deltaIntervalMs: evaluationDeltaMs })
+  static async create(options: TrainerOptions, ahead?: PreparedLearner): Promise<Trainer> {
+    const { process, reader, report = () => {} } = options
+    const checkpoints =
+      process.checkpoints && new Checkpoints({ ...process.checkpoints, ...options, report })
+    const found = await checkpoints?.find(reader)
+    const prepared = await preparedLearner(options, found, ahead)
     try {
-      const checkpoints =
-        process.checkpoints && new Checkpoints({ ...process.checkpoints, ...options, report })
-      const found = await checkpoints?.restore(learner, reader)
-      const { engine } = learner.model
+      if (found !== undefined) await checkpoints?.restored(found)
+      const { engine } = prepared.learner.model
       const message = `the towers run on ${engine}`
       report({ level: 'info', code: 'engineChosen', message, details: { engine } })
-      await farRows?.start(found?.sequence ?? -1)
+      await prepared.farRows?.start(found?.sequence ?? -1)
       const journal = await openJournal(process, options.journalCopy)
       const from = found?.position ?? (await reader.start())
       const cursor = new EventCursor(reader, from, process.readMaxEvents)
-      const parts = { options, learner, backlog, cursor, checkpoints, journal, farRows }
-      return new Trainer(parts, found?.sequence ?? 0)
+      return new Trainer(
+        { ...prepared, options, cursor, checkpoints, journal },
+        found?.sequence ?? 0,
+      )
     } catch (error) {
-      await learner.close()
-      await farRows?.close()
+      await closePrepared(prepared)
       throw error
     }
   }

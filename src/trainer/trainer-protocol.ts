@@ -15,10 +15,14 @@ import type {
 } from './trainer-status.ts'
 
 /** Given to the worker when it starts. */
-export interface TrainerTask {
+export interface TrainerBasis {
   readonly model: TrainerModel
   readonly process: TrainerProcess
   readonly log: LogSource
+}
+
+/** What it trains by, once it may. */
+export interface TrainerTask extends TrainerBasis {
   readonly parameters: ParameterSink
 }
 
@@ -44,13 +48,19 @@ export type ParameterSink =
       readonly leaseEnd: SharedArrayBuffer
     }
 
-/** To the worker. `stop` ends it after a last batch, delta and checkpoint. */
+/**
+ * To the worker, `begin` first of all; until then it restores ahead of time where `standBy` has
+ * come. `stop` ends it after a last batch, delta and checkpoint.
+ */
 export type TrainerRequest =
+  | { readonly kind: 'standBy' }
+  | { readonly kind: 'begin'; readonly parameters: ParameterSink }
   | { readonly kind: 'command'; readonly id: number; readonly command: TrainerCommand }
   | { readonly kind: 'stop' }
 
 /** From the worker. */
 export type TrainerMessage =
+  | { readonly kind: 'standsBy' }
   | { readonly kind: 'ready' }
   | { readonly kind: 'status'; readonly status: TrainerStatus }
   | { readonly kind: 'report'; readonly report: TrainerReport }

@@ -2,16 +2,17 @@
  * The trainer as the rest of the process sees it: a service whose work happens in a thread of its
  * own, so that training never blocks a query. Parameters leave from there, as deltas.
  */
-import { SHARE_ENV, Worker } from 'node:worker_threads'
+import { type MessagePort, SHARE_ENV, Worker } from 'node:worker_threads'
 
 import { ServiceError } from '../base/errors.ts'
 import type { Service } from '../base/service.ts'
 import type { OnProgress } from './command-queue.ts'
 import {
   fromPlain,
+  type ParameterSink,
+  type TrainerBasis,
   type TrainerMessage,
   type TrainerRequest,
-  type TrainerTask,
 } from './trainer-protocol.ts'
 import type {
   CommandResult,
@@ -20,7 +21,9 @@ import type {
   TrainerStatus,
 } from './trainer-status.ts'
 
-export interface TrainerServiceOptions extends TrainerTask {
+export interface TrainerServiceOptions extends TrainerBasis {
+  /** Asked when it starts: a fence may be known only then. */
+  readonly parameters: () => ParameterSink
   /** For the log. */
   readonly report: (report: TrainerReport) => void
   /** Twice a second. */
@@ -42,6 +45,7 @@ interface Asked extends Deferred<CommandResult> {
 export class TrainerService implements Service {
   readonly name = 'trainer'
   readonly #options: TrainerServiceOptions
+  readonly #standsBy: Deferred<void> = Promise.withResolvers()
   readonly #ready: Deferred<void> = Promise.withResolvers()
   readonly #ended: Deferred<void> = Promise.withResolvers()
   readonly #commands = new Map<number, Asked>()
@@ -65,22 +69,24 @@ export class TrainerService implements Service {
   }
 
   /**
+   * Has its thread, and in it the newest checkpoint there is, before it is started. To be called
+   * once; throws what ends the thread.
+   */
+  async standBy(): Promise<void> {
+    this.#open()
+    this.#send({ kind: 'standBy' })
+    await Promise.race([this.#standsBy.promise, this.#ready.promise])
+  }
+
+  /**
    * Resolves when state is restored and training begins. Throws `CHECKPOINT_INCOMPATIBLE`,
    * `CONFIG_INVALID`, `MEMORY_EXHAUSTED`, `KERNELS_UNAVAILABLE`, `JOURNAL_DAMAGED`, `LOG_*`,
    * `TRAINER_FAILED`.
    */
   async start(signal: AbortSignal): Promise<void> {
-    const { model, process, log, parameters } = this.#options
-    const workerData: TrainerTask = { model, process, log, parameters }
-    const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
-    const file = new URL(`./trainer-worker${extension}`, import.meta.url)
-    const transferList = parameters.kind === 'port' ? [parameters.port] : []
-    // Libraries that the thread loads see what it sets for them.
-    const worker = new Worker(file, { workerData, transferList, execArgv: [], env: SHARE_ENV })
-    this.#worker = worker
-    worker.on('message', (message: TrainerMessage) => this.#take(message))
-    worker.on('error', (error) => this.#end(fromPlain({ message: String(error) })))
-    worker.on('exit', () => this.#end(fromPlain({ message: 'its thread has ended' })))
+    this.#open()
+    const parameters = this.#options.parameters()
+    this.#send({ kind: 'begin', parameters }, parameters.kind === 'port' ? [parameters.port] : [])
     const giveUp = (): void => this.#ready.reject(new ServiceError('TRAINER_STOPPED', {}))
     signal.addEventListener('abort', giveUp)
     try {
@@ -118,8 +124,25 @@ export class TrainerService implements Service {
     await worker.terminate()
   }
 
+  #open(): void {
+    if (this.#worker !== undefined) return
+    const { model, process, log } = this.#options
+    const workerData: TrainerBasis = { model, process, log }
+    const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
+    const file = new URL(`./trainer-worker${extension}`, import.meta.url)
+    // Libraries that the thread loads see what it sets for them.
+    const worker = new Worker(file, { workerData, execArgv: [], env: SHARE_ENV })
+    this.#worker = worker
+    worker.on('message', (message: TrainerMessage) => this.#take(message))
+    worker.on('error', (error) => this.#end(fromPlain({ message: String(error) })))
+    worker.on('exit', () => this.#end(fromPlain({ message: 'its thread has ended' })))
+  }
+
   #take(message: TrainerMessage): void {
     switch (message.kind) {
+      case 'standsBy':
+        this.#standsBy.resolve()
+        break
       case 'ready':
         this.#isReady = true
         this.#ready.resolve()
@@ -174,7 +197,7 @@ export class TrainerService implements Service {
     if (wasReady) this.#options.onFailure?.(failure)
   }
 
-  #send(request: TrainerRequest): void {
-    this.#worker?.postMessage(request)
+  #send(request: TrainerRequest, transferred: readonly MessagePort[] = []): void {
+    this.#worker?.postMessage(request, transferred)
   }
 }

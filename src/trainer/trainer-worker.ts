@@ -20,12 +20,15 @@ import type { OnProgress } from './command-queue.ts'
 import { RedisJournal } from './journal/redis-journal.ts'
 import { LeaseEnd } from './lease/lease-end.ts'
 import { claimFolder } from './lease/own-folder.ts'
+import { RestoreAhead } from './lease/restore-ahead.ts'
+import type { PreparedLearner } from './prepared-learner.ts'
 import type { TrainerProcess } from './trainer-config.ts'
 import { Trainer, type TrainerOptions } from './trainer-loop.ts'
 import {
   type LogSource,
   type ParameterSink,
   toPlain,
+  type TrainerBasis,
   type TrainerMessage,
   type TrainerRequest,
   type TrainerTask,
@@ -37,11 +40,15 @@ const statusIntervalMs = 500
 /** A stop that waits for servers that are away ends without a last checkpoint after this. */
 const stopLimitMs = 5_000
 
-async function serve(port: MessagePort, task: TrainerTask): Promise<void> {
+async function serve(port: MessagePort, basis: TrainerBasis): Promise<void> {
   const say = (message: TrainerMessage): void => port.postMessage(message)
   const report = (found: TrainerReport): void => say({ kind: 'report', report: found })
   // Elsewhere it would be the priority of the whole process. Threads started here inherit it.
-  if (process.platform === 'linux') setPriority(0, task.process.niceness ?? 0)
+  if (process.platform === 'linux') setPriority(0, basis.process.niceness ?? 0)
+  const inbox = new Inbox(port)
+  const { parameters, ahead } = await standBy(inbox, basis, () => say({ kind: 'standsBy' }))
+  if (parameters === undefined) return
+  const task = { ...basis, parameters }
   const { reader, topic } = await openLog(task.log, report)
   const end = new Ending(report, task.parameters.kind === 'redis' ? stopLimitMs : undefined)
   const publisher = publisherOf(task.parameters)
@@ -52,7 +59,7 @@ async function serve(port: MessagePort, task: TrainerTask): Promise<void> {
     elsewhere.journalCopy?.close()
   })
   try {
-    const trainer = await Trainer.create({
+    const options = {
       ...task,
       process: await withOwnFolders(task),
       reader,
@@ -61,8 +68,9 @@ async function serve(port: MessagePort, task: TrainerTask): Promise<void> {
       report,
       ...elsewhere,
       ...guardOf(task.parameters, end.signal),
-    })
-    await end.guard(() => runTrainer(trainer, { port, say, end, publisher, topic }))
+    }
+    const trainer = await Trainer.create(options, ahead)
+    await end.guard(() => runTrainer(trainer, { inbox, say, end, publisher, topic }))
   } finally {
     end.clear()
     elsewhere.copies?.close()
@@ -70,6 +78,56 @@ async function serve(port: MessagePort, task: TrainerTask): Promise<void> {
     await publisher.close()
     await reader.close()
   }
+}
+
+/** Keeps what is said until somebody listens. */
+class Inbox {
+  readonly #waiting: TrainerRequest[] = []
+  #listener: ((request: TrainerRequest) => void) | undefined
+
+  constructor(port: MessagePort) {
+    port.on('message', (request: TrainerRequest) => {
+      if (this.#listener === undefined) this.#waiting.push(request)
+      else this.#listener(request)
+    })
+  }
+
+  /** From now on there is no other; undefined: nobody listens until the next call. */
+  listen(listener: ((request: TrainerRequest) => void) | undefined): void {
+    this.#listener = listener
+    while (this.#listener !== undefined && this.#waiting.length > 0) {
+      this.#listener(this.#waiting.splice(0, 1)[0])
+    }
+  }
+}
+
+interface Begun {
+  /** Undefined: it is to stop instead. */
+  readonly parameters: ParameterSink | undefined
+  readonly ahead: PreparedLearner | undefined
+}
+
+/** Until it may train. */
+async function standBy(
+  inbox: Inbox,
+  { model, process }: TrainerBasis,
+  onReady: () => void,
+): Promise<Begun> {
+  const begun = Promise.withResolvers<ParameterSink | undefined>()
+  let ahead: RestoreAhead | undefined
+  inbox.listen((request) => {
+    if (request.kind === 'standBy') {
+      ahead = new RestoreAhead({ model, process, clock: systemClock })
+      // The client of a bucket is large: it is loaded by then.
+      const copies = process.copies && openCopies(process.copies).then((opened) => opened.close())
+      void Promise.all([ahead.ready, copies]).then(onReady)
+    }
+    if (request.kind !== 'begin' && request.kind !== 'stop') return
+    inbox.listen(undefined)
+    begun.resolve(request.kind === 'begin' ? request.parameters : undefined)
+  })
+  const parameters = await begun.promise
+  return { parameters, ahead: await ahead?.finish() }
 }
 
 interface OpenedLog {
@@ -181,7 +239,7 @@ class Ending {
 }
 
 interface Run {
-  readonly port: MessagePort
+  readonly inbox: Inbox
   readonly say: (message: TrainerMessage) => void
   readonly end: Ending
   readonly publisher: ParameterPublisher
@@ -189,14 +247,14 @@ interface Run {
 }
 
 async function runTrainer(trainer: Trainer, run: Run): Promise<void> {
-  const { port, say, end, publisher, topic } = run
+  const { inbox, say, end, publisher, topic } = run
   const stopping = new AbortController()
-  port.on('message', (request: TrainerRequest) => {
+  inbox.listen((request) => {
     if (request.kind === 'stop') {
       end.begin()
       stopping.abort()
-      return
     }
+    if (request.kind !== 'command') return
     const { id, command } = request
     const onProgress = (done: number): void => say({ kind: 'progress', id, done })
     trainer.command(command, rarely(onProgress)).then(

@@ -25,7 +25,7 @@ async function open(directory: string, changes: Partial<TrainerServiceOptions> =
     model: trainerModel(),
     process: settings(directory),
     log: { kind: 'file', directory: join(directory, 'log'), endSignal: log.endSignal },
-    parameters: { kind: 'port', port: port1 },
+    parameters: () => ({ kind: 'port', port: port1 }),
     report: (report) => reports.push(report),
     onStatus: (status) => statuses.push(status),
     onFailure: (error) => failures.push(error),
@@ -79,6 +79,38 @@ test('learns from what is appended, publishes it, and goes on after a restart', 
   await seen(again.service, 400)
   await again.service.drain()
   expect(again.failures).toEqual([])
+}, 60_000)
+
+test('one that stood by has its thread and its state when it is started', async () => {
+  using directory = temporaryDirectory()
+  const events = shopEvents(400)
+  {
+    await using first = await open(directory.path)
+    await first.service.start(never)
+    await first.append(events.slice(0, 300))
+    await seen(first.service, 300)
+    await first.service.drain()
+  }
+  await using second = await open(directory.path)
+  await second.service.standBy()
+  expect(second.service.status).toBe(undefined)
+  await expect(second.service.command({ kind: 'checkpoint' })).rejects.toMatchObject({
+    code: 'TRAINER_STOPPED',
+  })
+  await second.service.start(never)
+  await second.append(events.slice(300))
+  await seen(second.service, 400)
+  await second.service.drain()
+  expect(second.reports.map(({ code }) => code)).toContain('restored')
+  expect(second.failures).toEqual([])
+}, 60_000)
+
+test('one that stood by and is not needed ends', async () => {
+  using directory = temporaryDirectory()
+  await using subject = await open(directory.path)
+  await subject.service.standBy()
+  await subject.service.drain()
+  expect(subject.failures).toEqual([])
 }, 60_000)
 
 test('commands are answered, and refused once it has stopped', async () => {

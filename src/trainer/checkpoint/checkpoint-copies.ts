@@ -20,7 +20,6 @@ import { ServiceError } from '../../base/errors.ts'
 import {
   checkpointName,
   type CheckpointHeader,
-  chunksOf,
   type ManifestBody,
   manifestFile,
   parseManifest,
@@ -265,5 +264,15 @@ async function writeDurably(
     await file.sync()
   } finally {
     await file.close()
+  }
+}
+
+/** The chunks of a part's file, which is in memory. */
+function* chunksOf(bytes: Uint8Array): Generator<Uint8Array> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  for (let at = 0; at < bytes.length;) {
+    const from = at + 4
+    at = from + view.getUint32(at, true)
+    yield bytes.subarray(from, at)
   }
 }

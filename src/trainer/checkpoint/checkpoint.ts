@@ -61,6 +61,8 @@ export interface ManifestBody extends CheckpointHeader {
 /** A checkpoint whose checksums are right. */
 export interface Checkpoint extends CheckpointHeader {
   readonly bytes: number
+  /** Of all its files: of another checkpoint they are others. */
+  readonly checksums: readonly number[]
   /** Names of its parts, in the order in which they were written. */
   readonly parts: readonly string[]
   /** The chunks of a part; none if there is no such part. */
@@ -297,6 +299,7 @@ function joined(base: Checkpoint, delta: Checkpoint): Checkpoint {
   const fullNames = new Map([...ofDelta].map(([full, name]) => [name, full]))
   return {
     ...delta,
+    checksums: [...base.checksums, ...delta.checksums],
     parts: delta.parts.map((name) => fullNames.get(name) ?? name),
     *chunks(name) {
       const part = ofDelta.get(name)
@@ -447,6 +450,7 @@ function readCheckpoint(directory: string): Checkpoint {
     config,
     ...(base !== undefined && { base }),
     bytes: files.reduce((sum, file) => sum + file.bytes, 0),
+    checksums: files.map((file) => file.crc),
     parts: files.map((file) => file.name),
     *chunks(name) {
       if (names.has(name)) yield* readChunks(join(directory, name))
@@ -483,15 +487,5 @@ function* readChunks(path: string): Generator<Uint8Array> {
     }
   } finally {
     closeSync(file)
-  }
-}
-
-/** Those of a file in memory. */
-export function* chunksOf(bytes: Uint8Array): Generator<Uint8Array> {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-  for (let at = 0; at < bytes.length;) {
-    const from = at + 4
-    at = from + view.getUint32(at, true)
-    yield bytes.subarray(from, at)
   }
 }

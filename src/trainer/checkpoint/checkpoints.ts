@@ -72,10 +72,10 @@ export class Checkpoints {
   }
 
   /**
-   * Loads the newest whole checkpoint that the log still reaches. Undefined: there is none. Throws
-   * `CHECKPOINT_INCOMPATIBLE`.
+   * The newest whole checkpoint that the log still reaches: what is trained on from. Undefined:
+   * there is none. Throws `CHECKPOINT_INCOMPATIBLE`.
    */
-  async restore(learner: Learner, log: EventLogReader): Promise<Place | undefined> {
+  async find(log: EventLogReader): Promise<Checkpoint | undefined> {
     await this.#store.clean()
     const isEmpty = this.#mirror === undefined && this.#store.sequences().length === 0
     const end = isEmpty ? {} : await log.end()
@@ -94,15 +94,17 @@ export class Checkpoints {
       this.#report('info', 'startedFresh', 'no checkpoint: starts at the beginning of the log', {})
       return undefined
     }
-    const { sequence, position, createdAt, bytes } = found
     this.#requireCompatible(found)
-    learner.load((part) => found.chunks(part))
+    return found
+  }
+
+  /** The state is that of this one now. */
+  async restored({ sequence, position, createdAt, bytes }: Checkpoint): Promise<void> {
     this.#last = { sequence, bytes, milliseconds: 0, at: createdAt }
     const oldest = this.#mirror ? await this.#mirror.oldest() : this.#store.oldest()
     this.#retainFrom = oldest?.position
     const message = `restored checkpoint ${sequence}`
     this.#report('info', 'restored', message, { sequence, position, createdAt, bytes })
-    return { sequence, position }
   }
 
   /** The newest whole one of this model that is as asked for. */

@@ -1,11 +1,12 @@
 /**
- * A trainer of several, of which one is active: whoever has the lease. The others wait as standbys
- * and have nothing in memory; who takes over starts from the newest checkpoint and the journal in
- * the folder that they share, or from the copies in a bucket, which it has on its disk by then. A
+ * A trainer of several, of which one is active: whoever has the lease. The others wait as standbys,
+ * with a thread that has the newest checkpoint of the folder that they share in memory, or of the
+ * copies in a bucket, which it has on its disk. Who takes over repeats the journal from there on. A
  * trainer that has lost its lease ends without another word.
  *
  * The lease is renewed by this thread, which no step of training holds up.
  */
+import { present } from '../../base/assert.ts'
 import { ServiceError } from '../../base/errors.ts'
 import type { Service } from '../../base/service.ts'
 import type { RedisSettings } from '../../redis/redis-connection.ts'
@@ -38,17 +39,18 @@ export interface LeaseState {
   readonly holder: string
 }
 
-/** Invariant: `#trainer` exists only under a lease that has not been released. */
+/** Invariant: `#trainer` is started only under a lease that has not been released. */
 export class LeasedTrainer implements Service {
   readonly name = 'trainer'
   readonly #options: LeasedTrainerOptions
   readonly #stopping = new AbortController()
+  readonly #end = new LeaseEnd()
   #running: Promise<void> = Promise.resolve()
   #lease: Lease | undefined
   #trainer: TrainerService | undefined
   #ahead: FetchAhead | undefined
   #isActive = false
-  #isStandby = true
+  #isStandby = false
   #detail = 'waits for the lease'
   /** Who was found to have the lease. */
   #other = ''
@@ -67,7 +69,7 @@ export class LeasedTrainer implements Service {
     return this.#isActive
   }
 
-  /** Whether it has nothing to do but to wait. */
+  /** Whether another one trains and it could take over at once. */
   get isStandby(): boolean {
     return this.#isStandby
   }
@@ -120,14 +122,13 @@ export class LeasedTrainer implements Service {
 
   async #run(): Promise<void> {
     const { leases, holder, leaseMs, onActive } = this.#options
-    const end = new LeaseEnd()
     const lease = await acquireLease({
       store: leases,
       holder,
       ttlMs: leaseMs,
       signal: this.#stopping.signal,
       clock: threadClock,
-      onRenewed: (until) => end.set(until),
+      onRenewed: (until) => this.#end.set(until),
       onWait: (other) => this.#wait(other),
     })
     this.#lease = lease
@@ -135,12 +136,7 @@ export class LeasedTrainer implements Service {
     await this.#ahead?.finish()
     lease.lost.addEventListener('abort', () => this.#lost(lease.lost.reason))
     this.#detail = `restores its state, epoch ${lease.epoch}`
-    const { parameters } = this.#options
-    this.#trainer = new TrainerService({
-      ...this.#options,
-      parameters: { kind: 'redis', ...parameters, fence: lease.fence, leaseEnd: end.memory },
-    })
-    await this.#trainer.start(this.#stopping.signal)
+    await this.#thread.start(this.#stopping.signal)
     this.#isActive = true
     this.#detail = `active, epoch ${lease.epoch}`
     onActive?.(lease.epoch)
@@ -148,9 +144,40 @@ export class LeasedTrainer implements Service {
 
   #wait(other: string): void {
     this.#other = other
-    this.#detail = `standby, ${other} trains`
     this.#options.onWait?.(other)
-    this.#ahead ??= this.#fetchAhead()
+    this.#sayStandby()
+    if (this.#trainer !== undefined) return
+    this.#ahead = this.#fetchAhead()
+    void this.#standBy()
+  }
+
+  async #standBy(): Promise<void> {
+    try {
+      await this.#thread.standBy()
+      this.#isStandby = this.#lease === undefined
+      this.#sayStandby()
+    } catch (error) {
+      const isWaiting = this.#lease === undefined && !this.#stopping.signal.aborted
+      if (isWaiting) this.#options.onFailure?.(error)
+    }
+  }
+
+  #sayStandby(): void {
+    if (this.#lease !== undefined) return
+    const state = this.#isStandby ? 'standby' : 'restores its state to stand by'
+    this.#detail = `${state}, ${this.#other} trains`
+  }
+
+  get #thread(): TrainerService {
+    const { parameters } = this.#options
+    this.#trainer ??= new TrainerService({
+      ...this.#options,
+      parameters: () => {
+        const { fence } = present(this.#lease, 'a lease')
+        return { kind: 'redis', ...parameters, fence, leaseEnd: this.#end.memory }
+      },
+    })
+    return this.#trainer
   }
 
   /** Undefined: a take-over finds all in the folder. */
