@@ -11,6 +11,8 @@ import type { JobContext, JobPayload, JobResult, JobRules, Scheduler } from './s
 export interface RecallReport {
   readonly recall10: number
   readonly recall100: number
+  /** Recall@10 against exact search over the same vectors. */
+  readonly structure10: number
   /** Queries asked, of how many indexed items. */
   readonly queries: number
   readonly items: number
@@ -39,7 +41,10 @@ export interface ReplicaJobDependencies {
   /** Those that there are now. */
   readonly replicas: (signal: AbortSignal) => Promise<readonly ReplicaCommands[]>
   readonly deletions: Deletions
-  /** An audit that finds less recall@10 begins `rebuildIndex`; 0: never. */
+  /**
+   * An audit that finds less recall@10, of answers and of the structure alone, begins
+   * `rebuildIndex`: vectors that are old while towers learn are no reason. 0: never.
+   */
   readonly recallFloor: number
 }
 
@@ -89,12 +94,15 @@ async function auditRecall(
   context: JobContext,
 ): Promise<JobResult> {
   const reports = await everyOf(await replicas(context.signal), (replica) => replica.audit(context))
-  const low = reports.filter(({ answer }) => answer.recall10 < recallFloor)
+  const low = reports.filter(
+    ({ answer: { recall10, structure10 } }) => Math.max(recall10, structure10) < recallFloor,
+  )
   if (low.length > 0) await beginRebuild(scheduler, low.length === 1 ? low[0].replica.name : '')
   const all = reports.map(({ answer }) => answer)
   return {
     recall10: Math.min(...all.map(({ recall10 }) => recall10)),
     recall100: Math.min(...all.map(({ recall100 }) => recall100)),
+    structure10: Math.min(...all.map(({ structure10 }) => structure10)),
     queries: all.reduce((sum, { queries }) => sum + queries, 0),
     items: Math.max(...all.map(({ items }) => items)),
     replicas: all.length,

@@ -78,6 +78,9 @@ export class LiveIndex {
   readonly #items: (Item | undefined)[] = []
   readonly #chunk = new Int32Array(popularityChunk)
   #sweepAt = 0
+  /** Handles that the sweep is to embed whatever their version, and how many. */
+  readonly #renewed: Uint32Array
+  #toRenew = 0
   /** Once around the catalogue every vector was of this version. */
   #cleanVersion = -1
   #popularityAt = 0
@@ -99,6 +102,7 @@ export class LiveIndex {
       versions: this.#ledger.shared.versions,
     })
     this.#visible = new Uint32Array(Math.ceil(catalogue.handleCapacity / 32))
+    this.#renewed = new Uint32Array(this.#visible.length)
     for (const item of catalogue.items()) this.#add(item, now)
   }
 
@@ -169,6 +173,32 @@ export class LiveIndex {
     }
   }
 
+  /**
+   * Has the sweep embed every vector again, whatever its version: at the sweep's pace, and behind
+   * what is touched meanwhile.
+   */
+  renewAll(): void {
+    for (const { handle } of this.#replica.facts.catalogue.items()) {
+      if (this.#index.has(handle)) this.#setToRenew(handle, true)
+    }
+    this.#cleanVersion = -1
+  }
+
+  /** Of what is to be embedded again by `renewAll`, how many are left. */
+  get toRenew(): number {
+    return this.#toRenew
+  }
+
+  #isToRenew(handle: number): boolean {
+    return ((this.#renewed[handle >> 5] >>> (handle & 31)) & 1) === 1
+  }
+
+  #setToRenew(handle: number, isToRenew: boolean): void {
+    if (this.#isToRenew(handle) === isToRenew) return
+    this.#renewed[handle >> 5] ^= 1 << (handle & 31)
+    this.#toRenew += isToRenew ? 1 : -1
+  }
+
   #touch(handle: number): void {
     this.#touched.push(handle)
     this.#ranking.touch(handle)
@@ -189,7 +219,7 @@ export class LiveIndex {
     this.#writePopularities(popularities)
     const reserved = Math.floor(items * reservedShare)
     const forNew = Math.min(reserved, this.#new.size)
-    const mostSwept = this.#replica.needsSweep ? swept : 0
+    const mostSwept = this.#replica.needsSweep || this.#toRenew > 0 ? swept : 0
     const forSweep = Math.min(reserved, mostSwept)
     let left = items
     left -= this.#drain(left - forNew - forSweep, () => this.#touched.shift())
@@ -290,6 +320,7 @@ export class LiveIndex {
     if (known !== undefined) this.#forget(known)
     this.#items[handle] = undefined
     this.#setVisible(handle, false)
+    this.#setToRenew(handle, false)
     this.#index.remove(Int32Array.of(handle))
   }
 
@@ -317,6 +348,7 @@ export class LiveIndex {
       )
       const { version } = this.#replica.state
       for (const { handle } of batch) {
+        this.#setToRenew(handle, false)
         this.#ledger.setVersion(handle, version)
         this.#ranking.setVersion(handle, version)
       }
@@ -344,10 +376,12 @@ export class LiveIndex {
     const { version } = this.#replica.state
     let left = this.#cleanVersion === version ? 0 : handleLimit
     return () => {
-      for (; left > 0; left -= 1) {
+      while (left > 0) {
+        left -= 1
         const handle = this.#sweepAt < handleLimit ? this.#sweepAt : 0
         this.#sweepAt = handle + 1
-        if (this.#ledger.version(handle) !== version && this.#index.has(handle)) return handle
+        const isDue = this.#ledger.version(handle) !== version || this.#isToRenew(handle)
+        if (isDue && this.#index.has(handle)) return handle
       }
       this.#cleanVersion = version
       return -1

@@ -202,17 +202,16 @@ export class ServingService implements Service {
 
   /**
    * Embeds every item with the parameters of now and makes the index's structure anew, in the
-   * slices that all upkeep has, while the old one answers. `progress`: 0..1. Throws the signal's
-   * reason.
+   * slices and at the pace of the sweep, while the old one answers. `progress`: 0..1. Throws the
+   * signal's reason.
    */
   async rebuildIndex(
     signal: AbortSignal,
     progress: (done: number) => void,
   ): Promise<{ readonly items: number }> {
     const { liveIndex } = this.#started
-    const from = liveIndex.drainedMark
-    liveIndex.touchAll()
-    const mark = liveIndex.touchedMark
+    liveIndex.renewAll()
+    const items = Math.max(1, liveIndex.toRenew)
     const look = async (isOver: () => boolean, done: () => number): Promise<void> => {
       while (!isOver()) {
         signal.throwIfAborted()
@@ -222,8 +221,8 @@ export class ServingService implements Service {
       }
     }
     await look(
-      () => liveIndex.drainedMark >= mark,
-      () => (embeddingShare * (liveIndex.drainedMark - from)) / (mark - from),
+      () => liveIndex.toRenew === 0,
+      () => embeddingShare * (1 - liveIndex.toRenew / items),
     )
     liveIndex.rebuild()
     await look(

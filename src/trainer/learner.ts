@@ -384,11 +384,10 @@ export class Learner {
   /** With the model as it is before the batch, though other threads may rank while it trains. */
   async #beginEvaluation(ranked: readonly Example[]): Promise<() => void> {
     const { mirror } = this.#parts
-    if (mirror === undefined || !ranked.some((example) => this.#evaluator.isDue(example))) {
-      return () => {}
-    }
+    const due = this.#evaluator.dueOf(ranked, this.#facts.catalogue.size)
+    if (mirror === undefined || due.length === 0) return () => {}
     await mirror.prepare(this.#facts, this.#removed)
-    return await this.#evaluator.begin(ranked, mirror.ranker)
+    return await this.#evaluator.begin(due, mirror.ranker)
   }
 
   #train(examples: readonly Example[], onRows: () => void): Promise<TrainResult> {

@@ -8,7 +8,7 @@ import { defineJobs, type JobDependencies } from '../../src/jobs/jobs.ts'
 import type { JobPayload, JobResult } from '../../src/jobs/scheduler.ts'
 import type { SchedulerUnderTest } from './scheduler.ts'
 
-const report = { recall10: 0.9, recall100: 0.8, queries: 100, items: 5 }
+const report = { recall10: 0.9, recall100: 0.8, structure10: 0.95, queries: 100, items: 5 }
 
 /** Whoever is asked says what was asked; `told` has what is not in a result. */
 function dependencies(told: unknown[]): JobDependencies {

@@ -7,7 +7,7 @@ import type { ReplicaCommands } from '../../src/jobs/replica-jobs.ts'
 import { TimerScheduler } from '../../src/jobs/timer-scheduler.ts'
 import { ManualTimers } from '../support/manual-timers.ts'
 
-const report = { recall10: 0.9, recall100: 0.8, queries: 100, items: 5 }
+const report = { recall10: 0.9, recall100: 0.8, structure10: 0.95, queries: 100, items: 5 }
 const silent = new ServiceError('COMMAND_UNANSWERED', { command: 'any', limitMs: 1, reason: '-' })
 
 /** A replica that notes what it is asked; `changes`: what it does otherwise. */
@@ -158,19 +158,20 @@ test('auditRecall tells the lowest recall of all replicas that answer', async ()
   ]
   const run = await open({ replicas }).scheduler.run('auditRecall', {})
   const counts = { queries: 200, items: 6, replicas: 2, belowFloor: 0 }
-  expect(run.result).toEqual({ recall10: 0.8, recall100: 0.8, ...counts })
+  expect(run.result).toEqual({ recall10: 0.8, recall100: 0.8, structure10: 0.95, ...counts })
 })
 
-test('an audit below the floor begins a rebuild of that replica', async () => {
+test('an audit below the floor begins a rebuild of a replica whose structure is to blame', async () => {
   const asked: unknown[] = []
+  const low = { ...report, recall10: 0.69 }
   const replicas = [
-    replica('a', asked),
-    replica('b', asked, { audit: () => Promise.resolve({ ...report, recall10: 0.69 }) }),
+    replica('a', asked, { audit: () => Promise.resolve(low) }),
+    replica('b', asked, { audit: () => Promise.resolve({ ...low, structure10: 0.6 }) }),
   ]
   const { scheduler } = open({ replicas })
   const { result } = await scheduler.run('auditRecall', {})
   expect(result).toMatchObject({ recall10: 0.69, belowFloor: 1 })
-  await expect.poll(() => asked).toEqual(['a audit', 'b rebuild'])
+  await expect.poll(() => asked).toEqual(['b rebuild'])
   const rebuilt = (await scheduler.history()).find(({ name }) => name === 'rebuildIndex')
   expect(rebuilt?.payload).toEqual({ replica: 'b' })
 })

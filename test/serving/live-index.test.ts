@@ -154,6 +154,22 @@ test('a handle given to another item has nothing of the first', async () => {
   expect(bench.live.vector(handle)).not.toEqual(before)
 })
 
+test('renewing embeds everything once more, at the pace of the sweep', async () => {
+  await using bench = await Bench.open()
+  bench.happen(...catalogue(10))
+  bench.live.work(everything)
+  const { embedded } = bench.live.stats()
+  bench.live.renewAll()
+  expect(bench.live.toRenew).toBe(10)
+  expect(bench.live.work({ ...everything, swept: 4 }).swept).toBe(4)
+  expect(bench.live.toRenew).toBe(6)
+
+  bench.happen(erased('i9'))
+  bench.live.work(everything)
+  expect(bench.live.toRenew).toBe(0)
+  expect(bench.live.stats().embedded - embedded).toBe(9)
+})
+
 test('a worker keeps to its rate, but not while nobody is served yet', async () => {
   await using bench = await Bench.open()
   bench.happen(...catalogue(900))

@@ -59,7 +59,7 @@ test('once it has settled, the index holds what the towers give now', async () =
     expect(liveIndex.vector(one.handle)?.at(-1)).toBeCloseTo(now.at(-1) ?? Number.NaN, 3)
   }
   const report = await alignment.audit(new AbortController().signal)
-  expect(report).toEqual({ recall10: 1, recall100: 1, queries: 32, items: 60 })
+  expect(report).toEqual({ recall10: 1, recall100: 1, structure10: 1, queries: 32, items: 60 })
   expect(alignment.last).toBe(report)
 })
 

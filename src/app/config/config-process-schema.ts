@@ -184,7 +184,7 @@ const jobs = z
       .min(0)
       .max(1)
       .default(0.7)
-      .describe('an audit that finds less recall@10 begins `rebuildIndex`; 0: never'),
+      .describe('less recall@10, of answers and of the structure, begins `rebuildIndex`; 0: never'),
     expireMs: milliseconds.default(60_000).describe('between runs of `expire`; 0: never'),
     lockMs: milliseconds
       .min(1_000)

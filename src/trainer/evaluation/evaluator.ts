@@ -39,6 +39,12 @@ export interface EvaluationOptions {
    * examples. Default 1.
    */
   readonly blockExamples?: number
+  /**
+   * What may be spent on a large catalogue: fewer blocks are taken, by a power of two, so that no
+   * more items than this are embedded and ranked among for each example that comes. Default: all
+   * blocks are.
+   */
+  readonly itemsPerExample?: number
   /** Events at the start of the stream that are not counted. */
   readonly warmupEvents: number
   /** Ranked examples in the live (windowed) metrics. */
@@ -79,19 +85,23 @@ export class Evaluator {
     this.#windows = byRanking(() => new RankingWindow(options.windowExamples))
   }
 
-  /** Whether the example is one of those that are ranked. */
-  isDue({ index }: Example): boolean {
-    const { everyNth, warmupEvents, blockExamples = 1 } = this.#options
-    if (everyNth === 0 || index < warmupEvents) return false
-    return Math.floor(index / blockExamples) % everyNth === 0
+  /** Those of the examples that are to be ranked, in a catalogue of so many items. */
+  dueOf(examples: readonly Example[], items: number): Example[] {
+    const { everyNth, warmupEvents, blockExamples = 1, itemsPerExample = Infinity } = this.#options
+    if (everyNth === 0) return []
+    let every = everyNth
+    while (items > Math.max(1, itemsPerExample) * every * blockExamples) every *= 2
+    return examples.filter(
+      ({ index }) => index >= warmupEvents && Math.floor(index / blockExamples) % every === 0,
+    )
   }
 
   /**
-   * Ranks what is due of a batch that has not been trained on; `ranker` stands before the batch.
-   * The figures have it once what is returned has been called: before `ranker` follows the batch.
+   * Ranks examples that have not been trained on; `ranker` stands before their batch. The figures
+   * have them once what is returned has been called: before `ranker` follows the batch.
    */
   async begin(examples: readonly Example[], ranker: Ranker): Promise<() => void> {
-    const due = examples.filter((example) => this.isDue(example))
+    const due = [...examples]
     // Queries are scanned for four at a time: those with targets alike skip much the same.
     due.sort((a, b) => countOf(b, ranker) - countOf(a, ranker) || a.index - b.index)
     const requests = due.map(({ query, item, seen }) => ({

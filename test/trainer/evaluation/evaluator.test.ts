@@ -5,7 +5,7 @@ import type { ModelSpec } from '../../../src/model/spec.ts'
 import type { Lookup } from '../../../src/model/table-lookup.ts'
 import type { Example } from '../../../src/stream/example.ts'
 import { Facts } from '../../../src/stream/facts/facts.ts'
-import { Evaluator } from '../../../src/trainer/evaluation/evaluator.ts'
+import { type EvaluationOptions, Evaluator } from '../../../src/trainer/evaluation/evaluator.ts'
 import { meanRank, RankingMetrics } from '../../../src/trainer/evaluation/ranking-metrics.ts'
 import { Learner } from '../../../src/trainer/learner.ts'
 import type { TrainerModel } from '../../../src/trainer/trainer-config.ts'
@@ -72,7 +72,7 @@ async function compare(model: TrainerModel, events: number) {
   let before: Before = { handles: [], vectors: [], counts: new Map() }
   const evaluate = (): void => {
     const { time } = learner.facts
-    for (const example of batch.filter((one) => due.isDue(one))) {
+    for (const example of due.dueOf(batch, 0)) {
       const query = embedQuery(learner, example)
       const scores = new Map<number, number>()
       const counts = new Map<number, number>()
@@ -152,19 +152,26 @@ test('a model of NaN finds nothing, and the report says why', async () => {
 })
 
 test('every nth example is due, after the warm-up', () => {
-  const evaluator = new Evaluator({ everyNth: 3, warmupEvents: 5, windowExamples: 1 })
   const facts = new Facts()
-  const due: number[] = []
-  for (const event of shopEvents(20)) {
+  const examples = shopEvents(20).flatMap((event) => {
     const outcome = facts.apply(event)
-    if (outcome.kind !== 'example' || !evaluator.isDue(outcome.example)) continue
-    due.push(outcome.example.index)
+    return outcome.kind === 'example' ? [outcome.example] : []
+  })
+  const dueOf = (options: Partial<EvaluationOptions>, items = 10): readonly number[] => {
+    const evaluator = new Evaluator({
+      everyNth: 3,
+      warmupEvents: 0,
+      windowExamples: 1,
+      ...options,
+    })
+    return evaluator.dueOf(examples, items).map(({ index }) => index)
   }
-  expect(due).toEqual([6, 9, 12, 15])
-  const never = new Evaluator({ everyNth: 0, warmupEvents: 0, windowExamples: 1 })
-  const [first] = shopEvents(1)
-  const outcome = new Facts().apply(first)
-  expect(outcome.kind === 'example' && never.isDue(outcome.example)).toBe(false)
+  expect(dueOf({ warmupEvents: 5 })).toEqual([6, 9, 12, 15])
+  expect(dueOf({ everyNth: 0 })).toEqual([])
+  expect(dueOf({ blockExamples: 2 })).toEqual([0, 1, 6, 7, 12, 13])
+  // Six examples stand for 60 items, and twice as many for more.
+  expect(dueOf({ blockExamples: 2, itemsPerExample: 10 }, 60)).toEqual([0, 1, 6, 7, 12, 13])
+  expect(dueOf({ blockExamples: 2, itemsPerExample: 10 }, 61)).toEqual([0, 1, 12, 13])
 })
 
 test('cohorts overlap as they should', async () => {
