@@ -161,7 +161,10 @@ function singleClient(settings: RedisSettings, isPatient = false): Redis {
     ...(tls === undefined ? {} : { sentinelTLS: { ...tls }, enableTLSForSentinelMode: true }),
     sentinelRetryStrategy: reconnectPauseMs,
     sentinelCommandTimeout: settings.connectTimeoutMs ?? defaultConnectTimeoutMs,
-    failoverDetector: true,
+    // It disconnects, which in the middle of connecting ends a client's own attempts: `connectRedis`
+    // goes on then, nobody would for a client of a library. That one hears of a new master by its
+    // connection, or by being told that it may only read.
+    failoverDetector: !isPatient,
   })
 }
 
