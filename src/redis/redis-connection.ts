@@ -161,9 +161,9 @@ function singleClient(settings: RedisSettings, isPatient = false): Redis {
     ...(tls === undefined ? {} : { sentinelTLS: { ...tls }, enableTLSForSentinelMode: true }),
     sentinelRetryStrategy: reconnectPauseMs,
     sentinelCommandTimeout: settings.connectTimeoutMs ?? defaultConnectTimeoutMs,
-    // It disconnects, which in the middle of connecting ends a client's own attempts: `connectRedis`
-    // goes on then, nobody would for a client of a library. That one hears of a new master by its
-    // connection, or by being told that it may only read.
+    // It disconnects, and in the middle of connecting that ends a client's own attempts. Then
+    // `connectRedis` goes on; for a client of a library nobody would. That one hears of another
+    // master by its connection, or by being told that it may only read.
     failoverDetector: !isPatient,
   })
 }
