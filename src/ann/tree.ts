@@ -225,14 +225,13 @@ export class Tree {
 
   /**
    * Takes over the rows of ids (at most `treeChunk`) that are new or others: what is far from its
-   * leaf moves to the nearest one. Returns how many did.
+   * leaf moves to the nearest one.
    */
-  update(ids: Int32Array): number {
+  update(ids: Int32Array): void {
     const { kernels, layout } = this.memory
     this.#staging.ids.view.set(ids)
     const strays = kernels.treeRefresh(layout, this.#staging.ids.address, ids.length)
     if (strays > 0) this.#placeStaged(strays)
-    return strays
   }
 
   /** Puts ids (at most `treeChunk`) into the leaves named for them. */

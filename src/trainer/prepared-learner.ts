@@ -32,7 +32,7 @@ export async function preparedLearner(
   ahead?: PreparedLearner,
 ): Promise<PreparedLearner> {
   if (ahead !== undefined && isSame(ahead.checkpoint, checkpoint)) return ahead
-  await ahead?.learner.close()
+  if (ahead !== undefined) await closePrepared(ahead)
   const { model, process, clock } = options
   const { threads, kernels, evaluationDeltaMs: deltaIntervalMs } = process
   const backlog = new Backlog(clock)
