@@ -31,9 +31,9 @@ interface DistributedBenchOptions {
   readonly config?: string
   readonly set?: readonly string[]
   readonly columns?: string
-  /** Events before measuring, then as fast as it goes. */
+  /** Events before measuring, then as fast as it goes; all: what the rest of it leaves. */
   readonly warmup: number
-  readonly events: number
+  readonly events: number | 'all'
   /** Then so many a second, for so long. */
   readonly rate: number
   readonly seconds: number
@@ -57,7 +57,12 @@ const settleLimitMs = 900_000
 const stages = ['fact', 'parameter', 'index'] as const
 const freshness = 'freshet_freshness_duration_seconds'
 
-export async function run(options: DistributedBenchOptions, progress: Progress): Promise<object> {
+interface Measured extends DistributedBenchOptions {
+  readonly events: number
+}
+
+export async function run(asked: DistributedBenchOptions, progress: Progress): Promise<object> {
+  const options = { ...asked, events: await burstOf(asked, progress) }
   const { partitions, replicas, set = [], profiles } = options
   const config = options.config ?? bundledConfig('news')
   const trainerDirectory = mkdtempSync(join(tmpdir(), 'freshet-bench-'))
@@ -81,13 +86,35 @@ export async function run(options: DistributedBenchOptions, progress: Progress):
   }
 }
 
+/** Of a recording that is to be sent whole, it is read once before to know how long it is. */
+async function burstOf(options: DistributedBenchOptions, progress: Progress): Promise<number> {
+  const { events, warmup, rate, seconds } = options
+  if (events !== 'all') return events
+  const recording = recordingOf(options)
+  const position: Record<number, string> = {}
+  let all = 0
+  for (;;) {
+    const batches = await recording.read(position, readOptions)
+    if (batches.length === 0) break
+    for (const { partition, next, events: read } of batches) {
+      all += read.length
+      position[partition] = next
+    }
+  }
+  await recording.close()
+  progress(`${all} events in all`)
+  const left = all - warmup - rate * seconds
+  if (left < 1) throw new Error(`${all} events are too few for ${warmup} and ${rate * seconds}`)
+  return left
+}
+
 interface Parts {
   readonly fleet: BenchFleet
   readonly load: Load
   readonly progress: Progress
 }
 
-async function measure(options: DistributedBenchOptions, parts: Parts): Promise<object> {
+async function measure(options: Measured, parts: Parts): Promise<object> {
   const { fleet, load, progress } = parts
   progress(`${options.warmup} events to warm up`)
   await load.produce(options.warmup)
@@ -126,7 +153,8 @@ async function steadyStream(
 ): Promise<object> {
   const before = await Promise.all(fleet.replicas.map(({ client }) => client.metrics()))
   const processor = fleet.processorSeconds()
-  const events = await load.produceSteadily(rate, seconds)
+  const events = rate * seconds
+  await load.produceSteadily(rate, seconds)
   await settled(fleet, load.produced)
   const spent = difference(fleet.processorSeconds(), processor)
   const after = await Promise.all(fleet.replicas.map(({ client }) => client.metrics()))
@@ -212,6 +240,19 @@ async function haveFolded({ replicas }: BenchFleet, events: number): Promise<boo
   return all.every((metrics) => metrics.sum('freshet_facts_events_total') >= events)
 }
 
+const readOptions = {
+  maxEvents: eventsPerAppend * appendsUnderWay,
+  waitMs: 0,
+  signal: new AbortController().signal,
+}
+
+function recordingOf(options: DistributedBenchOptions): RecordedLog {
+  const { file, columns } = options
+  const mapping =
+    columns === undefined ? { contextFields: contextFields(configOf(options)) } : { columns }
+  return new RecordedLog({ files: [file], ...mapping })
+}
+
 /** Recorded events, as if they were accepted now. */
 class Load implements AsyncDisposable {
   readonly topic: KafkaLog
@@ -229,12 +270,9 @@ class Load implements AsyncDisposable {
   }
 
   static async open(options: DistributedBenchOptions, fleet: BenchFleet): Promise<Load> {
-    const { file, columns } = options
     const brokers = [fleet.broker.address]
     const topic = await openKafkaLog({ brokers, topic: fleet.topic, maxPendingEvents: 1e6 })
-    const fields = { contextFields: contextFields(configOf(options)) }
-    const mapping = columns === undefined ? fields : { columns }
-    return new Load(topic, new RecordedLog({ files: [file], ...mapping }))
+    return new Load(topic, recordingOf(options))
   }
 
   async produce(events: number): Promise<void> {
@@ -245,19 +283,18 @@ class Load implements AsyncDisposable {
     await Promise.all(Array.from({ length: appendsUnderWay }, write))
   }
 
-  /** Open loop, in ticks of some milliseconds; how many events it were. */
-  async produceSteadily(rate: number, seconds: number): Promise<number> {
+  /** Open loop, in ticks of some milliseconds. */
+  async produceSteadily(rate: number, seconds: number): Promise<void> {
     const [begin, from] = [performance.now(), this.produced]
+    const until = from + rate * seconds
     const underWay: Promise<void>[] = []
-    for (;;) {
-      const elapsed = performance.now() - begin
-      if (elapsed >= seconds * 1_000) break
-      const due = from + Math.floor((elapsed * rate) / 1_000)
-      while (this.produced < due) underWay.push(this.#append(due - this.produced))
+    while (this.produced < until) {
       await sleep(2)
+      const elapsed = performance.now() - begin
+      const due = Math.min(until, from + Math.floor((elapsed * rate) / 1_000))
+      while (this.produced < due) underWay.push(this.#append(due - this.produced))
     }
     await Promise.all(underWay)
-    return this.produced - from
   }
 
   /** Someone who has clicked of late. */
@@ -283,10 +320,8 @@ class Load implements AsyncDisposable {
   }
 
   async #take(wanted: number): Promise<readonly Event[]> {
-    const signal = new AbortController().signal
-    const options = { maxEvents: eventsPerAppend * appendsUnderWay, waitMs: 0, signal }
     while (this.#queue.length < wanted) {
-      const batches = await this.#recording.read(this.#position, options)
+      const batches = await this.#recording.read(this.#position, readOptions)
       if (batches.length === 0) throw new Error('the recording has no more events')
       for (const { partition, next, events } of batches) {
         this.#queue.push(...events)

@@ -8,6 +8,7 @@ import { oneOf, wholeNumber } from '../../src/app/flags.ts'
 import { machine, sourceCommit } from '../../src/app/machine.ts'
 import { chaosConfig, chaosRun, faultsOf, type RunResult } from './chaos-run.ts'
 import { distributedRun } from './distributed/chaos-distributed.ts'
+import { drawFaults } from './distributed/chaos-faults.ts'
 import { ChaosServers } from './distributed/chaos-servers.ts'
 
 interface Flags {
@@ -26,7 +27,7 @@ const flags = new Command('chaos')
   .option('--runs <number>', 'runs, each with a seed of its own', wholeNumber(1, 100_000), 5)
   .option('--seed <number>', 'of the first run', wholeNumber(0), 1)
   .option('--kills <number>', 'embedded: kills in each run', wholeNumber(0, 1_000), 3)
-  .option('--faults <number>', 'distributed: faults in each run', wholeNumber(0, 12), 4)
+  .option('--faults <number>', 'distributed: faults in each run', wholeNumber(0, 13), 4)
   .option('--checkpoints <place>', 'distributed: where', oneOf('folder', 's3'), 'folder')
   .option('--verbose', 'show the log of the service')
   .option('--keep', 'embedded: keep the data directories of failed runs')
@@ -45,7 +46,10 @@ await using servers =
 
 async function run(seed: number): Promise<RunResult> {
   const { kills, faults, keep } = flags
-  if (servers !== undefined) return await distributedRun(seed, { servers, faults, onLog })
+  if (servers !== undefined) {
+    const drawn = drawFaults(seed, faults, servers.store !== undefined)
+    return await distributedRun(seed, { servers, faults: drawn, onLog })
+  }
   return await chaosRun(seed, { kills, onLog, keepFailed: keep === true })
 }
 

@@ -100,12 +100,14 @@ function addRoomBenchmark(
     })
 }
 
+const orAll = (text: string): number | 'all' => (text === 'all' ? text : wholeNumber(1)(text))
+
 function addDistributed(bench: Command, terminal: Terminal): void {
   const description = 'recorded events through Kafka, a trainer and replicas, as processes'
   withConfig(addRoomBenchmark(bench, terminal, { name: 'distributed', description }))
     .requiredOption('--file <file>', 'recorded interactions, as replay reads them')
     .option('--columns <mapping>', 'which column is what (default: guessed)')
-    .option('--events <number>', 'as fast as it goes', wholeNumber(1), 400_000)
+    .option('--events <number>', 'as fast as it goes; all: the whole file', orAll, 400_000)
     .option('--warmup <number>', 'events before that', wholeNumber(1), 40_000)
     .option('--rate <number>', 'events per second after that', wholeNumber(1), 5_000)
     .option('--seconds <number>', 'at that rate', wholeNumber(1), 20)
@@ -114,6 +116,21 @@ function addDistributed(bench: Command, terminal: Terminal): void {
     .option('--replicas <number>', 'that serve', wholeNumber(1, 16), 2)
     .option('--profiles <folder>', 'processor profiles of the processes')
     .option('--no-verify', 'without the embedded replay of the same interleaving')
+}
+
+function addTakeover(bench: Command, terminal: Terminal): void {
+  const description = 'how soon a standby trains when the active trainer is killed or stopped'
+  withConfig(addRoomBenchmark(bench, terminal, { name: 'takeover', description }))
+    .option(
+      '--items <number>',
+      'items, and users: a row of each in each table',
+      wholeNumber(1),
+      2e5,
+    )
+    .option('--dim <number>', 'floats per vector', wholeNumber(1, 1024), 64)
+    .option('--rate <number>', 'events per second', wholeNumber(1), 1_000)
+    .option('--age <seconds>', 'since the newest checkpoint', decimal(0), 30)
+    .option('--rounds <number>', 'kills, and stops', wholeNumber(1, 100), 3)
 }
 
 function addRoomBenchmarks(bench: Command, terminal: Terminal): void {
@@ -154,6 +171,7 @@ function addRoomBenchmarks(bench: Command, terminal: Terminal): void {
     .option('--exact-dims <number>', 'last dimensions that are not coded', wholeNumber(0))
     .option('--parts <names>', `some of ${indexParts.join()}; default: all`, someOf(...indexParts))
   addDistributed(bench, terminal)
+  addTakeover(bench, terminal)
   addRoomBenchmark(bench, terminal, { name: 'log', description: 'event log append and replay' })
     .option('--backend <name>', 'which log: file or kafka', oneOf('file', 'kafka'), 'file')
     .option('--brokers <host:port>', 'of kafka; default: one is started')

@@ -16,7 +16,7 @@ import {
   savedState,
   type State,
 } from '../chaos-verdict.ts'
-import { drawFaults, type FaultName, faults, type Scene } from './chaos-faults.ts'
+import { type FaultName, faults, type Scene } from './chaos-faults.ts'
 import { ChaosFleet, fleetConfig } from './chaos-fleet.ts'
 import type { ChaosMember } from './chaos-member.ts'
 import { ChaosProber } from './chaos-prober.ts'
@@ -31,7 +31,8 @@ export interface DistributedResult extends RunResult {
 
 export interface DistributedOptions {
   readonly servers: ChaosServers
-  readonly faults: number
+  /** In this order, each beginning while the one before may still go on. */
+  readonly faults: readonly FaultName[]
   readonly onLog: (line: string) => void
 }
 
@@ -43,7 +44,7 @@ const feedPauseMs = 15
 
 export async function distributedRun(
   seed: number,
-  { servers, faults: count, onLog }: DistributedOptions,
+  { servers, faults: drawn, onLog }: DistributedOptions,
 ): Promise<DistributedResult> {
   const random = seededRandom(seed, 0xd157)
   const topic = await servers.makeReady()
@@ -54,7 +55,7 @@ export async function distributedRun(
   try {
     const scene = { fleet, servers, random }
     const run = new DistributedRun(seed, { scene, log, onLog })
-    return { seed, ...(await run.play(drawFaults(scene, count))) }
+    return { seed, ...(await run.play(drawn)) }
   } finally {
     servers.heal()
     await log.close()

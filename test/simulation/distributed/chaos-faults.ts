@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import type { Random } from '../../../src/base/random.ts'
+import { type Random, seededRandom } from '../../../src/base/random.ts'
 import type { Cut } from '../../support/network-link.ts'
 import type { ChaosFleet } from './chaos-fleet.ts'
 import type { ChaosMember } from './chaos-member.ts'
@@ -78,9 +78,8 @@ async function cutNetwork({ servers, random }: Scene, how: Cut): Promise<void> {
   link.heal()
 }
 
-/** One server far away for everybody. */
-async function slowNetworks({ servers, random }: Scene): Promise<void> {
-  const server = pick(random, ['broker', 'redis'] as const)
+/** Far away for everybody. */
+async function slowServer({ servers, random }: Scene, server: 'broker' | 'redis'): Promise<void> {
   const links = memberNames.map((name) => servers.links(name)[server])
   for (const link of links) link.slowDown(between(random, 20, 300))
   await sleep(between(random, 1_000, 3_000))
@@ -107,21 +106,29 @@ export const faults = {
   pauseRedis: { kills: 0, strike: ({ servers, random }) => pauseServer(servers.redis, random) },
   resetNetwork: { kills: 0, strike: (scene) => cutNetwork(scene, 'reset') },
   silenceNetwork: { kills: 0, strike: (scene) => cutNetwork(scene, 'silent') },
-  slowNetworks: { kills: 0, strike: slowNetworks },
+  slowBroker: { kills: 0, strike: (scene) => slowServer(scene, 'broker') },
+  slowRedis: { kills: 0, strike: (scene) => slowServer(scene, 'redis') },
 } as const satisfies Record<string, Fault>
 
 export type FaultName = keyof typeof faults
 const names = Object.keys(faults).filter((name): name is FaultName => name in faults)
 const withoutStore = names.filter((name) => name !== 'killStore')
 
-/** Different ones; over many seeds all come equally often. */
-export function drawFaults(
-  { random, servers }: Pick<Scene, 'random' | 'servers'>,
-  n: number,
-): readonly FaultName[] {
-  const rest = servers.store === undefined ? [...withoutStore] : [...names]
-  return Array.from({ length: Math.min(n, rest.length) }, () => {
-    const [drawn] = rest.splice(random.integer(rest.length), 1)
-    return drawn
-  })
+/**
+ * Different ones for each seed. Seeds that follow each other walk through all kinds in an order
+ * that is drawn anew each time, so each comes equally often: with four of twelve, once in three runs.
+ */
+export function drawFaults(seed: number, n: number, hasStore: boolean): readonly FaultName[] {
+  const all = hasStore ? names : withoutStore
+  const drawn = new Set<FaultName>()
+  for (let i = seed * n; drawn.size < Math.min(n, all.length); i += 1) {
+    drawn.add(shuffled(all, Math.floor(i / all.length))[i % all.length])
+  }
+  return [...drawn]
+}
+
+function shuffled(all: readonly FaultName[], lap: number): readonly FaultName[] {
+  const random = seededRandom(lap, 0xfa17)
+  const rest = [...all]
+  return all.map(() => rest.splice(random.integer(rest.length), 1)[0])
 }
