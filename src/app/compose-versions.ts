@@ -11,6 +11,7 @@ import type { VersionsMetrics } from '../serving/http/version-metrics.ts'
 import { ServingService } from '../serving/serving-service.ts'
 import type { VersionsDesk } from '../serving/versions/versions-desk.ts'
 import { checkpointFacts } from './checkpoint-facts.ts'
+import { type Experimenting, experimentOf } from './compose-experiment.ts'
 import type { Config } from './config/config-schema.ts'
 import { parseModel } from './config/config.ts'
 import { prepareDataDirectory } from './data-directory.ts'
@@ -18,7 +19,6 @@ import { dataPaths, factsOptions, modelSpec, trainerModel, trainerProcess } from
 import type { TrainerView } from './service-view.ts'
 import type { ModelChannel, Shape, TrainerPart } from './shape.ts'
 import type { Logger } from './telemetry.ts'
-import { ExperimentRecorder } from './versions/experiment-recorder.ts'
 import { joinVersions, type KeptVersions } from './versions/join-versions.ts'
 import { learningOf } from './versions/learning.ts'
 import { LocalDesk } from './versions/local-desk.ts'
@@ -50,6 +50,8 @@ export interface ComposedVersions {
   readonly versions: Versions
   /** What keeps them in step with those of other processes. */
   readonly shared: Service | undefined
+  /** Whether there are several, here or elsewhere. */
+  readonly areSeveral: () => boolean
 }
 
 /** Throws `VERSION*`, and what checkpoints and log throw. */
@@ -64,7 +66,8 @@ export async function composeVersions(context: VersionContext): Promise<Composed
     if (status !== undefined) view.take(status)
   })
   joined?.attach(versions)
-  return { versions, shared: joined?.service }
+  const areSeveral = (): boolean => (joined?.all() ?? versions.list).versions.length > 1
+  return { versions, shared: joined?.service, areSeveral }
 }
 
 /** Where the list is a file, those beside the primary are swept away with it. */
@@ -103,43 +106,35 @@ async function create(kept: KeptVersions, context: VersionContext): Promise<Vers
 export interface VersionsBeside {
   readonly desk: VersionsDesk
   /** Absent: nothing is to be recorded. */
-  readonly experiment: ExperimentRecorder | undefined
-  metrics(): VersionsMetrics
+  readonly experiment: Experimenting | undefined
+  /** Undefined while there is nothing to compare, nor to record. */
+  metrics(): VersionsMetrics | undefined
 }
 
-/** What is asked of versions; undefined where a process has one. */
+/** What is asked of versions; undefined where a process has one, or answers nothing. */
 export function versionsBeside(
-  { config, shape, clock, logger }: VersionContext,
-  versions: Versions,
+  { config, ...context }: VersionContext,
+  composed: ComposedVersions,
   recommender: VersionRecommender,
 ): VersionsBeside | undefined {
   if (!canHaveVersions(config) || !config.process.roles.includes('serving')) return undefined
-  const { dataDirectory, versions: options, experiment } = config.process
-  const { record, ...rest } = experiment
-  const { max } = options
+  const { versions } = composed
   const parse = (given: unknown): Config['model'] => {
     const model = parseModel(given, config)
     planModel(modelSpec(model))
     return model
   }
-  const desk = new LocalDesk({ versions, recommender, max, parse })
-  if (record === 'never' || config.process.shape === 'distributed') {
-    return { desk, experiment: undefined, metrics: () => ({ versions: desk.view().versions }) }
+  const desk = new LocalDesk({ versions, recommender, max: config.process.versions.max, parse })
+  const experiment = experimentOf({ config, ...context }, composed)
+  return {
+    desk,
+    experiment,
+    metrics() {
+      const found = experiment?.report()
+      if (versions.isAlone && found?.recording !== true) return undefined
+      return { versions: desk.view().versions, ...(found && { experiment: found }) }
+    },
   }
-  const recorder = new ExperimentRecorder({
-    ...rest,
-    directory: dataPaths(dataDirectory).experiment,
-    log: shape.log,
-    clock,
-    isWanted: () => record === 'always' || !versions.isAlone,
-    onTrouble: (error) => logger.error({ error: String(error) }, 'the experiment is not recorded'),
-  })
-  versions.listen(() => void recorder.follow())
-  const metrics = (): VersionsMetrics => ({
-    versions: desk.view().versions,
-    experiment: recorder.report(),
-  })
-  return { desk, experiment: recorder, metrics }
 }
 
 /** Of the log, what some version may need after a restart; undefined: all. */

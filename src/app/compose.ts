@@ -17,6 +17,7 @@ import type { ServingRole } from '../serving/serving-service.ts'
 import type { EventLog } from '../stream/event-log.ts'
 import { administrationOf } from './administration.ts'
 import type { JsonObject } from './command.ts'
+import { counterOf } from './compose-experiment.ts'
 import { composeJobs } from './compose-jobs.ts'
 import {
   composeVersions,
@@ -157,12 +158,13 @@ async function composeParts(
   const roles = new Set(config.process.roles)
   const view = new TrainerView(shape)
   const context = { config, shape, view, ...options }
-  const { versions, shared } = await composeVersions(context)
+  const composed = await composeVersions(context)
+  const { versions, shared } = composed
   const recommender = new VersionRecommender(versions, {
     compareEvery: config.process.versions.compareEvery,
     onTrouble: (error) => options.logger.error({ error: String(error) }, 'lists not compared'),
   })
-  const beside = versionsBeside(context, versions, recommender)
+  const beside = versionsBeside(context, composed, recommender)
   const current = (): Config => configOf(config, versions.entry)
   const [trainer, serving] = [primaryTrainer(versions), primaryServing(versions)]
   const jobs = roles.has('jobs')
@@ -182,7 +184,7 @@ async function composeParts(
     scheduler: jobs?.scheduler,
     http,
     view,
-    versionMetrics: () => (versions.isAlone ? undefined : beside?.metrics()),
+    versionMetrics: () => beside?.metrics(),
   }
   options.metrics.attach(() => metricsSnapshot(parts))
   const services = [
@@ -190,6 +192,7 @@ async function composeParts(
     versions,
     shared,
     beside?.experiment,
+    counterOf(context, composed),
     jobs?.service,
     http,
   ].filter((part) => part !== undefined)

@@ -84,6 +84,8 @@ const families = versionFamilies({
     since: 0,
     windowMs: 1,
     forgotten: 0,
+    dropped: 0,
+    countedAt: 1,
     versions: [{ version: 'wide', ...outcomes, ctr: rate, hitRate: rate }],
   },
 })

@@ -22,13 +22,7 @@ import * as z from 'zod'
 
 import type { VersionTotals } from '../../serving/versions/experiment.ts'
 import { makeDirectory } from '../make-directory.ts'
-
-const totals = z.object({
-  answers: z.int(),
-  answersTaken: z.int(),
-  interactions: z.int(),
-  hits: z.int(),
-})
+import { totals } from './experiment-record.ts'
 
 const line = z.discriminatedUnion('kind', [
   z.object({

@@ -5,28 +5,28 @@
  * While there is nothing to compare it neither reads nor writes.
  */
 import type { Clock } from '../../base/clock.ts'
-import { digestBytes, digestWords } from '../../base/digest.ts'
 import type { Service } from '../../base/service.ts'
-import { type Answer, Experiment, rateOf } from '../../serving/versions/experiment.ts'
+import { type Answer, Experiment } from '../../serving/versions/experiment.ts'
 import type {
   ExperimentDesk,
   ExperimentView,
   GivenAnswer,
+  WantedAnswers,
 } from '../../serving/versions/versions-desk.ts'
 import type { EventLogReader, LogBatch } from '../../stream/event-log.ts'
 import { ExperimentFile } from './experiment-file.ts'
+import {
+  answerFilter,
+  isRecorded,
+  recordedName,
+  type RecordOptions,
+  rowsOf,
+} from './experiment-record.ts'
 
-export interface ExperimentRecorderOptions {
+export interface ExperimentRecorderOptions extends RecordOptions {
   readonly directory: string
   readonly log: EventLogReader
   readonly clock: Clock
-  readonly windowMs: number
-  readonly maxAnswers: number
-  readonly maxItems: number
-  /** Of the users, those whose answers are recorded. */
-  readonly usersPercent: number
-  /** Types of interactions that count; none: all. */
-  readonly types: readonly string[]
   readonly segmentBytes: number
   readonly keepSegments: number
   /** Whether there is anything to record. */
@@ -41,12 +41,6 @@ const readWaitMs = 1_000
 const positionEveryMs = 1_000
 /** The one partition of a log of files. */
 const partition = 0
-
-const encoder = new TextEncoder()
-
-/** A user in the record: enough to put lines together, and no id. */
-const userOf = (userId: string): string =>
-  digestBytes(encoder.encode(userId)).toString(16).padStart(16, '0')
 
 /** Invariant: whatever is counted is a line of the file, in the same turn. */
 export class ExperimentRecorder implements Service, ExperimentDesk {
@@ -113,14 +107,15 @@ export class ExperimentRecorder implements Service, ExperimentDesk {
   }
 
   answered({ requestId, userId, version, items }: GivenAnswer): void {
-    if (this.#active === undefined || !this.#isRecorded(userId)) return
+    const { maxItems, usersPercent } = this.#options
+    if (this.#active === undefined || !isRecorded(userId, usersPercent)) return
     this.#number += 1
     const answer = {
       number: this.#number,
       requestId,
-      user: userOf(userId),
+      user: recordedName(userId),
       version,
-      items: items.slice(0, this.#options.maxItems).map(({ id }) => id),
+      items: items.slice(0, maxItems).map(({ id }) => id),
       at: this.#options.clock.now(),
     }
     this.#experiment.answered(answer)
@@ -128,33 +123,21 @@ export class ExperimentRecorder implements Service, ExperimentDesk {
   }
 
   report(): ExperimentView {
-    const { windowMs } = this.#options
-    const versions = Object.entries(this.#experiment.totals()).map(([version, totals]) => {
-      const { answers, answersTaken, interactions, hits } = totals
-      const [ctr, hitRate] = [rateOf(answersTaken, answers), rateOf(hits, interactions)]
-      return { version, answers, answersTaken, interactions, hits, ctr, hitRate }
-    })
+    const { windowMs, clock } = this.#options
     const { forgotten } = this.#experiment
-    return { recording: this.isActive, since: this.#since, windowMs, forgotten, versions }
+    return {
+      recording: this.isActive,
+      since: this.#since,
+      windowMs,
+      forgotten,
+      dropped: 0,
+      countedAt: this.isActive ? clock.now() : 0,
+      versions: rowsOf(this.#experiment.totals()),
+    }
   }
 
-  answers(limit: number, wanted: { userId?: string; requestId?: string }): readonly Answer[] {
-    const user = wanted.userId === undefined ? undefined : userOf(wanted.userId)
-    const { requestId } = wanted
-    return this.#experiment.newest(
-      limit,
-      (answer) =>
-        (user === undefined || answer.user === user) &&
-        (requestId === undefined || answer.requestId === requestId),
-    )
-  }
-
-  /** A share of the users that has nothing to do with which version they have. */
-  #isRecorded(userId: string): boolean {
-    const { usersPercent } = this.#options
-    if (usersPercent >= 100) return true
-    const [, high] = digestWords(encoder.encode(userId))
-    return high % 10_000 < usersPercent * 100
+  answers(limit: number, wanted: WantedAnswers): Promise<readonly Answer[]> {
+    return Promise.resolve(this.#experiment.newest(limit, answerFilter(wanted)))
   }
 
   async #begin(): Promise<void> {
@@ -235,7 +218,7 @@ export class ExperimentRecorder implements Service, ExperimentDesk {
       const isCounted = this.#counted !== undefined && log.compare(offset, this.#counted) <= 0
       if (isCounted) continue
       if (event.kind === 'interaction') this.#interaction(event, offset)
-      else if (event.kind === 'deleteUser') this.#forget(userOf(event.userId))
+      else if (event.kind === 'deleteUser') this.#forget(recordedName(event.userId))
     }
     this.#position = next
     const now = clock.monotonic()
@@ -250,7 +233,7 @@ export class ExperimentRecorder implements Service, ExperimentDesk {
   ): void {
     const { userId, itemId, type, acceptedAt: at } = event
     if (this.#types.size > 0 && !this.#types.has(type)) return
-    const outcome = this.#experiment.taken({ user: userOf(userId), itemId, at })
+    const outcome = this.#experiment.taken({ user: recordedName(userId), itemId, at })
     if (outcome !== undefined) this.#file.add({ kind: 'outcome', offset, at, itemId, ...outcome })
   }
 

@@ -27,6 +27,8 @@ export interface KeptVersions extends Pick<
 
 export interface JoinedVersions extends KeptVersions {
   readonly service: Service
+  /** All versions that there are, also those that are not this process'. */
+  all(): VersionList | undefined
   /** From then on it follows the list, and says how the process' own versions are. */
   attach(versions: Versions): void
 }
@@ -78,6 +80,7 @@ export async function joinVersions(context: JoiningContext): Promise<JoinedVersi
   return {
     list: narrow(list),
     service: shared,
+    all: () => shared.list,
     retryMs,
     keep: (before, change) => shared.change((newest) => apart(change(newest ?? before))),
     // What is on disk is the trainers', and of a version for itself it is looked after elsewhere.

@@ -167,12 +167,22 @@ function showState(cells, { role, state, missing = '', differs, training }) {
 
 const none = () => ({ versions: [], since: 0, recording: false })
 
+/** Counts are older than this only where nobody counts. */
+const lateMs = 60_000
+
 /** @param {any} experiment */
-function experimentText({ recording, since, windowMs }) {
+function experimentText({ recording, since, windowMs, countedAt, dropped }) {
   if (!recording || since === 0) return 'What comes of the answers is not recorded.'
   const minutes = short(windowMs / 60_000)
   const begin = when(since)
-  return `Counted since ${begin}: what a user takes within ${minutes} minutes of an answer.`
+  const isLate = countedAt < Date.now() - lateMs
+  return [
+    `Counted since ${begin}: what a user takes within ${minutes} minutes of an answer.`,
+    isLate ? `Nobody counts since ${when(countedAt)}: is a trainer running?` : '',
+    dropped > 0 ? `${short(dropped)} answers could not be recorded.` : '',
+  ]
+    .filter(Boolean)
+    .join(' ')
 }
 
 /**

@@ -76,6 +76,36 @@ const outcomes: readonly (readonly [string, string, (row: Outcomes) => number])[
   ],
 ]
 
+/** Of the record itself. */
+function recordFamilies(experiment: ExperimentView): readonly Family[] {
+  const { recording, countedAt, dropped, forgotten } = experiment
+  const alone = { labelNames: [] }
+  const isCounted = recording && countedAt > 0
+  return [
+    {
+      ...alone,
+      kind: 'counter',
+      name: 'freshet_experiment_dropped_answers_total',
+      help: 'Answers of this process that could not be recorded',
+      samples: [[[], dropped]],
+    },
+    {
+      ...alone,
+      kind: 'counter',
+      name: 'freshet_experiment_forgotten_answers_total',
+      help: 'Answers that were too many to be remembered for the whole window',
+      samples: [[[], forgotten]],
+    },
+    {
+      ...alone,
+      kind: 'gauge',
+      name: 'freshet_experiment_counted_timestamp_seconds',
+      help: 'When somebody counted what came of answers; absent: nothing is recorded',
+      samples: isCounted ? [[[], countedAt / 1_000]] : [],
+    },
+  ]
+}
+
 /** Nothing of a process of one version. */
 export function versionFamilies(view: VersionsMetrics | undefined): readonly Family[] {
   if (view === undefined) return []
@@ -99,5 +129,6 @@ export function versionFamilies(view: VersionsMetrics | undefined): readonly Fam
       labelNames,
       samples: (experiment?.versions ?? []).map((row): Sample => [[row.version], read(row)]),
     })),
+    ...(experiment === undefined ? [] : recordFamilies(experiment)),
   ]
 }

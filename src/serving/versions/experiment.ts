@@ -71,7 +71,10 @@ interface Open extends Answer {
   isTaken: boolean
 }
 
-/** Invariant: `#open` is in the order of times, and `#byUser` has the same answers, no more. */
+/**
+ * Invariant: `#open` is in the order of numbers, and `#byUser` has the same answers, no more, each
+ * user's in the order of times: answers of several processes come nearly in it.
+ */
 export class Experiment {
   readonly #options: ExperimentOptions
   readonly #totals = new Map<string, VersionTotals>()
@@ -89,6 +92,11 @@ export class Experiment {
   /** Answers forgotten before their window had passed. */
   get forgotten(): number {
     return this.#forgotten
+  }
+
+  /** The number of the oldest that is remembered. */
+  get oldest(): number | undefined {
+    return this.#first < this.#open.length ? this.#open[this.#first].number : undefined
   }
 
   /** The newest, the newest first. */
@@ -117,7 +125,7 @@ export class Experiment {
     this.#open.push(open)
     const own = this.#byUser.get(answer.user)
     if (own === undefined) this.#byUser.set(answer.user, [open])
-    else own.push(open)
+    else own.splice(own.findLastIndex(({ at }) => at <= answer.at) + 1, 0, open)
     this.#drop(answer.at - this.#options.windowMs - slackMs)
   }
 
@@ -157,11 +165,14 @@ export class Experiment {
     if (open !== undefined) open.isTaken = true
   }
 
-  /** Nothing is kept of a user that is gone. */
-  forget(user: string): void {
+  /** Nothing is kept of a user that is gone. The numbers of the answers that were. */
+  forget(user: string): readonly number[] {
+    const own = this.#byUser.get(user) ?? []
+    if (own.length === 0) return []
     this.#byUser.delete(user)
     this.#open = this.#open.slice(this.#first).filter((answer) => answer.user !== user)
     this.#first = 0
+    return own.map(({ number }) => number)
   }
 
   #of(version: string): VersionTotals {
@@ -195,12 +206,11 @@ export class Experiment {
     this.#first = 0
   }
 
-  /** A user's answers leave in the order in which they came. */
-  #disown({ user }: Open): void {
-    const own = this.#byUser.get(user)
+  #disown(gone: Open): void {
+    const own = this.#byUser.get(gone.user)
     if (own === undefined) return
-    if (own.length === 1) this.#byUser.delete(user)
-    else own.shift()
+    if (own.length === 1) this.#byUser.delete(gone.user)
+    else own.splice(own.indexOf(gone), 1)
   }
 }
 

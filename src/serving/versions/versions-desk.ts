@@ -77,6 +77,10 @@ export interface ExperimentView {
   readonly windowMs: number
   /** Answers that were too many to be remembered for the whole window. */
   readonly forgotten: number
+  /** Answers of this process that could not be recorded, since it was started. */
+  readonly dropped: number
+  /** When somebody counted last, epoch ms; 0: never. */
+  readonly countedAt: number
   readonly versions: readonly (VersionTotals & {
     readonly version: string
     /** Answers of which the user took something. */
@@ -86,12 +90,14 @@ export interface ExperimentView {
   })[]
 }
 
+export interface WantedAnswers {
+  readonly userId?: string
+  readonly requestId?: string
+}
+
 export interface ExperimentDesk {
   answered(answer: GivenAnswer): void
   report(): ExperimentView
-  /** The newest, the newest first. */
-  answers(
-    limit: number,
-    wanted: { readonly userId?: string; readonly requestId?: string },
-  ): readonly Answer[]
+  /** The newest, the newest first. Throws `VERSIONS_UNAVAILABLE`. */
+  answers(limit: number, wanted: WantedAnswers): Promise<readonly Answer[]>
 }

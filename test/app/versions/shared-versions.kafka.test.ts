@@ -5,11 +5,12 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 
 import { checkpointStore } from '../../../src/app/newest-checkpoint.ts'
+import type { ExperimentView } from '../../../src/serving/versions/versions-desk.ts'
 import { eventuallyWithin, Fleet, type Member } from '../../support/fleet.ts'
 import { makeTopic } from '../../support/kafka-server.ts'
 import { brokerAndRedis } from '../../support/shared-servers.ts'
 import { smallConfig } from '../small-service.ts'
-import { shopEvents, VersionsOverHttp } from './small-versions.ts'
+import { type Answered, shopEvents, VersionsOverHttp } from './small-versions.ts'
 
 const started = brokerAndRedis()
 
@@ -21,6 +22,31 @@ const { model: bold } = smallConfig('unused', 'model.tables.user.optimizer.rate=
 
 const versionsAt = ({ client }: Member): VersionsOverHttp => new VersionsOverHttp(client.address)
 
+const isTaken = (i: number): boolean => i % 3 === 0
+
+/** Each user does two things; some take an item of their list. */
+const clicksOn = (answers: readonly Answered[]): readonly object[] =>
+  answers.flatMap(({ items }, i) =>
+    [isTaken(i) ? items[i % 10].id : 'elsewhere', 'nowhere'].map((itemId) => ({
+      kind: 'interaction',
+      userId: users[i],
+      itemId,
+      type: 'click',
+    })),
+  )
+
+function outcomesOf(answers: readonly Answered[]): Readonly<Record<string, object>> {
+  const taken = (name: string): number =>
+    answers.filter(({ model }, i) => model.name === name && isTaken(i)).length
+  const all = (name: string): number => answers.filter(({ model }) => model.name === name).length
+  return Object.fromEntries(
+    ['shop', 'bold'].map((name) => {
+      const hits = taken(name)
+      return [name, { version: name, answersTaken: hits, interactions: 2 * all(name), hits }]
+    }),
+  )
+}
+
 test('a version learns beside the first, and every replica follows split and promotion', async () => {
   const topic = await makeTopic(started().broker.address, 2)
   const servers = {
@@ -29,7 +55,7 @@ test('a version learns beside the first, and every replica follows split and pro
     redis: `redis://127.0.0.1:${started().redis.port}`,
   }
   await using fleet = new Fleet(servers)
-  const [, one, two] = await Promise.all([
+  const [first, one, two] = await Promise.all([
     fleet.start('trainer 1', 'trainer', ['process.versions.only=shop']),
     fleet.start('serving 1', 'ingest,serving'),
     fleet.start('serving 2', 'serving,jobs'),
@@ -60,6 +86,23 @@ test('a version learns beside the first, and every replica follows split and pro
     )
   await asked(here, 'PATCH', '', { percent: 50 })
   await everywhere('the split', (names) => new Set(names).size === 2)
+
+  // What comes of the answers of both replicas is counted, though who counts is killed.
+  const took = await Promise.all(users.map((user, i) => [here, there][i % 2].recommend(user)))
+  const expected = outcomesOf(took)
+  await one.client.sendEvents(clicksOn(took))
+  await first.end('SIGKILL')
+  for (const desk of [here, there]) {
+    await eventually(fleet, 'counts', async () => {
+      const { versions, dropped } = await desk.ask<ExperimentView>('GET', '/v1/admin/experiment')
+      expect(versions).toMatchObject(versions.map(({ version }) => expected[version]))
+      return versions.length === 2 && dropped === 0
+    })
+  }
+  const { requestId } = took[0]
+  const path = `/v1/admin/experiment/answers?requestId=${requestId}`
+  expect(await there.ask('GET', path)).toMatchObject({ answers: [{ requestId }] })
+
   await asked(there, 'POST', '/promote')
   await everywhere('the promotion', (names) => names.every((name) => name === 'bold'))
   // Jobs are of the version that answers.

@@ -165,6 +165,8 @@ const experiment = z
     since: time.describe('0: nothing has been recorded yet'),
     windowMs: z.number().describe('how long after an answer what its user does counts for it'),
     forgotten: z.int().describe('answers that were too many to be remembered for so long'),
+    dropped: z.int().describe('answers of this process that could not be recorded'),
+    countedAt: time.describe('when somebody counted last; 0: never'),
     versions: z.array(
       z.object({
         version: z.string(),
@@ -216,9 +218,9 @@ export function addExperimentRoutes(app: FastifyInstance, desk: ExperimentDesk):
     summary: 'Which version answered which request',
     query: part('query', wanted),
     answers: { 200: answers },
-    handle: ({ query }) => {
+    handle: async ({ query }) => {
       const { limit, ...which } = query
-      return { answers: desk.answers(limit, which) }
+      return { answers: await desk.answers(limit, which) }
     },
   })
 }
