@@ -16,6 +16,7 @@ import {
   namespaces,
   numberOf,
   tokensOf,
+  weightAt,
 } from './feature-keys.ts'
 import type { ItemInput, QueryInput } from './inputs.ts'
 import { bucketName, namespaceOf } from './item-keys.ts'
@@ -40,6 +41,7 @@ export interface EncoderParts {
 }
 
 type Sequence = Extract<FeatureSpec, { kind: 'sequence' }>
+type Categories = Extract<FeatureSpec, { kind: 'categories' }>
 
 /** The bucket of the time since the newest item; without history the one behind the last. */
 function gapBucket(query: QueryInput, boundaries: readonly number[]): number {
@@ -122,7 +124,11 @@ export class QueryEncoder {
       return this.#fillUsers(bag, spec.dropout, queries)
     }
     const seed = this.#seeds.get(bag) ?? 0
-    for (const query of queries) bag.close(this.#add(seed, spec, query))
+    for (const query of queries) {
+      const keys = this.#add(seed, spec, query)
+      if (spec.kind === 'categories') weigh(bag, spec, query)
+      bag.close(keys)
+    }
     bag.lookup.stageAll(this.#hasher.finish())
   }
 
@@ -181,22 +187,33 @@ export class QueryEncoder {
   }
 
   #fillSequence(bag: FeatureBags, spec: Sequence, queries: readonly QueryInput[]): void {
-    const { words, headerWords } = this.#itemKeys
     const learned = spec.weights === 'learned'
-    const hasFactors = spec.typeWeights !== undefined || spec.ageHalfLifeMs !== undefined
     for (const [b, query] of queries.entries()) {
       const length = Math.min(spec.length, query.history.length)
       const bucket = learned && length > 0 ? gapBucket(query, spec.gapBoundariesMs) : 0
       const firstWeight = bag.firstWeight + bucket * spec.length
-      const entry = bag.entries
+      let keys = 0
       for (let j = 0; j < length; j += 1) {
         const position = this.#positions[b * this.#longestSequence + j]
-        bag.lookup.stage(words, position + headerWords)
-        if (learned) bag.weightIndices[entry + j] = firstWeight + j
-        if (hasFactors) bag.setFactor(entry + j, factorOf(spec, query, j))
+        const factor = bag.isWeighted ? factorOf(spec, query, j) : 1
+        keys += this.#stageItem(bag, position, learned ? firstWeight + j : -1, factor)
       }
-      bag.close(length)
+      bag.close(keys)
     }
+  }
+
+  /** What stands for an item of a history, in equal parts; returns how many keys. */
+  #stageItem(bag: FeatureBags, position: number, weight: number, factor: number): number {
+    const itemKeys = this.#itemKeys
+    const { of } = bag.plan
+    const keys = itemKeys.count(position, of)
+    const first = itemKeys.first(position, of)
+    for (let k = 0; k < keys; k += 1) {
+      if (weight >= 0) bag.weightIndices[bag.nextEntry] = weight
+      if (bag.isWeighted) bag.setFactor(bag.nextEntry, factor / keys)
+      bag.lookup.stage(itemKeys.words, first + 2 * k)
+    }
+    return keys
   }
 
   #fillGap(bag: FeatureBags, boundaries: readonly number[], queries: readonly QueryInput[]): void {
@@ -247,6 +264,9 @@ export class ItemEncoder {
       const first = this.#next[i]
       const isUnknown = share > 0 && isDropped(words, first, { share, step })
       for (let j = 0; j < keys; j += 1) {
+        if (bag.isWeighted) {
+          bag.setFactor(bag.nextEntry, this.#itemKeys.weight(this.#positions[i], index, j))
+        }
         if (isUnknown) bag.lookup.stage(outOfVocabularyKey, 0)
         else bag.lookup.stage(words, first + 2 * j)
       }
@@ -254,6 +274,14 @@ export class ItemEncoder {
       bag.close(keys)
     }
   }
+}
+
+/** What each category of a query counts. */
+function weigh(bag: FeatureBags, { field, weights }: Categories, query: QueryInput): void {
+  if (weights === undefined) return
+  const given = fieldOf(query, weights)
+  const keys = categoriesOf(fieldOf(query, field)).length
+  for (let j = 0; j < keys; j += 1) bag.setFactor(bag.entries + j, weightAt(given, j))
 }
 
 interface Filling {

@@ -50,7 +50,8 @@ export class FeatureBags {
     this.firstWeight = feature.firstWeight
     this.pooling = poolingOf(feature.plan)
     const entries = maxExamples * feature.plan.maxKeys
-    const weighted = this.pooling !== 'sum' && this.pooling !== 'max' ? entries : 0
+    const isPlain = this.pooling === 'sum' || this.pooling === 'max'
+    const weighted = isPlain && !hasFactors(feature.plan) ? 0 : entries
     const isLearned = this.pooling === 'learned' || this.pooling === 'attention'
     const learned = isLearned ? entries : 0
     this.#factors = new Float64Array(hasFactors(feature.plan) ? entries : 0)
@@ -60,12 +61,22 @@ export class FeatureBags {
     this.weightIndices = new Int32Array(learned)
   }
 
+  /** Whether `setFactor` is to be called for each entry before its bag is closed. */
+  get isWeighted(): boolean {
+    return this.#factors.length > 0
+  }
+
   get bags(): number {
     return this.#bags
   }
 
   get entries(): number {
     return this.offsets.view[this.#bags]
+  }
+
+  /** The entry that is staged next. */
+  get nextEntry(): number {
+    return this.lookup.entries - this.#start
   }
 
   /** Where the rows' indices of its first entry lie. */
@@ -102,12 +113,20 @@ export class FeatureBags {
     this.#factors[entry] = factor
   }
 
-  /** The mean of what has a factor above 0. */
+  /** Means are of what has a factor above 0. */
   #closeWeighted(from: number, to: number): void {
     const { view } = this.weights
-    let total = 0
-    for (let e = from; e < to; e += 1) total += this.#factors[e]
+    const total = this.#total(from, to)
     for (let e = from; e < to; e += 1) view[e] = total > 0 ? this.#factors[e] / total : 0
+  }
+
+  /** What factors are divided by: 1, their sum, or the root of the sum of their squares. */
+  #total(from: number, to: number): number {
+    if (this.pooling === 'sum') return 1
+    const isRoot = this.pooling === 'sqrtn'
+    let total = 0
+    for (let e = from; e < to; e += 1) total += this.#factors[e] * (isRoot ? this.#factors[e] : 1)
+    return isRoot ? sqrt(total) : total
   }
 
   /** Fetches the learned weights as they are now. */
@@ -206,8 +225,12 @@ export class FeatureBags {
   }
 }
 
-const hasFactors = ({ spec }: FeaturePlan): boolean =>
-  spec.kind === 'sequence' && (spec.typeWeights !== undefined || spec.ageHalfLifeMs !== undefined)
+function hasFactors({ spec }: FeaturePlan): boolean {
+  if (spec.kind === 'categories') return spec.weights !== undefined
+  if (spec.kind !== 'sequence') return false
+  const { typeWeights, ageHalfLifeMs, of } = spec
+  return typeWeights !== undefined || ageHalfLifeMs !== undefined || of !== undefined
+}
 
 function poolingOf({ spec }: FeaturePlan): Pooling {
   switch (spec.kind) {

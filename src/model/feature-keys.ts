@@ -34,6 +34,16 @@ export function categoriesOf(value: FeatureValue | undefined): readonly string[]
   return value.slice(0, maxCategories).map(String)
 }
 
+/**
+ * What the category at a place counts: 1 where nothing is said, 0 where that is no number above 0.
+ */
+export function weightAt(weights: FeatureValue | undefined, place: number): number {
+  const weight = Array.isArray(weights) ? weights[place] : place === 0 ? weights : undefined
+  if (weight === undefined) return 1
+  const number = numberOf(weight) ?? 0
+  return number > 0 ? number : 0
+}
+
 /** The number in a value; undefined where there is none. */
 export function numberOf(value: FeatureValue | undefined): number | undefined {
   return typeof value === 'number' && Number.isFinite(value) ? value : undefined

@@ -1,7 +1,8 @@
 /**
  * The keys of items, hashed once per revision: most items of a batch were in an earlier one. An
  * entry is found by the item's handle and holds, as words, the number of keys of each candidate
- * feature, then the key of the item's own id, then the keys of each feature in turn.
+ * feature, then the key of the item's own id, then the keys of each feature in turn; behind them
+ * what the keys count, as floats, of those features that say so.
  */
 import { unreachable } from '../base/assert.ts'
 import type { KeyHasher } from '../kernels/key-hasher.ts'
@@ -12,6 +13,7 @@ import {
   namespaces,
   numberOf,
   tokensOf,
+  weightAt,
 } from './feature-keys.ts'
 import type { ItemInput } from './inputs.ts'
 import type { FeaturePlan, SidePlan } from './plan.ts'
@@ -33,6 +35,8 @@ export class ItemKeys {
   readonly #maxWords: number
   readonly #entryWords: number
   #words = new Uint32Array(initialWords)
+  /** The same memory. */
+  #floats = new Float32Array(this.#words.buffer)
   #used = 0
   #pending = 0
   #starts = new Int32Array(0)
@@ -50,7 +54,11 @@ export class ItemKeys {
     this.#hasher = hasher
     this.#maxWords = maxWords
     const keys = this.#features.reduce((sum, { maxKeys }) => sum + maxKeys, 1)
-    this.#entryWords = this.#features.length + 2 * keys
+    const weights = this.#features.reduce(
+      (sum, plan) => sum + (isWeighted(plan) ? plan.maxKeys : 0),
+      0,
+    )
+    this.#entryWords = this.#features.length + 2 * keys + weights
   }
 
   /** Of all entries; may be another array after the next `begin` or `locate`. */
@@ -61,6 +69,28 @@ export class ItemKeys {
   /** Words before an entry's own id key: the counts of its features. */
   get headerWords(): number {
     return this.#features.length
+  }
+
+  /** How many keys a feature has in the entry at `position`; -1: the item's id. */
+  count(position: number, feature: number): number {
+    return feature < 0 ? 1 : this.#words[position + feature]
+  }
+
+  /** Where the first of them is in `words`. */
+  first(position: number, feature: number): number {
+    const id = position + this.headerWords
+    if (feature < 0) return id
+    let keys = 1
+    for (let i = 0; i < feature; i += 1) keys += this.#words[position + i]
+    return id + 2 * keys
+  }
+
+  /** What key `j` of a feature counts. */
+  weight(position: number, feature: number, j: number): number {
+    if (feature < 0 || !isWeighted(this.#features[feature])) return 1
+    let at = position + this.headerWords + this.#keyWords(position)
+    for (let i = 0; i < feature; i += 1) at += this.#weightWords(position, i)
+    return this.#floats[at + j]
   }
 
   /**
@@ -92,8 +122,18 @@ export class ItemKeys {
       const at = this.#pending + this.headerWords
       this.#words.set(keys.subarray(from, from + length), at)
       from += length
-      this.#pending = at + length
+      this.#pending += this.#length(this.#pending)
     }
+  }
+
+  #length(entry: number): number {
+    let words = this.headerWords + this.#keyWords(entry)
+    for (let i = 0; i < this.#features.length; i += 1) words += this.#weightWords(entry, i)
+    return words
+  }
+
+  #weightWords(entry: number, feature: number): number {
+    return isWeighted(this.#features[feature]) ? this.#words[entry + feature] : 0
   }
 
   #keyWords(entry: number): number {
@@ -111,10 +151,22 @@ export class ItemKeys {
       for (const value of values) this.#hasher.add(this.#seeds[i] ?? 0, value)
       this.#words[entry + i] = values.length
     }
-    this.#used = entry + this.headerWords + this.#keyWords(entry)
+    this.#writeWeights(entry, item)
+    this.#used = entry + this.#length(entry)
     this.#starts[item.handle] = entry
     this.#revisions[item.handle] = item.revision
     return entry
+  }
+
+  #writeWeights(entry: number, item: ItemInput): void {
+    let at = entry + this.headerWords + this.#keyWords(entry)
+    for (const [i, { spec }] of this.#features.entries()) {
+      if (spec.kind !== 'categories' || spec.weights === undefined) continue
+      const weights = item.features[spec.weights]
+      const count = this.#words[entry + i]
+      for (let j = 0; j < count; j += 1) this.#floats[at + j] = weightAt(weights, j)
+      at += count
+    }
   }
 
   #reserve(words: number): void {
@@ -122,6 +174,7 @@ export class ItemKeys {
     const larger = new Uint32Array(Math.max(words, 2 * this.#words.length))
     larger.set(this.#words)
     this.#words = larger
+    this.#floats = new Float32Array(larger.buffer)
   }
 
   #growHandles(handle: number): void {
@@ -134,6 +187,10 @@ export class ItemKeys {
     this.#revisions = revisions
   }
 }
+
+/** Whether its keys do not all count the same. */
+const isWeighted = ({ spec }: FeaturePlan): boolean =>
+  spec.kind === 'categories' && spec.weights !== undefined
 
 /** What is hashed of a feature of an item. */
 function valuesOf({ spec }: FeaturePlan, item: ItemInput): readonly string[] {

@@ -26,6 +26,11 @@ export interface FeaturePlan {
   readonly width: number
   /** Most keys that one example has of it. */
   readonly maxKeys: number
+  /**
+   * Of a sequence: which of the candidate's features that have a table stands for an item; -1: the
+   * item's id.
+   */
+  readonly of: number
 }
 
 export interface SidePlan {
@@ -51,8 +56,8 @@ export const headsOf = ({ query }: Pick<ModelSpec, 'query'>): number => query.he
 export function planModel(spec: ModelSpec): ModelPlan {
   checkTables(spec.tables)
   if (!(spec.score.temperature > 0)) refuse('score.temperature', 'must be above 0')
-  const query = planTower(spec, 'query')
   const candidate = planTower(spec, 'candidate')
+  const query = planTower(spec, 'query', candidate)
   const offsets = spec.score.popularity
   const popularity =
     offsets === undefined
@@ -61,7 +66,7 @@ export function planModel(spec: ModelSpec): ModelPlan {
           spec,
           path: 'score.popularity.features',
           combine: 'sum',
-          candidate: false,
+          items: candidate,
         })
   if (popularity !== undefined && popularity.features.some((feature) => feature.width !== 1)) {
     refuse('score.popularity.features', 'need tables of dim 1')
@@ -99,12 +104,13 @@ function checkTables(tables: readonly ModelTableSpec[]): void {
   }
 }
 
-function planTower(spec: ModelSpec, side: 'query' | 'candidate'): SidePlan {
+/** `items`: the candidate's plan, for the query tower. */
+function planTower(spec: ModelSpec, side: 'query' | 'candidate', items?: SidePlan): SidePlan {
   const { features, combine, layers, layersModel } = spec[side]
   const path = `${side}.features`
   if (features.length === 0) refuse(path, 'needs a feature')
   checkHeads(spec[side].heads, side)
-  const plan = planSide(features, { spec, path, combine, candidate: side === 'candidate' })
+  const plan = planSide(features, { spec, path, combine, items })
   for (const layer of layers) {
     if (layer.kind === 'cross' && layer.diagScale < 0) {
       refuse(`${side}.layers`, `diagScale is ${layer.diagScale}, it must not be negative`)
@@ -141,7 +147,8 @@ interface SideContext {
   readonly spec: ModelSpec
   readonly path: string
   readonly combine: TowerSpec['combine']
-  readonly candidate: boolean
+  /** The candidate's features; undefined: this is the candidate. */
+  readonly items: SidePlan | undefined
 }
 
 function planSide(features: readonly FeatureSpec[], side: SideContext): SidePlan {
@@ -151,12 +158,15 @@ function planSide(features: readonly FeatureSpec[], side: SideContext): SidePlan
     const path = `${side.path}.${feature.name}`
     if (planned.some(({ spec }) => spec.name === feature.name)) refuse(path, 'is declared twice')
     checkNumbers(feature, path)
-    if (side.candidate && isOfUser(feature)) {
+    if (side.items === undefined && isOfUser(feature)) {
       refuse(path, `a candidate has no feature of kind ${feature.kind}`)
     }
     const table = tableOf(feature, side.spec.tables, path)
     const width = table < 0 ? plainWidth(feature) : (side.spec.tables[table]?.dim ?? 0)
-    planned.push({ spec: feature, table, column, width, maxKeys: maxKeysOf(feature) })
+    const of = itemFeature(feature, side.items, path)
+    const ofItem = of < 0 ? 1 : (withTables(side.items)[of]?.maxKeys ?? 1)
+    const maxKeys = maxKeysOf(feature) * ofItem
+    planned.push({ spec: feature, table, column, width, maxKeys, of })
     if (side.combine === 'concat') column += width
     else checkSum(planned, path)
   }
@@ -170,7 +180,23 @@ const isOfUser = (feature: FeatureSpec): boolean =>
   feature.kind === 'gap' ||
   (feature.kind === 'time' && feature.field === undefined)
 
+const withTables = (side: SidePlan | undefined): readonly FeaturePlan[] =>
+  side?.features.filter(({ table }) => table >= 0) ?? []
+
+/** What a sequence says its items by. */
+function itemFeature(feature: FeatureSpec, items: SidePlan | undefined, path: string): number {
+  if (feature.kind !== 'sequence' || feature.of === undefined) return -1
+  const { of, weights } = feature
+  if (weights === 'attention') refuse(path, 'attention is to items by their ids')
+  const found = withTables(items).findIndex(({ spec }) => spec.name === of)
+  if (found < 0) refuse(path, `the candidate has no feature "${of}" with a table`)
+  return found
+}
+
 function checkNumbers(feature: FeatureSpec, path: string): void {
+  if (feature.kind === 'categories' && feature.combine === 'max' && feature.weights !== undefined) {
+    refuse(path, 'max has no weights')
+  }
   if (feature.kind === 'numeric' && isMeasured(feature) && feature.table !== undefined) {
     refuse(path, `${feature.transform} has no table`)
   }

@@ -30,15 +30,16 @@ const biasStd = 0.1
 function poolingWeights(feature: FeaturePlan): number {
   const { spec, width } = feature
   if (spec.kind !== 'sequence') return measuredFloats(feature)
-  switch (spec.weights) {
+  const { weights, length, gapBoundariesMs } = spec
+  switch (weights) {
     case 'mean':
       return 0
     case 'learned':
-      return (spec.gapBoundariesMs.length + 1) * spec.length
+      return (gapBoundariesMs.length + 1) * length
     case 'attention':
-      return spec.length + width
+      return length + width
     default:
-      return unreachable(spec.weights)
+      return unreachable(weights)
   }
 }
 

@@ -17,13 +17,18 @@ export type FeatureSpec =
       readonly table: string
       readonly dropout?: number
     }
-  /** A list of strings (or one) among the features of the user or item. */
+  /**
+   * A list of strings (or one) among the features of the user or item. `weights`: the field of what
+   * each counts, numbers at the same places; one that is not there counts 1, and what is no number
+   * above 0 counts nothing. Not with `max`.
+   */
   | {
       readonly kind: 'categories'
       readonly name: string
       readonly field: string
       readonly table: string
       readonly combine: Combiner
+      readonly weights?: string
     }
   /** Lower-cased words and word n-grams, hashed. */
   | {
@@ -59,7 +64,8 @@ export type FeatureSpec =
    * softmax over the items, of each one's dot product with a learned vector plus a learned number
    * by position, starting as 1/position. `typeWeights` and `ageHalfLifeMs` multiply an item's
    * weight by that of its interaction's type (`other`: any not named) and by half for each such
-   * time that has passed since; means and attention are over what is left.
+   * time that has passed since; means and attention are over what is left. `of`: the candidate's
+   * feature whose keys stand for an item, each for an equal part of it; absent: the item's id.
    */
   | {
       readonly kind: 'sequence'
@@ -70,6 +76,7 @@ export type FeatureSpec =
       readonly gapBoundariesMs: readonly number[]
       readonly typeWeights?: Readonly<Record<string, number>>
       readonly ageHalfLifeMs?: number
+      readonly of?: string
     }
   /** A vector of the user's or item's own, as it comes, and a 1 where there is none. */
   | {
@@ -176,13 +183,16 @@ export interface LossSpec {
   readonly inBatch: boolean
   /** Draws from the active catalogue, shared by the batch. */
   readonly extraNegatives: number
-  /** An item is active when touched within this window. */
+  /** The power of an item's interactions, plus one, by which it is drawn; absent: 0, uniformly. */
+  readonly negativesAlpha?: number
+  /** An item is active when described or interacted with within this window. */
   readonly activeWindowMs: number
   /** Items that the user has seen are no negatives, and a repeat is not trained on. */
   readonly maskSeen: boolean
   /**
    * The first interaction of a new item pulls only the item's vector, by this much; 0: trained as
-   * any.
+   * any. For items that have nothing but their ids: words and categories, which others share, would
+   * be pulled alone too, and a catalogue most of which is new falls into one direction.
    */
   readonly newItemPull: number
   /** L2 penalty on both towers' outputs, per example; 0: none. */

@@ -319,7 +319,7 @@ export class TwoTower {
   itemRows(itemId: string): readonly TableKeys[] {
     const own = [
       ...this.#plan.candidate.features.filter(({ spec }) => spec.kind === 'id'),
-      ...this.#queryFeatures().filter(({ spec }) => spec.kind === 'sequence'),
+      ...this.#queryFeatures().filter(({ spec, of }) => spec.kind === 'sequence' && of < 0),
     ]
     return this.#rowsOf(namespaces.item, itemId, own)
   }

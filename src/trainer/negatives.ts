@@ -1,27 +1,25 @@
 /**
  * The columns of a batch's scores: the distinct items that its examples are about, then distinct
- * items drawn uniformly from the active catalogue. Drawn from a generator seeded by (seed, step),
- * so that a restart at any step draws the same; and everything that follows from the choice: which
- * column is whose positive, what each column's score is corrected by, which pairs are no
- * negatives.
+ * items drawn from the active catalogue; and everything that follows from the choice: which column
+ * is whose positive, what each column's score is corrected by, which pairs are no negatives.
  *
  * Corrections make a softmax over a sample stand for one over the catalogue: minus the log of how
  * likely a column was to be here. `inclusion`: the probability to be drawn at least once; 1 for
  * the targets of the batch. `logq` (Yi et al. 2019; Bengio and Senecal 2008): the probability per
  * draw, of the mixture that columns come from, B examples distributed as the stream (estimated)
- * and N uniform draws; a column that came m times counts m times, so log m is added, but not for
+ * and N draws; a column that came m times counts m times, so log m is added, but not for
  * its own queries.
  */
 import { assert, unreachable } from '../base/assert.ts'
-import { exp2, ln } from '../base/math.ts'
-import { seededRandom } from '../base/random.ts'
+import { ln } from '../base/math.ts'
 import type { LossSpec } from '../model/spec.ts'
 import type { Example, Item } from '../stream/example.ts'
 import type { Catalogue } from '../stream/facts/catalogue.ts'
+import { NegativeDraws } from './negative-draws.ts'
 import type { SamplingBias } from './sampling-bias.ts'
 
 /** What the sampler needs of the catalogue. */
-export type ActiveItems = Pick<Catalogue, 'activeSize' | 'active' | 'byHandle'>
+export type ActiveItems = Pick<Catalogue, 'activeSize' | 'active' | 'byHandle' | 'interactions'>
 
 /** Of B examples; C columns. Arrays are views, valid until the next batch. */
 export interface Columns {
@@ -47,12 +45,12 @@ export interface ColumnOptions {
   readonly handleCapacity: number
 }
 
-/** How this batch's columns were chosen: B examples and N draws, each 1/A; inclusion by a draw. */
+/** How this batch's columns were chosen: B examples and N draws. */
 interface Sampling {
+  readonly catalogue: ActiveItems
+  readonly bias: SamplingBias
   readonly streamed: number
   readonly draws: number
-  readonly perDraw: number
-  readonly drawn: number
 }
 
 const leastInclusion = 1e-4
@@ -80,12 +78,13 @@ export class ColumnBuilder {
   readonly #pulls: Int32Array
   readonly #pushes: Int32Array
   readonly #pushWeights: Float32Array
+  readonly #draws: NegativeDraws
   #pushed = 0
   #masked = new Int32Array(1024)
   #items: Item[] = []
 
   constructor(options: ColumnOptions) {
-    const { maxExamples, handleCapacity, loss } = options
+    const { maxExamples, handleCapacity, loss, seed } = options
     const columns = maxExamples + loss.extraNegatives
     this.#options = options
     this.#columnOf = new Int32Array(handleCapacity)
@@ -102,6 +101,8 @@ export class ColumnBuilder {
     const mostPushes = loss.negativeTypes === undefined ? 0 : maxExamples
     this.#pushes = new Int32Array(2 * mostPushes)
     this.#pushWeights = new Float32Array(mostPushes)
+    const { extraNegatives: count, negativesAlpha: alpha = 0 } = loss
+    this.#draws = new NegativeDraws({ count, alpha, seed, handleCapacity })
   }
 
   /** Observes the targets in the estimator, then chooses and corrects. `step` counts batches. */
@@ -118,7 +119,7 @@ export class ColumnBuilder {
     this.#draw(catalogue, step)
     const count = this.#items.length
     const batch = examples.length
-    this.#correct(batch, catalogue.activeSize, bias)
+    this.#correct(batch, this.#sampling(batch, catalogue, bias))
     const masked = this.#options.loss.maskSeen ? this.#maskSeen(examples) : 0
     for (let c = 0; c < count; c += 1) this.#columnOf[this.#handles[c]] = 0
     return {
@@ -185,21 +186,11 @@ export class ColumnBuilder {
 
   /** The items that the batch of this step would draw from the catalogue as it is. */
   *drawn(catalogue: ActiveItems, step: number): Generator<Item | undefined> {
-    for (const handle of this.#drawnHandles(catalogue, step)) yield catalogue.byHandle(handle)
-  }
-
-  *#drawnHandles(catalogue: ActiveItems, step: number): Generator<number> {
-    const { loss, seed } = this.#options
-    const { activeSize } = catalogue
-    if (activeSize === 0) return
-    const random = seededRandom(seed, step)
-    for (let i = 0; i < loss.extraNegatives; i += 1) {
-      yield catalogue.active(random.integer(activeSize))
-    }
+    for (const handle of this.#draws.handles(catalogue, step)) yield catalogue.byHandle(handle)
   }
 
   #draw(catalogue: ActiveItems, step: number): void {
-    for (const handle of this.#drawnHandles(catalogue, step)) {
+    for (const handle of this.#draws.handles(catalogue, step)) {
       const known = this.#columnOf[handle] - 1
       const column = known < 0 ? this.#append(catalogue.byHandle(handle)) : known
       if (this.#isPulled[column] === 0) this.#drawCount[column] += 1
@@ -225,16 +216,15 @@ export class ColumnBuilder {
     return column
   }
 
-  #correct(batch: number, activeSize: number, bias: SamplingBias): void {
+  #correct(batch: number, sampling: Sampling): void {
     const { correction, inBatch } = this.#options.loss
-    const sampling = this.#sampling(batch, activeSize)
     // Most columns have the probability of the one before.
     let last = 1
     let lastLog = 0
     for (let c = 0; c < this.#items.length; c += 1) {
       const fromBatch = inBatch ? this.#targetCount[c] : 0
       const came = fromBatch + this.#drawCount[c]
-      const probability = this.#probability(c, sampling, bias)
+      const probability = this.#probability(c, sampling)
       if (probability !== last) lastLog = ln(probability)
       last = probability
       this.#ownCorrections[c] = correction === 'inclusion' ? 0 : -lastLog
@@ -249,26 +239,26 @@ export class ColumnBuilder {
     }
   }
 
-  #sampling(batch: number, activeSize: number): Sampling {
+  #sampling(batch: number, catalogue: ActiveItems, bias: SamplingBias): Sampling {
     const { extraNegatives, inBatch } = this.#options.loss
-    const draws = activeSize === 0 ? 0 : extraNegatives
-    const perDraw = activeSize === 0 ? 0 : 1 / activeSize
-    // 1 - (1 - 1/A)^N
-    const drawn = draws === 0 ? 0 : 1 - exp2((draws * ln(1 - perDraw)) / Math.LN2)
-    return { streamed: inBatch ? batch : 0, draws, perDraw, drawn: clip(drawn, leastInclusion) }
+    const draws = catalogue.activeSize === 0 ? 0 : extraNegatives
+    return { catalogue, bias, streamed: inBatch ? batch : 0, draws }
   }
 
   /** How likely it was that the column is here, as the kind of correction has it. */
-  #probability(column: number, sampling: Sampling, bias: SamplingBias): number {
+  #probability(column: number, sampling: Sampling): number {
     const { correction, inBatch } = this.#options.loss
+    const { catalogue, bias, streamed, draws } = sampling
+    const handle = this.#handles[column]
     switch (correction) {
       case 'none':
         return 1
       case 'inclusion':
-        return inBatch && this.#targetCount[column] > 0 ? 1 : sampling.drawn
+        if (inBatch && this.#targetCount[column] > 0) return 1
+        return clip(this.#draws.inclusion(catalogue, handle), leastInclusion)
       case 'logq': {
-        const { streamed, draws, perDraw } = sampling
-        const expected = streamed * bias.probability(this.#handles[column]) + draws * perDraw
+        const perDraw = this.#draws.probability(catalogue, handle)
+        const expected = streamed * bias.probability(handle) + draws * perDraw
         return clip(expected / Math.max(1, streamed + draws), leastProbability)
       }
       default:

@@ -195,6 +195,16 @@ export function mixedSpec(): ModelSpec {
   }
 }
 
+/** As far as `strengths` tells them. */
+const weightedGenres = (name: string, combine: 'sum' | 'mean' | 'sqrtn'): FeatureSpec => ({
+  kind: 'categories',
+  name,
+  field: 'genres',
+  table: 'genres',
+  combine,
+  weights: 'strengths',
+})
+
 const history = (name: string, weights: 'learned' | 'mean' | 'attention') =>
   ({
     kind: 'sequence',
@@ -213,10 +223,13 @@ export function weightedSpec(): ModelSpec {
   const { typeWeights: _, ageHalfLifeMs: __, ...plain } = history('plain', 'attention')
   return {
     ...spec,
-    tables: [table('items', 5), table('users', 4, 'mean')],
+    tables: [table('items', 5), table('users', 4, 'mean'), table('genres', 3)],
     query: {
       features: [
         { kind: 'id', name: 'user', table: 'users' },
+        weightedGenres('tastes', 'sqrtn'),
+        { ...history('genres by place', 'learned'), table: 'genres', of: 'genres' },
+        { ...history('genres', 'mean'), table: 'genres', of: 'genres' },
         history('learned', 'learned'),
         history('mean', 'mean'),
         history('attention', 'attention'),
@@ -231,6 +244,8 @@ export function weightedSpec(): ModelSpec {
     candidate: {
       features: [
         { kind: 'id', name: 'item', table: 'items' },
+        weightedGenres('first', 'sum'),
+        weightedGenres('genres', 'mean'),
         { kind: 'dense', name: 'content', field: 'content', dim: 3 },
         {
           kind: 'time',
@@ -315,6 +330,7 @@ export function someItems(count: number, seed = 1): ItemInput[] {
       genres: kinds.filter(() => random.next() < 0.5),
       ...(random.next() < 0.7 ? { price: random.next() * 3 } : {}),
       ...(random.next() < 0.8 ? { year: 1980 + random.integer(30) } : {}),
+      ...(handle % 4 > 0 ? { strengths: [handle % 3, 0.5, -1] } : {}),
       ...(handle % 3 > 0 ? { content: [0, 1, 2].map((j) => Math.sin(handle + j)) } : {}),
       ...(handle % 4 > 0 ? { published: 1_000_000 * handle } : {}),
     },
@@ -333,6 +349,7 @@ export function someQueries(count: number, items: readonly ItemInput[], seed = 1
       userFeatures: {
         genres: ['a', 'b', 'x'].filter(() => random.next() < 0.5),
         ...(random.next() < 0.7 ? { age: 20 + random.integer(50) } : {}),
+        ...(b % 3 > 0 ? { strengths: [b, 0.5] } : {}),
         ...(b % 3 > 0 ? { taste: [Math.sin(b), Math.cos(b)] } : {}),
       },
       history: Array.from({ length }, (_entry, j) => ({

@@ -37,6 +37,16 @@ const id = (name: string, table: string): FeatureSpec => ({ kind: 'id', name, ta
 const number = { kind: 'numeric', name: 'n', field: 'n', offset: 0, scale: 1 } as const
 const gap = { kind: 'gap', name: 'gap', table: 'gap' } as const
 
+const history = (weights: 'mean' | 'attention', of: string): FeatureSpec => ({
+  kind: 'sequence',
+  name: 'history',
+  table: 'user',
+  length: 2,
+  gapBoundariesMs: [],
+  weights,
+  of,
+})
+
 const refused: [string, string, ModelSpec][] = [
   ['an unknown table', 'no table "nowhere"', withQuery(plain, id('user', 'nowhere'))],
   ['a tower without features', 'needs a feature', withQuery(plain)],
@@ -70,6 +80,28 @@ const refused: [string, string, ModelSpec][] = [
         features: [{ ...gap, boundariesMs: [] }],
       },
     },
+  ],
+  [
+    'a history by what items do not have',
+    'no feature "genres"',
+    withQuery(plain, history('mean', 'genres')),
+  ],
+  [
+    'attention to anything but items',
+    'by their ids',
+    withQuery(plain, history('attention', 'item')),
+  ],
+  [
+    'a largest with weights',
+    'max has no weights',
+    withQuery(plain, {
+      kind: 'categories',
+      name: 'tastes',
+      field: 'tastes',
+      table: 'user',
+      combine: 'max',
+      weights: 'strengths',
+    }),
   ],
   [
     'boundaries that do not ascend',

@@ -236,14 +236,27 @@ export class Twin {
     const weights = vectors.map((_, j) => {
       if (feature.kind === 'text') return 1 / n
       if (feature.kind === 'categories') {
-        return { sum: 1, mean: 1 / n, sqrtn: 1 / Math.sqrt(n), max: NaN }[feature.combine]
+        const counts = vectors.map((_vector, k) => strengthOf(feature, example, k))
+        const sum = counts.reduce((total, x) => total + x, 0)
+        const root = Math.sqrt(counts.reduce((total, x) => total + x * x, 0))
+        const total = { sum: 1, mean: sum, sqrtn: root, max: NaN }[feature.combine]
+        return total === 0 ? 0 : counts[j] / total
       }
       if (feature.kind !== 'sequence') return 1
-      const factors = vectors.map((_vector, k) => factorOf(feature, example as QueryInput, k))
-      if (feature.weights === 'mean') return factors[j] / factors.reduce((sum, x) => sum + x, 0)
+      const query = example as QueryInput
+      const parts = query.history
+        .slice(0, feature.length)
+        .flatMap(({ item }, place) =>
+          saidBy(feature, item).map((_key, _k, all) => ({ place, of: all.length })),
+        )
+      const factors = parts.map(({ place, of }) => factorOf(feature, query, place) / of)
+      if (feature.weights === 'mean') {
+        const sum = factors.reduce((total, x) => total + x, 0)
+        return sum === 0 ? 0 : factors[j] / sum
+      }
       if (feature.weights === 'learned') {
-        const first = bucket(example as QueryInput, feature) * feature.length
-        return given.weights[first + j] * factors[j]
+        const first = bucket(query, feature) * feature.length
+        return given.weights[first + parts[j].place] * factors[j]
       }
       const u = given.weights.subarray(feature.length)
       const terms = vectors.map((one, k) => factors[k] * Math.exp(dot(one, u) + given.weights[k]))
@@ -326,6 +339,22 @@ function poolingFloats(feature: FeatureSpec, dim: number): number {
   return { ...floats, attention: length + dim }[feature.weights]
 }
 
+/** What a category counts. */
+function strengthOf(feature: Kind<'categories'>, example: QueryInput | ItemInput, k: number) {
+  if (feature.weights === undefined) return 1
+  const given = fieldOf(example, feature.weights) as readonly number[] | undefined
+  return Math.max(0, given?.[k] ?? 1)
+}
+
+/** What stands for an item of a history. */
+const saidBy = ({ of }: Kind<'sequence'>, item: ItemInput): readonly string[] =>
+  of === undefined ? [item.id] : (item.features['genres'] as readonly string[])
+
+const keysOfHistory = (feature: Kind<'sequence'>, { history }: QueryInput) => ({
+  namespace: feature.of === undefined ? 'item id' : 'field genres',
+  values: history.slice(0, feature.length).flatMap(({ item }) => saidBy(feature, item)),
+})
+
 function factorOf({ typeWeights, ageHalfLifeMs }: Kind<'sequence'>, query: QueryInput, j: number) {
   const { type, timestamp } = query.history[j]
   const byType = typeWeights?.[type] ?? typeWeights?.['other'] ?? 1
@@ -375,11 +404,8 @@ function named(
     case 'id':
       if (!('history' in example)) return { namespace: 'item id', values: [example.id] }
       return { namespace: 'user id', values: example.userId === undefined ? [] : [example.userId] }
-    case 'sequence': {
-      const { history } = example as QueryInput
-      const values = history.slice(0, feature.length).map(({ item }) => item.id)
-      return { namespace: 'item id', values }
-    }
+    case 'sequence':
+      return keysOfHistory(feature, example as QueryInput)
     case 'gap': {
       const values = [
         String(bucket(example as QueryInput, { gapBoundariesMs: feature.boundariesMs })),

@@ -41,6 +41,7 @@ const catalogue = (size: number): ActiveItems => ({
   activeSize: size,
   active: (index) => index,
   byHandle: item,
+  interactions: () => 0,
 })
 
 const builder = (changes: Partial<LossSpec> = {}): ColumnBuilder =>
@@ -83,6 +84,49 @@ test('draws are uniform over the active catalogue', () => {
   }
   // Each is included with 1 - (1 - 1/200)^50 = .2217; four standard deviations are .037.
   for (const count of counts) expect(Math.abs(count / 2000 - 0.2217)).toBeLessThan(0.045)
+})
+
+/** Item h was interacted with h times: by the power of a half it weighs the root of h + 1. */
+const byPower = () => ({
+  subject: builder({ negativesAlpha: 0.5, extraNegatives: 20 }),
+  counted: { ...catalogue(99), interactions: (handle: number) => handle },
+  perDraw: (handle: number) => {
+    const total = Array.from({ length: 99 }, (_, i) => Math.sqrt(i + 1)).reduce((a, b) => a + b)
+    return Math.sqrt(handle + 1) / total
+  },
+})
+
+test('draws by a power of the interactions are as often as that says', () => {
+  const { subject, counted, perDraw } = byPower()
+  const counts = new Float64Array(99)
+  const bias = new SamplingBias({ cells: 1024 })
+  for (let step = 0; step < 4000; step += 1) {
+    const { handles, exampleItems } = subject.build([], counted, bias, step)
+    for (const handle of handles.subarray(exampleItems)) counts[handle] += 1
+  }
+  for (const [handle, count] of counts.entries()) {
+    const inclusion = 1 - (1 - perDraw(handle)) ** 20
+    const deviation = Math.sqrt((inclusion * (1 - inclusion)) / 4000)
+    expect(Math.abs(count / 4000 - inclusion)).toBeLessThan(4 * deviation)
+  }
+})
+
+test('and are corrected by how likely each was', () => {
+  const bias = new SamplingBias({ cells: 1024 })
+  const included = byPower()
+  const { handles, corrections, exampleItems } = included.subject.build(
+    [],
+    included.counted,
+    bias,
+    1,
+  )
+  for (let c = exampleItems; c < handles.length; c += 1) {
+    const inclusion = 1 - (1 - included.perDraw(handles[c])) ** 20
+    expect(corrections[c]).toBeCloseTo(-Math.log(inclusion), 5)
+  }
+  const alone = builder({ negativesAlpha: 0.5, extraNegatives: 1, correction: 'logq' })
+  const drawn = alone.build([], included.counted, bias, 1)
+  expect(drawn.corrections[0]).toBeCloseTo(-Math.log(included.perDraw(drawn.handles[0])), 5)
 })
 
 test('inclusion: a drawn column is corrected by its probability to be drawn, a target by none', () => {

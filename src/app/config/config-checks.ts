@@ -78,7 +78,7 @@ function* checkFeature(
   { path, dim, side }: { path: Path; dim: number | undefined; side: 'query' | 'candidate' },
   tables: ReadonlyMap<string, Table>,
 ): Generator<Complaint> {
-  yield* checkTableless(feature, path)
+  yield* checkOptions(feature, path)
   if (feature.kind === 'time' && side === 'candidate' && feature.field === undefined) {
     yield { path: [...path, 'field'], reason: 'is needed: an item has no time of its own' }
   }
@@ -104,8 +104,11 @@ function* checkFeature(
   if (table !== undefined) yield* checkDropout(feature, table, path)
 }
 
-/** What is measured of numbers, and unknown ids, have their own demands on a table. */
-function* checkTableless(feature: Feature, path: Path): Generator<Complaint> {
+/** What a feature says of itself that does not go together. */
+function* checkOptions(feature: Feature, path: Path): Generator<Complaint> {
+  if (feature.kind === 'categories' && feature.combine === 'max' && feature.weights !== undefined) {
+    yield { path: [...path, 'weights'], reason: '"max" has none' }
+  }
   if (feature.kind !== 'numeric' || feature.table === undefined) return
   if (feature.transform !== 'zscore' && feature.transform !== 'quantile') return
   yield { path: [...path, 'table'], reason: `"${feature.transform}" goes without a table` }
@@ -135,12 +138,25 @@ function* checkFeatures(
   }
 }
 
-/** A sequence cannot reach further back than what the facts keep. */
+/** A sequence cannot reach further back than what the facts keep, nor name what no item has. */
 function* checkHistory({ facts, towers }: ModelConfig): Generator<Complaint> {
+  const ofItems = towers.candidate.features.filter((feature) => tableOf(feature) !== undefined)
+  const names = ofItems.map(({ name }) => name)
   for (const [i, feature] of towers.query.features.entries()) {
-    if (feature.kind === 'sequence' && feature.length > facts.historyLength) {
+    if (feature.kind !== 'sequence') continue
+    const path = ['model', 'towers', 'query', 'features', i]
+    if (feature.length > facts.historyLength) {
       const reason = `must not be above model.facts.historyLength, ${facts.historyLength}`
-      yield { path: ['model', 'towers', 'query', 'features', i, 'length'], reason }
+      yield { path: [...path, 'length'], reason }
+    }
+    const { of, weights } = feature
+    if (of === undefined) continue
+    if (!names.includes(of)) {
+      const reason = `the candidate has no feature "${of}" with a table${suggestion(of, names)}`
+      yield { path: [...path, 'of'], reason }
+    }
+    if (weights === 'attention') {
+      yield { path: [...path, 'weights'], reason: 'attention is to items by their ids' }
     }
   }
 }

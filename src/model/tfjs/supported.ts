@@ -34,6 +34,7 @@ const loss: Fields<LossSpec> = {
   correction: true,
   inBatch: true,
   extraNegatives: true,
+  negativesAlpha: true,
   activeWindowMs: true,
   maskSeen: true,
   newItemPull: true,

@@ -71,6 +71,7 @@ describe('a wrong configuration', () => {
       'model.towers.candidate.features.item.kind=gap',
       /candidate\.features\[0\]\.kind: "gap" belongs to the query/,
     ],
+    ['model.towers.query.features.history.of=items', /no feature "items".*; did you mean "item"\?/],
     ['model.towers.query.features.user.kind=uid', /query\.features\[1\]\.kind/],
   ])('%s is refused with its path', (text, message) => {
     expect(() => set(text)).toThrow(message)
