@@ -5,7 +5,6 @@
  * the order of the flow, stopped in the opposite one.
  */
 import type { Clock } from '../base/clock.ts'
-import { ServiceError } from '../base/errors.ts'
 import { type Service, startAll, stopAll } from '../base/service.ts'
 import type { Scheduler } from '../jobs/scheduler.ts'
 import type { ReadinessCheck, Readers } from '../serving/http/dependencies.ts'
@@ -29,6 +28,7 @@ import type { Config } from './config/config-schema.ts'
 import { rowStoreChecks } from './config/row-store-checks.ts'
 import { prepareDataDirectory } from './data-directory.ts'
 import { DistributedShape } from './distributed-shape.ts'
+import { Ending } from './ending.ts'
 import { version } from './machine.ts'
 import { dataPaths, keysFileOf } from './options.ts'
 import { finalReport, metricsSnapshot, type Parts, TrainerView } from './service-view.ts'
@@ -87,12 +87,8 @@ export async function startFreshet(
   const metrics = new Metrics()
   const shape = await openShape(config, { logger, metrics, clock })
   const { log } = shape
-  const ended = new AbortController()
-  const fail = (error: unknown): void => {
-    const code = error instanceof ServiceError ? error.code : 'INTERNAL'
-    logger.error({ code, error: String(error) }, 'a part of the service has failed')
-    ended.abort(error)
-  }
+  const ending = new Ending(logger)
+  const fail = (error: unknown): void => ending.fail(error)
   const services: Service[] = [{ name: 'log', ...idle, stop: () => log.close() }]
   try {
     const parts = await composeParts(config, shape, { ...options, metrics, fail })
@@ -105,7 +101,7 @@ export async function startFreshet(
     logger.info({ address, model: config.model.name, roles: process.roles }, 'listening')
     return {
       address,
-      ended: ended.signal,
+      ended: ending.signal,
       inside: { log, metrics, ...innerOf(parts) },
       serving: parts.serving,
       async stop() {

@@ -8,6 +8,7 @@ import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promi
 
 import { present } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
+import { ServiceError } from '../base/errors.ts'
 import type { Service } from '../base/service.ts'
 import type { TableSpec } from '../embedding/table-spec.ts'
 import type { KernelImplementation } from '../kernels/kernels.ts'
@@ -295,7 +296,9 @@ export class ServingService implements Service {
   async #parameterLoop(): Promise<void> {
     const { parameters } = this.#options
     await parameters.subscribe(0, (delta, complete) => this.#apply(delta, complete))
-    if (!this.#stopping.signal.aborted) throw new Error('the trainer has closed its end')
+    if (!this.#stopping.signal.aborted) {
+      throw new ServiceError('SYNC_CLOSED', { side: 'the trainer' })
+    }
   }
 
   async #apply(delta: Delta, complete: boolean): Promise<void> {

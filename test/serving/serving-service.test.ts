@@ -188,6 +188,7 @@ test('when the trainer is gone it answers on, says so, and is not ready', async 
   await until(() => service.checks().every(({ ready }) => ready))
   await shop.publisher.close()
   await until(() => shop.failures.length > 0)
+  expect(shop.failures).toEqual([expect.objectContaining({ code: 'SYNC_CLOSED' })])
   expect(service.checks().map(({ ready }) => ready)).toEqual([false, false, true])
   expect((await service.retriever.recommend({ userId: 'u1', n: 3 })).items).toHaveLength(3)
 })

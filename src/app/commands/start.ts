@@ -45,7 +45,7 @@ export function addStart(program: Command, terminal: Terminal): void {
       terminal.print(
         flags.json
           ? JSON.stringify({ address, processId: process.pid })
-          : `freshet listens at ${address}`,
+          : `freshet listens at ${address}${elsewhere(loaded.config)}`,
       )
       await aborted(AbortSignal.any([stop.signal, service.ended]))
       const result = await service.stop()
@@ -53,6 +53,10 @@ export function addStart(program: Command, terminal: Terminal): void {
       if (flags.json) printReport(terminal, report(result, loaded), true)
     })
 }
+
+/** An address alone would be a half of the truth where it listens at all of them. */
+const elsewhere = ({ process: { http } }: Config): string =>
+  /^(0\.0\.0\.0|\[?::\]?)$/.test(http.host) ? ' and every other address of this machine' : ''
 
 /** Undefined when it was told to stop before it had started. */
 export async function startUnlessStopped(
