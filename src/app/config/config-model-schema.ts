@@ -298,7 +298,7 @@ const evaluation = z
       .max(65_536)
       .default(1)
       .describe('taken so many at a time: one block of every `everyNth`; see configs/shop.yaml'),
-    itemsPerExample: whole.exactOptional().describe('fewer blocks: so many items an example'),
+    itemsPerExample: whole.min(1).exactOptional().describe('fewer blocks: so many items an example'),
     warmupEvents: whole.default(20_000).describe('events at the start that are not counted'),
     windowExamples: z
       .int()

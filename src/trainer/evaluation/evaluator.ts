@@ -90,7 +90,7 @@ export class Evaluator {
     const { everyNth, warmupEvents, blockExamples = 1, itemsPerExample = Infinity } = this.#options
     if (everyNth === 0) return []
     let every = everyNth
-    while (items > Math.max(1, itemsPerExample) * every * blockExamples) every *= 2
+    while (items > itemsPerExample * every * blockExamples) every *= 2
     return examples.filter(
       ({ index }) => index >= warmupEvents && Math.floor(index / blockExamples) % every === 0,
     )
