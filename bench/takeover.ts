@@ -216,7 +216,13 @@ class Pair implements AsyncDisposable {
 
   /** Its bytes. */
   async checkpoint(): Promise<number> {
-    const { state, result, error } = await this.replica.client.runJob('checkpoint')
+    const { client } = this.replica
+    let job = await client.runJob('checkpoint')
+    await until(async () => {
+      if (job.state === 'running') job = await client.job(job.id)
+      return job.state !== 'running'
+    })
+    const { state, result, error } = job
     if (state !== 'done') throw new Error(`no checkpoint: ${state}, ${String(error)}`)
     return Number(result?.['bytes'])
   }

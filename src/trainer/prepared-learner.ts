@@ -3,6 +3,8 @@
  * ready before it is asked to take over.
  */
 import type { Clock } from '../base/clock.ts'
+import type { Position } from '../stream/event-log.ts'
+import type { NumberedEntry } from '../stream/files/journal.ts'
 import { Backlog } from './backlog.ts'
 import { breather } from './breather.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
@@ -17,22 +19,28 @@ export interface PreparedLearner {
   readonly learner: Learner
   readonly backlog: Backlog
   readonly farRows: FarRows | undefined
-  /** Whose state it has; undefined: it knows nothing. */
+  /** Where its state came from; undefined: it knew nothing. */
   readonly checkpoint: Checkpoint | undefined
+  /** How far it has followed a journal since then; absent: not at all. */
+  readonly followed?: Followed
+}
+
+/** Where a state stands: behind an entry of a journal. */
+export interface Followed {
+  /** Number of the next entry. */
+  readonly sequence: number
+  readonly position: Position
+  readonly last: NumberedEntry
 }
 
 /**
- * With the state of the checkpoint, if there is one: `ahead`, where that is its state already. Else
- * `ahead` is closed. Throws `CONFIG_INVALID`, `MEMORY_EXHAUSTED`, `ROW_STORE_*` and what `load`
- * throws.
+ * With the state of the checkpoint, if there is one. Throws `CONFIG_INVALID`, `MEMORY_EXHAUSTED`,
+ * `ROW_STORE_*` and what `load` throws.
  */
 export async function preparedLearner(
   options: FarRowsParts,
   checkpoint: Checkpoint | undefined,
-  ahead?: PreparedLearner,
 ): Promise<PreparedLearner> {
-  if (ahead !== undefined && isSame(ahead.checkpoint, checkpoint)) return ahead
-  if (ahead !== undefined) await closePrepared(ahead)
   const { model, process, clock } = options
   const { threads, kernels, evaluationDeltaMs: deltaIntervalMs } = process
   const backlog = new Backlog(clock)
@@ -61,6 +69,3 @@ export async function closePrepared({
 /** A replay is done the sooner the better; beside a service others need the processor. */
 const breatheOf = ({ process }: FarRowsParts, clock: Clock, backlog: Backlog) =>
   process.journalDirectory === undefined ? undefined : breather(clock, sliceMs, backlog)
-
-const isSame = (a: Checkpoint | undefined, b: Checkpoint | undefined): boolean =>
-  a?.sequence === b?.sequence && String(a?.checksums) === String(b?.checksums)

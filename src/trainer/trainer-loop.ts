@@ -12,12 +12,12 @@ import { setImmediate as yieldToEvents } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import type { EventLogReader, Position } from '../stream/event-log.ts'
 import type { Json } from '../stream/event.ts'
-import { type NumberedEntry, runsOf } from '../stream/files/journal.ts'
+import type { NumberedEntry } from '../stream/files/journal.ts'
 import type { ParameterPublisher } from '../sync/parameter-sync.ts'
 import type { Backlog } from './backlog.ts'
 import type { CheckpointCopies } from './checkpoint/checkpoint-copies.ts'
 import { CheckpointWriter } from './checkpoint/checkpoint-writer.ts'
-import { Checkpoints, type Place } from './checkpoint/checkpoints.ts'
+import type { Checkpoints, Place } from './checkpoint/checkpoints.ts'
 import { CommandQueue, type CommandWork, type OnProgress } from './command-queue.ts'
 import { compactTables } from './compact-command.ts'
 import { DeltaSource, type DeltaStamp } from './delta-source.ts'
@@ -25,16 +25,13 @@ import { DiskRoom } from './disk-room.ts'
 import { EventCursor } from './event-cursor.ts'
 import type { FarRows, OpenRowStore } from './far-rows.ts'
 import type { JournalCopy } from './journal/journal-copy.ts'
-import { openJournal, type TrainerJournal } from './journal/trainer-journal.ts'
+import { continuesFrom, eventsOf, reaches } from './journal/repeat.ts'
+import type { TrainerJournal } from './journal/trainer-journal.ts'
 import type { Learner } from './learner.ts'
-import {
-  closePrepared,
-  type PreparedLearner,
-  preparedLearner,
-  sliceMs,
-} from './prepared-learner.ts'
+import { type PreparedLearner, sliceMs } from './prepared-learner.ts'
 import { Publishing } from './publishing.ts'
 import { reportGuard } from './refused-batch.ts'
+import { restored } from './restored.ts'
 import { RestrictCommands } from './restrict-command.ts'
 import { type CommandJournal, rollbackEntry, Rollbacks } from './rollback.ts'
 import type { TrainerModel, TrainerProcess } from './trainer-config.ts'
@@ -120,32 +117,13 @@ export class Trainer {
   #hasCaughtUp = false
 
   /**
-   * Restores the newest checkpoint, if `ahead` has not done that. Throws `CHECKPOINT_INCOMPATIBLE`,
+   * Restores the newest checkpoint, if `ahead` is not further. Throws `CHECKPOINT_INCOMPATIBLE`,
    * `CONFIG_INVALID`, `MEMORY_EXHAUSTED`, `JOURNAL_DAMAGED`, `ROW_STORE_*` and the log's errors.
    */
   static async create(options: TrainerOptions, ahead?: PreparedLearner): Promise<Trainer> {
-    const { process, reader, report = () => {} } = options
-    const checkpoints =
-      process.checkpoints && new Checkpoints({ ...process.checkpoints, ...options, report })
-    const found = await checkpoints?.find(reader)
-    const prepared = await preparedLearner(options, found, ahead)
-    try {
-      if (found !== undefined) await checkpoints?.restored(found)
-      const { engine } = prepared.learner.model
-      const message = `the towers run on ${engine}`
-      report({ level: 'info', code: 'engineChosen', message, details: { engine } })
-      await prepared.farRows?.start(found?.sequence ?? -1)
-      const journal = await openJournal(process, options.journalCopy)
-      const from = found?.position ?? (await reader.start())
-      const cursor = new EventCursor(reader, from, process.readMaxEvents)
-      return new Trainer(
-        { ...prepared, options, cursor, checkpoints, journal },
-        found?.sequence ?? 0,
-      )
-    } catch (error) {
-      await closePrepared(prepared)
-      throw error
-    }
+    const found = await restored(options, ahead)
+    const cursor = new EventCursor(options.reader, found.position, options.process.readMaxEvents)
+    return new Trainer({ ...found, options, cursor }, found.sequence)
   }
 
   private constructor(parts: Parts, sequence: number) {
@@ -272,11 +250,11 @@ export class Trainer {
     let sliceFrom = clock.monotonic()
     for (const numbered of journal.entries(this.#sequence)) {
       if (signal.aborted) return
-      if (!this.#continues(numbered)) {
+      if (!continuesFrom(this.#from, numbered.entry)) {
         this.#restartJournal('journalGap', 'the journal is not the one of the checkpoint')
         return
       }
-      if (!this.#isInLog(numbered, end)) {
+      if (numbered.entry.kind === 'batch' && !reaches(reader, end, numbered.entry.to)) {
         this.#restartJournal('journalAhead', 'the journal speaks of events that the log has lost')
         return
       }
@@ -298,22 +276,6 @@ export class Trainer {
     journal?.restartAt(this.#sequence)
   }
 
-  /** Whether a batch begins where the state stands: another trainer's may not. */
-  #continues({ entry }: NumberedEntry): boolean {
-    if (entry.kind !== 'batch') return true
-    return Object.entries(entry.from).every(
-      ([partition, offset]) => (this.#from[Number(partition)] ?? offset) === offset,
-    )
-  }
-
-  #isInLog({ entry }: NumberedEntry, end: Position): boolean {
-    if (entry.kind !== 'batch') return true
-    return Object.entries(entry.to).every(
-      ([partition, offset]) =>
-        this.#options.reader.compare(offset, end[Number(partition)] ?? '') <= 0,
-    )
-  }
-
   async #repeat({ entry }: NumberedEntry): Promise<void> {
     if (entry.kind === 'command') {
       this.#sequence += 1
@@ -323,12 +285,9 @@ export class Trainer {
       else await this.#restricts.repeat(name, payload)
       return
     }
-    for (const [partition, events] of runsOf(entry)) {
-      for (let i = 0; i < events; i += 1) {
-        const event = await this.#cursor.nextOf(partition)
-        this.#beginBatch()
-        this.learner.apply(event)
-      }
+    for (const event of await eventsOf(entry, this.#cursor)) {
+      this.#beginBatch()
+      this.learner.apply(event)
     }
     this.#sequence += 1
     await this.#train(entry.to)

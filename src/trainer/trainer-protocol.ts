@@ -48,12 +48,18 @@ export type ParameterSink =
       readonly leaseEnd: SharedArrayBuffer
     }
 
+/** Where all that belongs to a model lies in Redis. */
+export interface SyncPlace {
+  readonly model: string
+  readonly connection: RedisSettings
+}
+
 /**
  * To the worker, `begin` first of all; until then it restores ahead of time where `standBy` has
  * come. `stop` ends it after a last batch, delta and checkpoint.
  */
 export type TrainerRequest =
-  | { readonly kind: 'standBy' }
+  | { readonly kind: 'standBy'; readonly sync: SyncPlace | undefined }
   | { readonly kind: 'begin'; readonly parameters: ParameterSink }
   | { readonly kind: 'command'; readonly id: number; readonly command: TrainerCommand }
   | { readonly kind: 'stop' }

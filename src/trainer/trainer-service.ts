@@ -10,6 +10,7 @@ import type { OnProgress } from './command-queue.ts'
 import {
   fromPlain,
   type ParameterSink,
+  type SyncPlace,
   type TrainerBasis,
   type TrainerMessage,
   type TrainerRequest,
@@ -69,12 +70,12 @@ export class TrainerService implements Service {
   }
 
   /**
-   * Has its thread, and in it the newest checkpoint there is, before it is started. To be called
+   * Has its thread, and in it the state of the active trainer, before it is started. To be called
    * once; throws what ends the thread.
    */
-  async standBy(): Promise<void> {
+  async standBy(sync?: SyncPlace): Promise<void> {
     this.#open()
-    this.#send({ kind: 'standBy' })
+    this.#send({ kind: 'standBy', sync })
     await Promise.race([this.#standsBy.promise, this.#ready.promise])
   }
 

@@ -25,6 +25,7 @@ export interface TrainerReport {
     | 'copiesNotFetched'
     | 'copiesNotPruned'
     | 'journalAhead'
+    | 'journalFollowed'
     | 'journalGap'
     | 'batchQuarantined'
     | 'guardRepeated'

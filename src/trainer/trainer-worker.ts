@@ -9,6 +9,7 @@ import { present } from '../base/assert.ts'
 import { systemClock } from '../base/clock.ts'
 import { ServiceError } from '../base/errors.ts'
 import type { EventLogReader, Position, ReadOptions } from '../stream/event-log.ts'
+import { JournalTail } from '../stream/files/journal-tail.ts'
 import { openFileLogReader } from '../stream/files/segment-reader.ts'
 import { KafkaCommits } from '../stream/kafka/kafka-ends.ts'
 import { type KafkaLog, openKafkaLog } from '../stream/kafka/kafka-log.ts'
@@ -17,16 +18,19 @@ import type { ParameterPublisher } from '../sync/parameter-sync.ts'
 import { RedisPublisher } from '../sync/redis/redis-publisher.ts'
 import { openCopies } from './checkpoint/open-copies.ts'
 import type { OnProgress } from './command-queue.ts'
+import { RedisJournalTail } from './journal/redis-journal-tail.ts'
 import { RedisJournal } from './journal/redis-journal.ts'
+import { journalPath } from './journal/trainer-journal.ts'
 import { LeaseEnd } from './lease/lease-end.ts'
 import { claimFolder } from './lease/own-folder.ts'
-import { RestoreAhead } from './lease/restore-ahead.ts'
+import { RestoreAhead, type RestoreAheadOptions } from './lease/restore-ahead.ts'
 import type { PreparedLearner } from './prepared-learner.ts'
 import type { TrainerProcess } from './trainer-config.ts'
 import { Trainer, type TrainerOptions } from './trainer-loop.ts'
 import {
   type LogSource,
   type ParameterSink,
+  type SyncPlace,
   toPlain,
   type TrainerBasis,
   type TrainerMessage,
@@ -108,18 +112,15 @@ interface Begun {
 }
 
 /** Until it may train. */
-async function standBy(
-  inbox: Inbox,
-  { model, process }: TrainerBasis,
-  onReady: () => void,
-): Promise<Begun> {
+async function standBy(inbox: Inbox, basis: TrainerBasis, onReady: () => void): Promise<Begun> {
   const begun = Promise.withResolvers<ParameterSink | undefined>()
   let ahead: RestoreAhead | undefined
   inbox.listen((request) => {
     if (request.kind === 'standBy') {
-      ahead = new RestoreAhead({ model, process, clock: systemClock })
+      ahead = new RestoreAhead({ ...basis, ...followedBy(basis, request.sync), clock: systemClock })
       // The client of a bucket is large: it is loaded by then.
-      const copies = process.copies && openCopies(process.copies).then((opened) => opened.close())
+      const { copies: place } = basis.process
+      const copies = place && openCopies(place).then((opened) => opened.close())
       void Promise.all([ahead.ready, copies]).then(onReady)
     }
     if (request.kind !== 'begin' && request.kind !== 'stop') return
@@ -128,6 +129,26 @@ async function standBy(
   })
   const parameters = await begun.promise
   return { parameters, ahead: await ahead?.finish() }
+}
+
+/** What a standby follows. */
+function followedBy(
+  { process, log }: TrainerBasis,
+  sync: SyncPlace | undefined,
+): Pick<RestoreAheadOptions, 'journal' | 'openReader'> {
+  const openReader = async (): Promise<EventLogReader> =>
+    (await openLog(withoutDeadLetters(log), () => {})).reader
+  const { copies, journalDirectory } = process
+  if (copies !== undefined) return { openReader, journal: sync && new RedisJournalTail(sync) }
+  if (journalDirectory === undefined) return { openReader }
+  return { openReader, journal: new JournalTail(journalPath(journalDirectory)) }
+}
+
+/** They are written by who trains. */
+function withoutDeadLetters(log: LogSource): LogSource {
+  if (log.kind === 'file') return log
+  const { deadLetters: _, ...options } = log.options
+  return { ...log, options }
 }
 
 interface OpenedLog {

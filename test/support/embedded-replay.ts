@@ -10,10 +10,11 @@ import { systemClock } from '../../src/base/clock.ts'
 import type { EventLogReader } from '../../src/stream/event-log.ts'
 import type { Event } from '../../src/stream/event.ts'
 import { FileLog } from '../../src/stream/files/file-log.ts'
-import { BatchJournal, type NumberedEntry, runsOf } from '../../src/stream/files/journal.ts'
+import { BatchJournal, type NumberedEntry } from '../../src/stream/files/journal.ts'
 import { openFileLogReader } from '../../src/stream/files/segment-reader.ts'
 import type { EvaluationReport } from '../../src/trainer/evaluation/evaluator.ts'
 import { EventCursor } from '../../src/trainer/event-cursor.ts'
+import { eventsOf } from '../../src/trainer/journal/repeat.ts'
 import type { TrainerModel, TrainerProcess } from '../../src/trainer/trainer-config.ts'
 import { Trainer } from '../../src/trainer/trainer-loop.ts'
 
@@ -101,7 +102,8 @@ async function writeLog({ topic, journal }: EmbeddedReplayOptions, places: Place
     let at = 0
     let pending: Event[] = []
     for (const numbered of source.entries(0)) {
-      pending.push(...(await eventsOf(numbered, cursor)))
+      const { entry } = numbered
+      if (entry.kind === 'batch') pending.push(...(await eventsOf(entry, cursor)))
       at = copyEntry(numbered, target, at)
       if (pending.length < eventsPerAppend) continue
       await log.append(pending)
@@ -113,15 +115,6 @@ async function writeLog({ topic, journal }: EmbeddedReplayOptions, places: Place
     target.close()
     source.close()
   }
-}
-
-async function eventsOf({ entry }: NumberedEntry, cursor: EventCursor): Promise<readonly Event[]> {
-  const events: Event[] = []
-  if (entry.kind === 'command') return events
-  for (const [partition, count] of runsOf(entry)) {
-    for (let i = 0; i < count; i += 1) events.push(await cursor.nextOf(partition))
-  }
-  return events
 }
 
 /** The same entry for a log of one partition; the ordinal of the event after it. */

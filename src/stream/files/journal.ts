@@ -73,7 +73,7 @@ export interface JournalOptions {
 
 const magic = [0x68737266, 0x6c6e726a] as const // "frshjrnl"
 const formatVersion = 1
-const fileHeaderBytes = 24
+export const journalHeaderBytes = 24
 const entryHeaderBytes = 16
 const maxEntryBytes = 1 << 20
 
@@ -173,7 +173,7 @@ export class BatchJournal {
       this.#begin(file, first)
       this.#writer.reset()
       for (const entry of entries) encode(this.#writer, entry)
-      this.#write(file, this.#writer.peek(), fileHeaderBytes)
+      this.#write(file, this.#writer.peek(), journalHeaderBytes)
       fsyncSync(file)
       renameSync(this.#temporary, this.#path)
     } catch (error) {
@@ -183,13 +183,13 @@ export class BatchJournal {
     syncDirectory(dirname(this.#path))
     closeSync(this.#file)
     this.#file = file
-    this.#bytes = fileHeaderBytes + this.#writer.length
+    this.#bytes = journalHeaderBytes + this.#writer.length
     this.#first = first
     this.#next = first + entries.length
   }
 
   #begin(file: number, first: number): void {
-    const header = new ByteWriter(fileHeaderBytes)
+    const header = new ByteWriter(journalHeaderBytes)
     header.uint32(magic[0]).uint32(magic[1]).uint32(formatVersion).float64(first)
     header.uint32(crc32(header.peek()))
     ftruncateSync(file)
@@ -201,7 +201,7 @@ export class BatchJournal {
    */
   #recover(): number {
     const { size } = fstatSync(this.#file)
-    if (size < fileHeaderBytes) this.#begin(this.#file, 0)
+    if (size < journalHeaderBytes) this.#begin(this.#file, 0)
     const bytes = readFileSync(this.#path)
     const { first, next, end } = scan(bytes, () => {})
     this.#first = first
@@ -307,36 +307,55 @@ function readPosition(reader: ByteReader): Position {
   return position
 }
 
-interface JournalScan {
-  readonly first: number
+interface EntriesScan {
   readonly next: number
   /** Where the intact entries end. */
   readonly end: number
 }
 
 /** Calls `visit` with every entry up to the first that is not intact. */
-function scan(bytes: Uint8Array, visit: (entry: NumberedEntry) => void): JournalScan {
+function scan(
+  bytes: Uint8Array,
+  visit: (entry: NumberedEntry) => void,
+): EntriesScan & { readonly first: number } {
+  const first = firstOf(bytes)
+  const { next, end } = scanEntries(bytes.subarray(journalHeaderBytes), first, visit)
+  return { first, next, end: journalHeaderBytes + end }
+}
+
+/** Number of the first entry of a file that begins so. Throws `JOURNAL_DAMAGED`. */
+export function firstOf(bytes: Uint8Array): number {
   const reader = new ByteReader(bytes)
   if (reader.uint32() !== magic[0] || reader.uint32() !== magic[1]) throw damaged('no journal')
   const version = reader.uint32()
   if (version !== formatVersion) throw damaged(`version ${version} is unknown`)
   const first = reader.float64()
-  if (reader.uint32() !== crc32(bytes.subarray(0, fileHeaderBytes - 4))) throw damaged('header')
-  let next = first
+  if (reader.uint32() !== crc32(bytes.subarray(0, journalHeaderBytes - 4))) throw damaged('header')
+  return first
+}
+
+/** Of bytes that begin with the entry of the number `next`. Throws `JOURNAL_DAMAGED`. */
+export function scanEntries(
+  bytes: Uint8Array,
+  next: number,
+  visit: (entry: NumberedEntry) => void,
+): EntriesScan {
+  const reader = new ByteReader(bytes)
+  let expected = next
   while (reader.remaining >= entryHeaderBytes) {
     const at = reader.position
     const crc = reader.uint32()
     const length = reader.uint32()
     const end = at + entryHeaderBytes + length
     const fits = length <= maxEntryBytes && end <= bytes.length
-    if (!fits || crc !== crc32(bytes.subarray(at + 4, end))) return { first, next, end: at }
+    if (!fits || crc !== crc32(bytes.subarray(at + 4, end))) return { next: expected, end: at }
     const sequence = reader.float64()
-    if (sequence !== next) throw damaged(`entry ${next} is missing`)
+    if (sequence !== expected) throw damaged(`entry ${expected} is missing`)
     visit({ sequence, entry: decode(reader) })
     if (reader.position !== end) throw damaged(`entry ${sequence} has another length`)
-    next += 1
+    expected += 1
   }
-  return { first, next, end: reader.position }
+  return { next: expected, end: reader.position }
 }
 
 const damaged = (reason: string): ServiceError => new ServiceError('JOURNAL_DAMAGED', { reason })

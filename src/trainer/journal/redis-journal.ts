@@ -90,10 +90,8 @@ export class RedisJournal implements JournalCopy {
       const page = [entries.length, entries.length + pageEntries - 1]
       const [, first, found] = await this.#guarded(readScript, page)
       if (String(first) === '') return undefined
-      const values: readonly unknown[] = Array.isArray(found) ? found : []
-      for (const value of values) {
-        entries.push(numbered(value, Number(first) + entries.length))
-      }
+      const values = numberedEntries(found, Number(first) + entries.length)
+      entries.push(...values)
       if (values.length < pageEntries) return { first: Number(first), entries }
     }
   }
@@ -144,6 +142,12 @@ export class RedisJournal implements JournalCopy {
       await this.#patience.pause(renewalPauseMs)
     }
   }
+}
+
+/** A part of the list, whose first entry has that number. Throws `JOURNAL_DAMAGED`. */
+export function numberedEntries(found: unknown, first: number): readonly NumberedEntry[] {
+  const values: readonly unknown[] = Array.isArray(found) ? found : []
+  return values.map((value, i) => numbered(value, first + i))
 }
 
 function numbered(value: unknown, expected: number): NumberedEntry {

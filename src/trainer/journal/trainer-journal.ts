@@ -85,6 +85,8 @@ export function openJournal(
   copy: JournalCopy | undefined,
 ): Promise<TrainerJournal> | undefined {
   if (journalDirectory === undefined) return undefined
-  const path = join(journalDirectory, 'batches')
+  const path = journalPath(journalDirectory)
   return TrainerJournal.open({ path, ...(workshop !== undefined && { workshop }) }, copy)
 }
+
+export const journalPath = (directory: string): string => join(directory, 'batches')

@@ -1,7 +1,7 @@
 /**
  * A trainer of several, of which one is active: whoever has the lease. The others wait as standbys,
- * with a thread that has the newest checkpoint of the folder that they share in memory, or of the
- * copies in a bucket, which it has on its disk. Who takes over repeats the journal from there on. A
+ * with a thread that has restored the newest checkpoint of the folder that they share, or of the
+ * copies in a bucket, and repeats what is journaled since. Who takes over goes on from there. A
  * trainer that has lost its lease ends without another word.
  *
  * The lease is renewed by this thread, which no step of training holds up.
@@ -9,8 +9,8 @@
 import { present } from '../../base/assert.ts'
 import { ServiceError } from '../../base/errors.ts'
 import type { Service } from '../../base/service.ts'
-import type { RedisSettings } from '../../redis/redis-connection.ts'
 import type { OnProgress } from '../command-queue.ts'
+import type { SyncPlace } from '../trainer-protocol.ts'
 import { TrainerService, type TrainerServiceOptions } from '../trainer-service.ts'
 import type { CommandResult, TrainerCommand, TrainerStatus } from '../trainer-status.ts'
 import { FetchAhead } from './fetch-ahead.ts'
@@ -24,7 +24,7 @@ export interface LeasedTrainerOptions extends Omit<TrainerServiceOptions, 'param
   readonly holder: string
   readonly leaseMs: number
   /** Where parameters go: whose, and to which server. */
-  readonly parameters: { readonly model: string; readonly connection: RedisSettings }
+  readonly parameters: SyncPlace
   /** Another one trains; called once, and when that one changes. */
   readonly onWait?: (holder: string) => void
   readonly onActive?: (epoch: number) => void
@@ -153,7 +153,7 @@ export class LeasedTrainer implements Service {
 
   async #standBy(): Promise<void> {
     try {
-      await this.#thread.standBy()
+      await this.#thread.standBy(this.#options.parameters)
       this.#isStandby = this.#lease === undefined
       this.#sayStandby()
     } catch (error) {

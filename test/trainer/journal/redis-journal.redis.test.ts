@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 
 import type { JournalEntry } from '../../../src/stream/files/journal.ts'
 import type { Fence } from '../../../src/sync/fence.ts'
+import { RedisJournalTail } from '../../../src/trainer/journal/redis-journal-tail.ts'
 import { RedisJournal } from '../../../src/trainer/journal/redis-journal.ts'
 import { TrainerJournal } from '../../../src/trainer/journal/trainer-journal.ts'
 import { RedisServer } from '../../support/redis-server.ts'
@@ -170,4 +171,33 @@ test('a wait for a server that is away ends when it is closed', async () => {
   const reading = copy.read()
   copy.close()
   await expect(reading).rejects.toThrow(code('SYNC_CLOSED'))
+})
+
+test('a standby reads what is new, without a lease, and notices another way', async () => {
+  const model = newModel()
+  using first = await machine(model)
+  using tail = new RedisJournalTail({ model, connection: server.settings })
+  expect(await tail.read({ sequence: 0 })).toBe(undefined)
+  await first.write(0, 3)
+  const read = await tail.read({ sequence: 0 })
+  expect(read?.map(({ entry }) => entry)).toEqual(batches(0, 3))
+  const place = { sequence: 3, last: { sequence: 2, entry: batch(2) } }
+  expect(await tail.read(place)).toEqual([])
+  await first.write(3, 5)
+  expect(await tail.read(place)).toEqual([
+    { sequence: 3, entry: batch(3) },
+    { sequence: 4, entry: batch(4) },
+  ])
+  // What is forgotten was before the place.
+  first.journal.truncateBefore(2)
+  await first.write(5, 6)
+  expect(await tail.read(place)).toHaveLength(3)
+  // The next trainer begins with less.
+  await expire(model)
+  using second = await machine(model)
+  second.journal.restartAt(2)
+  await second.write(7, 9)
+  expect(await tail.read(place)).toBe(undefined)
+  await server.command('FLUSHALL')
+  expect(await tail.read(place)).toBe(undefined)
 })
