@@ -10,6 +10,7 @@ import { Latencies } from './latencies.ts'
 import { openLoop, type Stream } from './open-loop.ts'
 import { ProcessorMeter } from './processor-use.ts'
 import { RawHttpClient } from './raw-http.ts'
+import { Recovery } from './recovery.ts'
 import type { LoadedService } from './shop-load.ts'
 
 export interface OverloadOptions {
@@ -37,8 +38,8 @@ class Asker {
   readonly refused = new Latencies()
   /** Neither: other statuses, or no answer. */
   failed = 0
-  /** When the last answer came that was refused or slow, by the clock. */
-  lastTroubleAt = 0
+  /** Of answers that were refused or slow. */
+  readonly recovery: Recovery
   readonly #client: RawHttpClient
   readonly #loaded: LoadedService
   readonly #options: OverloadOptions
@@ -47,6 +48,7 @@ class Asker {
     this.#client = client
     this.#loaded = loaded
     this.#options = options
+    this.recovery = new Recovery(options.clock.monotonic())
   }
 
   async ask(): Promise<boolean> {
@@ -61,7 +63,7 @@ class Asker {
     if (status === 200) this.answered.add(now - from)
     else if (status === 503) this.refused.add(now - from)
     else this.failed += 1
-    if (status !== 200 || now - from > calmMs) this.lastTroubleAt = now
+    this.recovery.add(now, status !== 200 || now - from > calmMs)
     return status === 200
   }
 
@@ -89,7 +91,7 @@ export async function benchOverload(
   options: OverloadOptions,
   signal: AbortSignal,
 ): Promise<JsonObject> {
-  const { overload, seconds, progress, clock } = options
+  const { overload, seconds, progress } = options
   const { address, processId } = loaded.service
   const few = new RawHttpClient(address, { maxConnections: busyConnections, maxQueued: 20_000 })
   // One that finds no connection free has not been asked: it is not the service that refused it.
@@ -107,7 +109,6 @@ export async function benchOverload(
     const overloaded = new ProcessorMeter(processId)
     await flood.at(overload * capacity, seconds, signal)
     const processors = overloaded.read()
-    const overAt = clock.monotonic()
     const calm = new Asker(few, loaded, options)
     await calm.at(calmShare * capacity, Math.min(5, seconds), signal)
     const offered = flood.answered.count + flood.refused.count + flood.failed
@@ -121,7 +122,8 @@ export async function benchOverload(
       answered: flood.answered.report(seconds),
       refused: flood.refused.report(seconds),
       processors,
-      recoveryMs: Math.max(0, Math.round(calm.lastTroubleAt - overAt)),
+      recoveryMs: calm.recovery.recoveryMs ?? null,
+      lastTroubleMs: calm.recovery.lastTroubleMs,
     }
   } finally {
     few.close()
