@@ -38,6 +38,7 @@ export {
   treeAssign,
   treeCodeSums,
   treeEncodeLeaf,
+  treeLeafSums,
   treeMembers,
   treePlace,
   treeRefresh,

@@ -427,17 +427,58 @@ function codeOf(tree: TreeLayout, d: i32, value: f32): i32 {
   return popcnt(i8x16.bitmask(i8x16.narrow_i16x8_s(low, high)))
 }
 
-/** Codes all members of a leaf anew: its centroid has moved. */
-export function treeEncodeLeaf(layout: usize, leaf: u32): void {
+/**
+ * The sum of the rows of a leaf's members, and behind its `stride` floats the sum of their squares
+ * without tails, in the order in which members lie.
+ */
+export function treeLeafSums(layout: usize, leaf: u32, sums: usize): void {
   const tree = changetype<TreeLayout>(layout)
+  const bytes = usize(tree.stride) << 2
+  memory.fill(sums, 0, bytes)
+  let squares: f32 = 0
+  let lanes = ((word(tree.sizes, leaf) - 1) & 31) + 1
+  for (let block = word(tree.heads, leaf); block != 0; block = word(tree.nexts, block - 1)) {
+    for (let lane: u32 = 0; lane < lanes; lane += 1) {
+      squares = addRow(tree, rowOf(tree, word(idsOf(tree, block - 1), lane)), sums, squares)
+    }
+    lanes = 32
+  }
+  store<f32>(sums + bytes, squares)
+}
+
+/** Adds a row to sums, whose strides are whole vectors; returns the squares with its own. */
+@inline
+function addRow(tree: TreeLayout, row: usize, sums: usize, squares: f32): f32 {
+  for (let at: usize = 0; at < usize(tree.stride) << 2; at += 16) {
+    v128.store(sums + at, f32x4.add(v128.load(sums + at), v128.load(row + at)))
+  }
+  let all = squares
+  for (let d = 0; d < tree.dim - tree.tailDims; d += 1) {
+    const value = load<f32>(row + (usize(d) << 2))
+    all += value * value
+  }
+  return all
+}
+
+/**
+ * Codes all members of a leaf anew: its centroid has moved. Writes the ids of those that have
+ * strayed from it now; returns how many.
+ */
+export function treeEncodeLeaf(layout: usize, leaf: u32, ids: usize): i32 {
+  const tree = changetype<TreeLayout>(layout)
+  let strays = 0
   let lanes = ((word(tree.sizes, leaf) - 1) & 31) + 1
   for (let block = word(tree.heads, leaf); block != 0; block = word(tree.nexts, block - 1)) {
     for (let lane: u32 = 0; lane < lanes; lane += 1) {
       const id = word(idsOf(tree, block - 1), lane)
-      encode(tree, id, leaf, ((block - 1) << 5) | lane)
+      const squares = encode(tree, id, leaf, ((block - 1) << 5) | lane)
+      if (!isStray(tree, leaf, squares) && !isTailStray(tree, id, leaf)) continue
+      setWord(ids, strays, id)
+      strays += 1
     }
     lanes = 32
   }
+  return strays
 }
 
 /** Writes the ids of a leaf's members; returns how many. */

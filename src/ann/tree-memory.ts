@@ -23,9 +23,9 @@ export function treeBytes(shape: TreeShape): number {
   const perLeaf = shape.dim + 6
   const perPanel = pairsOf(shape) * treeGroup
   const words =
-    shape.capacityItems * 2 + blocks * 2 + shape.maxLeaves * perLeaf + shape.dim + codes * 32
+    shape.capacityItems * 2 + blocks * 2 + shape.maxLeaves * perLeaf + shape.dim * 2 + codes * 32
   const rounded = (shape.maxLeaves / treeGroup) * perPanel
-  return (words + rounded + treeLayout.words) * 4 + blocks * blockBytes + 21 * 64
+  return (words + rounded + treeLayout.words) * 4 + blocks * blockBytes + 23 * 64
 }
 
 /** Coded dimensions, rounded up to a multiple of four. */
@@ -93,6 +93,8 @@ export class TreeMemory {
   readonly codebook: Float32Array
   /** Ids of one leaf. */
   readonly members: Block<Uint32Array>
+  /** What they add up to: see `treeLeafSums`. */
+  readonly sums: Block<Float32Array>
 
   constructor(flat: FlatMemory, shape: TreeShape) {
     const { arena, kernels, rowsAddress, stride } = flat
@@ -132,6 +134,7 @@ export class TreeMemory {
     this.sizes = sizes.view
     this.codebook = codebook.view
     this.members = arena.words(capacityItems)
+    this.sums = arena.floats(stride + 1)
     record.view[treeLayout.rows] = rowsAddress
     record.view[treeLayout.places] = places.address
     record.view[treeLayout.centroids] = centroids.address

@@ -56,6 +56,11 @@ const tolerance = 0.05
 const grace = 0.3
 /** Of all vectors, what must have changed before another tree is tried for the same catalogue. */
 const regrowShare = 1 / 4
+/**
+ * A tree that takes more effort was grown for vectors that had not yet found their places. Another
+ * is tried when as many have changed as there are, then twice as many, and so on.
+ */
+const poorEffort = 0.4
 
 /**
  * Invariants: `tree` holds exactly the flat index's ids; `#next` is the tree that is being grown or
@@ -84,6 +89,8 @@ export class TreeUpkeep {
   /** Whether nobody had asked anything then: it was grown for towers that had hardly learned. */
   #isProvisional = false
   #changesSinceGrown = 0
+  /** Trees in a row that took much effort. */
+  #poorTrees = 0
   /** Whether somebody wants the next tree, whatever is said for it. */
   #isAsked = false
   /** Vectors changed since the last audit, and queries asked before it. */
@@ -285,7 +292,8 @@ export class TreeUpkeep {
     if (this.#queriesAreOthers()) return true
     if (this.#changesSinceGrown < items * regrowShare) return false
     if (this.#isProvisional && this.#options.queries.size >= fewQueries) return true
-    return this.#tree === undefined || this.#effort > this.#grownEffort + effortRise
+    if (this.#tree === undefined || this.#effort > this.#grownEffort + effortRise) return true
+    return this.#effort > poorEffort && this.#changesSinceGrown > items * 2 ** this.#poorTrees
   }
 
   /** By how much their tails weigh. */
@@ -322,6 +330,7 @@ export class TreeUpkeep {
     this.#next = undefined
     this.#isJoined = false
     this.#grownEffort = this.#effort
+    this.#poorTrees = this.#effort > poorEffort && !this.#isProvisional ? this.#poorTrees + 1 : 0
   }
 
   /** Brings a grown tree up to date: from now on changes go into both. */

@@ -15,9 +15,6 @@ export const treeChunk = 64
 /** Coordinates of a leaf's members that may be coded anew in one step: a millisecond's work. */
 const recodedFloats = 131_072
 
-/** Members that are added up in one step, in a part of that. */
-const summedMembers = 256
-
 /** Members that the mean of all leaves counts for in a leaf's scale. */
 const priorMembers = 2
 
@@ -258,15 +255,16 @@ export class Tree {
   }
 
   /**
-   * Moves a leaf's centroid to the mean of its members, codes them anew, and puts those that are
-   * nearer to another leaf there; yields the vectors gone over. Between two steps every member is
-   * coded for the centroid that its leaf has; a leaf too large for that in one step stays.
+   * Moves a leaf's centroid to the mean of its members, codes them anew, and puts those that have
+   * strayed from it into the leaves nearest to them; yields the vectors gone over. Between two
+   * steps every member is coded for the centroid that its leaf has; a leaf too large for that in
+   * one step stays.
    */
   *recenter(leaf: number): Generator<number, void> {
-    const ids = this.#members(leaf)
-    if (!(yield* this.#moveCentroid(leaf, ids))) return
-    yield ids.length
-    yield* this.#placeAgain(ids)
+    const strays = this.#moveCentroid(leaf)
+    if (strays === undefined) return
+    yield this.memory.sizes[leaf]
+    yield* this.#placeAgain(strays)
   }
 
   /**
@@ -279,8 +277,7 @@ export class Tree {
     for (let leaf = 0; leaf < this.leafLimit; leaf += 1) {
       if (leaf % treeChunk === 0) yield 1
       if (strays[leaf] * straysOf <= sizes[leaf]) continue
-      const ids = this.#members(leaf)
-      if (yield* this.#moveCentroid(leaf, ids)) yield ids.length
+      if (this.#moveCentroid(leaf) !== undefined) yield sizes[leaf]
     }
   }
 
@@ -290,48 +287,27 @@ export class Tree {
   }
 
   /**
-   * And its scale; false if there are none, or more than one step has time for. What changes while
-   * members are added up is as good a sample of them.
+   * And its scale; returns the members that have strayed from it. Undefined if it has none, or more
+   * than one step has time for.
    */
-  *#moveCentroid(leaf: number, ids: Int32Array): Generator<number, boolean> {
-    const { kernels, layout, shape, strays, record, sizes } = this.memory
+  #moveCentroid(leaf: number): Int32Array | undefined {
+    const { kernels, layout, shape, stride, strays, record, sizes, members, sums } = this.memory
     const { dim, exactDims } = shape
-    const sums = new Float64Array(dim)
-    let squares = 0
-    for (let from = 0; from < ids.length; from += summedMembers) {
-      if (from > 0) yield summedMembers
-      squares += this.#addUp(ids.subarray(from, from + summedMembers), sums)
-    }
-    if (ids.length === 0 || sizes[leaf] * dim > recodedFloats) return false
+    const n = sizes[leaf]
+    if (n === 0 || n * dim > recodedFloats) return undefined
+    kernels.treeLeafSums(layout, leaf, sums.address)
+    const means = sums.view.subarray(0, dim).map((sum) => sum / n)
     // The squared distances from the mean: what the mean itself accounts for taken away.
-    for (let d = 0; d < dim - exactDims; d += 1) squares -= sums[d] ** 2 / ids.length
-    this.setCentroid(
-      leaf,
-      Float32Array.from(sums, (sum) => sum / ids.length),
-    )
-    this.setScale(leaf, Math.max(0, squares), ids.length)
+    const ofMean = means.subarray(0, dim - exactDims).reduce((sum, mean) => sum + mean * mean, 0)
+    const squares = sums.view[stride] - n * ofMean
+    this.setCentroid(leaf, means)
+    this.setScale(leaf, Math.max(0, squares), n)
     // What is still out of range with a scale of its own is not worth another.
     const others = record[treeLayout.allStrays]
-    kernels.treeEncodeLeaf(layout, leaf)
+    const strayed = kernels.treeEncodeLeaf(layout, leaf, members.address)
     record[treeLayout.allStrays] = others
     strays[leaf] = 0
-    return true
-  }
-
-  /** Adds rows to `sums`; returns the sum of their squares, tails left out. */
-  #addUp(ids: Int32Array, sums: Float64Array): number {
-    const { rows, stride, shape } = this.memory
-    const { dim, exactDims } = shape
-    let squares = 0
-    for (const id of ids) {
-      const row = id * stride
-      for (let d = 0; d < dim; d += 1) {
-        const value = rows[row + d]
-        sums[d] += value
-        if (d < dim - exactDims) squares += value * value
-      }
-    }
-    return squares
+    return Int32Array.from(members.view.subarray(0, strayed))
   }
 
   /**

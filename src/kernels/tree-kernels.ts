@@ -113,8 +113,13 @@ export interface TreeKernels {
   treeRemove: Whole<[tree: Address, ids: Address, n: number]>
   /** Writes the tails of n rows beside their codes; leaves those that strayed, as above. */
   treeTails: Whole<[tree: Address, ids: Address, n: number], number>
-  /** Codes all members of a leaf anew. */
-  treeEncodeLeaf: Whole<[tree: Address, leaf: number]>
+  /**
+   * The sum of the rows of a leaf's members (stride f32), and behind it the sum of their squares,
+   * tails left out.
+   */
+  treeLeafSums: Whole<[tree: Address, leaf: number, sums: Address]>
+  /** Codes all members of a leaf anew; writes the ids of those that strayed and returns how many. */
+  treeEncodeLeaf: Whole<[tree: Address, leaf: number, ids: Address], number>
   /** Writes the ids of a leaf's members and returns how many. */
   treeMembers: Whole<[tree: Address, leaf: number, ids: Address], number>
   /** Adds n rows to the sums (dim f32) and counts (words) of their leaves. */

@@ -24,8 +24,8 @@ export interface FreshRankingOptions {
 /** Embedded anew for one search, at most, the best of every query first: under a millisecond. */
 const mostRefreshed = 4 * itemsPerCall
 /** Beyond the k wanted, so many for each of them and `base` more. */
-const base = 10
-const [leastShare, mostShare] = [0.3, 2.5]
+const base = 20
+const [leastShare, mostShare] = [0.3, 6]
 /** Room below the place that the lowest of the best came from. */
 const headroom = 2
 /** The share falls by this with every search that would have done with less. */

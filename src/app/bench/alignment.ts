@@ -69,7 +69,7 @@ class ShopDay {
 
   constructor(options: BenchAlignmentOptions) {
     const { events, eventsPerRequest, seconds, warmup } = options
-    const shop = new Shop(options)
+    const shop = new Shop({ ...options, eventsPerSecond: options.events })
     this.catalogue = shop.catalogue.map((item) => describe(item, 'id'))
     const count = Math.ceil((events * (seconds + warmup)) / eventsPerRequest)
     const users = new Set<string>()
@@ -194,6 +194,8 @@ class AlignmentRun {
         seconds,
         recall10: rounded(now.get('freshet_alignment_recall_ratio{k="10"}') ?? 0),
         recall100: rounded(now.get('freshet_alignment_recall_ratio{k="100"}') ?? 0),
+        indexRecall10: rounded(now.sum('freshet_index_recall10_ratio')),
+        effort: rounded(now.sum('freshet_index_effort_ratio')),
         queuedItems: now.sum('freshet_index_queued_items'),
         versionSpreadSteps: now.sum('freshet_alignment_version_spread_steps'),
         indexP99Ms: stage(before, now).p99Ms,

@@ -140,7 +140,7 @@ const loss = z
       .describe('power of an item’s interactions by which it is drawn; absent: 0, uniformly'),
     activeWindowMs: milliseconds
       .default(86_400_000)
-      .describe('an item is active when touched within it'),
+      .describe('an item is active when described or interacted with within it'),
     maskSeen: z
       .boolean()
       .default(true)
@@ -149,7 +149,7 @@ const loss = z
       .number()
       .min(0)
       .default(0)
-      .describe('first interaction of an item pulls it alone; 0: off'),
+      .describe('first interaction of an item known by its id alone pulls it alone; 0: off'),
     l2: z.number().min(0).default(0).describe('penalty on both towers’ outputs, per example'),
     typeWeights: z
       .record(z.string().min(1).max(64), z.number().min(0))
@@ -298,7 +298,10 @@ const evaluation = z
       .max(65_536)
       .default(1)
       .describe('taken so many at a time: one block of every `everyNth`; see configs/shop.yaml'),
-    itemsPerExample: whole.min(1).exactOptional().describe('fewer blocks: so many items an example'),
+    itemsPerExample: whole
+      .min(1)
+      .exactOptional()
+      .describe('fewer blocks: so many items an example'),
     warmupEvents: whole.default(20_000).describe('events at the start that are not counted'),
     windowExamples: z
       .int()

@@ -35,7 +35,7 @@ const maxUnderWay = 32
 
 export async function runDemo(options: DemoOptions, signal: AbortSignal): Promise<void> {
   const client = new ServiceClient(options.address, signal)
-  const shop = new Shop(options)
+  const shop = new Shop({ ...options, eventsPerSecond: options.rate })
   const { terminal } = options
   await client.waitUntilReady(30_000)
   for (let from = 0; from < shop.catalogue.length; from += itemsPerRequest) {

@@ -17,6 +17,8 @@ export interface ShopOptions {
   /** Users and items at the start. */
   readonly users: number
   readonly items: number
+  /** How often it is asked what happens next: waves come and go by the clock. Default 400. */
+  readonly eventsPerSecond?: number
 }
 
 export interface ShopItem {
@@ -57,7 +59,7 @@ interface User {
   readonly had: Set<number>
 }
 
-/** A lift of one item that halves every `waveHalfLife` events. */
+/** A lift of one item that halves every `waveHalfLifeSeconds`. */
 interface Wave {
   readonly item: number
   readonly startedAt: number
@@ -70,9 +72,9 @@ const hadPerUser = 60
 const newItemShare = 0.004
 const newUserShare = 0.002
 const driftShare = 0.004
-const waveShare = 0.002
+const wavesPerSecond = 0.8
 const wavesAtOnce = 6
-const waveHalfLife = 4_000
+const waveHalfLifeSeconds = 10
 const waveClickShare = 0.12
 
 export class Shop {
@@ -82,10 +84,14 @@ export class Shop {
   readonly #users: User[] = []
   readonly #waves: Wave[] = []
   readonly #catalogue: ShopItem[]
+  readonly #waveShare: number
+  readonly #waveHalfLife: number
   #events = 0
 
-  constructor({ seed, users, items }: ShopOptions) {
+  constructor({ seed, users, items, eventsPerSecond = 400 }: ShopOptions) {
     assert(users > 0 && items > 0, 'a shop has users and items')
+    this.#waveShare = wavesPerSecond / eventsPerSecond
+    this.#waveHalfLife = waveHalfLifeSeconds * eventsPerSecond
     this.#random = seededRandom(seed, 0x5406)
     this.#catalogue = Array.from({ length: items }, () => this.#addItem())
     for (let i = 0; i < users; i += 1) this.#addUser()
@@ -201,13 +207,13 @@ export class Shop {
   /** Now and then everybody looks at the same thing. */
   #waveItem(): number | undefined {
     const random = this.#random
-    if (random.next() < waveShare || this.#waves.length === 0) {
+    if (random.next() < this.#waveShare || this.#waves.length === 0) {
       this.#waves.unshift({ item: random.integer(this.#items.length), startedAt: this.#events })
       this.#waves.length = Math.min(this.#waves.length, wavesAtOnce)
     }
     if (random.next() >= waveClickShare) return undefined
     const wave = pick(this.#waves, random)
-    const height = 2 ** ((wave.startedAt - this.#events) / waveHalfLife)
+    const height = 2 ** ((wave.startedAt - this.#events) / this.#waveHalfLife)
     return random.next() < height ? wave.item : undefined
   }
 }

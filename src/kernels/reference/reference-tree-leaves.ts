@@ -38,23 +38,22 @@ export function referenceTreeLeafKernels(memory: WebAssembly.Memory): LeafKernel
         return isTailStray(tree, id, leafAt(tree, place))
       })
     },
-    treeEncodeLeaf: (layout, leaf) => {
+    treeLeafSums: (layout, leaf, sums) => {
       const tree = new TreeView(views, layout)
-      for (const [block, lanes] of tree.blocksOf(leaf)) {
-        for (let lane = 0; lane < lanes; lane += 1) {
-          const id = tree.words[tree.idsAt(block) + lane]
-          encode(tree, id, leaf, block * treeGroup + lane)
-        }
-      }
+      const to = views.floats.subarray(sums >> 2, (sums >> 2) + tree.get('stride') + 1)
+      to.fill(0)
+      for (const id of membersOf(tree, leaf)) addRow(tree, id, to)
+    },
+    treeEncodeLeaf: (layout, leaf, ids) => {
+      const tree = new TreeView(views, layout)
+      const strays = [...membersOf(tree, leaf)].filter((id) => refresh(tree, id))
+      views.words.set(strays, ids >> 2)
+      return strays.length
     },
     treeMembers: (layout, leaf, ids) => {
-      const tree = new TreeView(views, layout)
-      let to = ids >> 2
-      for (const [block, lanes] of tree.blocksOf(leaf)) {
-        views.words.copyWithin(to, tree.idsAt(block), tree.idsAt(block) + lanes)
-        to += lanes
-      }
-      return to - (ids >> 2)
+      const members = [...membersOf(new TreeView(views, layout), leaf)]
+      views.words.set(members, ids >> 2)
+      return members.length
     },
     treeSums: (layout, ids, leaves, ...[n, sums, counts]) => {
       const tree = new TreeView(views, layout)
@@ -74,6 +73,24 @@ export function referenceTreeLeafKernels(memory: WebAssembly.Memory): LeafKernel
         addCodeSums(tree, id, views.words[(leaves >> 2) + i], sums >> 2)
       }
     },
+  }
+}
+
+/** Ids in the order in which they lie. */
+function* membersOf(tree: TreeView, leaf: number): Generator<number> {
+  for (const [block, lanes] of tree.blocksOf(leaf)) {
+    const first = tree.idsAt(block)
+    yield* tree.words.subarray(first, first + lanes)
+  }
+}
+
+/** To the sums of coordinates and, behind them, of squares. */
+function addRow(tree: TreeView, id: number, sums: Float32Array): void {
+  const squares = sums.length - 1
+  for (let d = 0; d < squares; d += 1) {
+    const value = tree.floats[tree.rowAt(id) + d]
+    sums[d] += value
+    if (d < tree.coded) sums[squares] += fround(value * value)
   }
 }
 

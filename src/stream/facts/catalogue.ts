@@ -37,7 +37,7 @@ export interface Catalogue {
   lastTouchedAt(handle: number): number
   /** Interactions with the item since it is known. */
   interactions(handle: number): number
-  /** Items interacted with within the active window. */
+  /** Items described or interacted with within the active window: those that may be wanted now. */
   readonly activeSize: number
   /** Handle of the i-th active item, 0 <= i < activeSize: uniform i, uniform item. */
   active(index: number): number
@@ -63,8 +63,8 @@ export interface ItemStoreOptions {
 }
 
 /**
- * Invariants: `#touches` holds exactly the items that are there; `#interactions` and `#active` hold
- * the same items, those that interactions touched within the window; columns of a handle without
+ * Invariants: `#touches` holds exactly the items that are there; `#recent` and `#active` hold
+ * the same items, those that were touched within the window; columns of a handle without
  * item are 0.
  */
 export class ItemStore implements Catalogue {
@@ -75,10 +75,10 @@ export class ItemStore implements Catalogue {
   /** The count of all items ever, from 1. */
   #births = new Uint32Array(64)
   #touched = new Float64Array(64)
-  #interacted = new Float64Array(64)
+  #activeAsOf = new Float64Array(64)
   #counts = new Uint32Array(64)
   readonly #touches = new TouchOrder()
-  readonly #interactions = new TouchOrder()
+  readonly #recent = new TouchOrder()
   /** Active handles, densely; and where each handle stands there, + 1. */
   #active = new Int32Array(64)
   #activeAt = new Int32Array(64)
@@ -219,27 +219,32 @@ export class ItemStore implements Catalogue {
     }
     this.#items[item.handle] = updated
     this.#touch(item.handle, streamTime)
+    this.#activate(item.handle, streamTime)
     return updated
   }
 
   interact(handle: number, timestamp: number, streamTime: number): void {
     this.#touch(handle, streamTime)
-    this.#interacted[handle] = streamTime
-    this.#interactions.touch(handle)
+    this.#activate(handle, streamTime)
     this.#counts[handle] += 1
     this.#popularity.add(handle, timestamp)
+  }
+
+  #activate(handle: number, streamTime: number): void {
+    this.#activeAsOf[handle] = streamTime
+    this.#recent.touch(handle)
     if (this.#activeAt[handle] > 0) return
     this.#active[this.#activeSize] = handle
     this.#activeSize += 1
     this.#activeAt[handle] = this.#activeSize
   }
 
-  /** Ends the activity of items not interacted with for the window. */
+  /** Ends the activity of items not touched for the window. */
   age(streamTime: number): void {
     const oldest = streamTime - this.#options.activeWindowMs
     for (;;) {
-      const handle = this.#interactions.oldest
-      if (handle < 0 || this.#interacted[handle] >= oldest) return
+      const handle = this.#recent.oldest
+      if (handle < 0 || this.#activeAsOf[handle] >= oldest) return
       this.#deactivate(handle)
     }
   }
@@ -253,7 +258,7 @@ export class ItemStore implements Catalogue {
     this.#popularity.clear(handle)
     this.#births[handle] = 0
     this.#touched[handle] = 0
-    this.#interacted[handle] = 0
+    this.#activeAsOf[handle] = 0
     this.#counts[handle] = 0
     this.#handles.retire(handle)
   }
@@ -268,12 +273,12 @@ export class ItemStore implements Catalogue {
     this.#handles.write(writer)
     writer.varint(this.#revision).varint(this.#born)
     for (let handle = 0; handle < limit; handle += 1) writeItem(writer, this.#items[handle])
-    for (const column of [this.#births, this.#touched, this.#interacted, this.#counts]) {
+    for (const column of [this.#births, this.#touched, this.#activeAsOf, this.#counts]) {
       writer.array(column.subarray(0, limit))
     }
     writer.array(this.#active.subarray(0, this.#activeSize))
     this.#touches.write(writer)
-    this.#interactions.write(writer)
+    this.#recent.write(writer)
     this.#popularity.write(writer, limit)
   }
 
@@ -288,7 +293,7 @@ export class ItemStore implements Catalogue {
     }
     this.#births = unsigned(reader)
     this.#touched = doubles(reader)
-    this.#interacted = doubles(reader)
+    this.#activeAsOf = doubles(reader)
     this.#counts = unsigned(reader)
     const active = integers(reader)
     this.#activeSize = active.length
@@ -297,7 +302,7 @@ export class ItemStore implements Catalogue {
     this.#activeAt = new Int32Array(this.#handles.limit)
     for (const [at, handle] of active.entries()) this.#activeAt[handle] = at + 1
     this.#touches.read(reader)
-    this.#interactions.read(reader)
+    this.#recent.read(reader)
     this.#popularity.read(reader)
   }
 
@@ -312,7 +317,7 @@ export class ItemStore implements Catalogue {
   }
 
   #deactivate(handle: number): void {
-    this.#interactions.remove(handle)
+    this.#recent.remove(handle)
     const at = this.#activeAt[handle]
     if (at === 0) return
     // The last takes the place of the one that leaves.
@@ -327,7 +332,7 @@ export class ItemStore implements Catalogue {
     if (handle < this.#births.length && handle < this.#active.length) return
     this.#births = grown(this.#births, handle + 1)
     this.#touched = grown(this.#touched, handle + 1)
-    this.#interacted = grown(this.#interacted, handle + 1)
+    this.#activeAsOf = grown(this.#activeAsOf, handle + 1)
     this.#counts = grown(this.#counts, handle + 1)
     this.#active = grown(this.#active, this.#births.length)
     this.#activeAt = grown(this.#activeAt, this.#births.length)

@@ -31,7 +31,10 @@ export interface FactsOptions {
   readonly maxHistoryEntries: number
   /** A user without an event for this long leaves. Default: Infinity. */
   readonly userRetentionMs: number
-  /** An item is active when interacted with within this window of stream time. Default 24 h. */
+  /**
+   * An item is active when described or interacted with within this window of stream time. Default
+   * 24 h.
+   */
   readonly activeWindowMs: number
   /** Half-life of the interaction counts behind popularity. Default 1 h. */
   readonly popularityHalfLifeMs: number

@@ -54,6 +54,16 @@ describe('the simulated shop', () => {
     expect(users.some((userId) => Number(userId.slice(5)) > 200)).toBe(true)
   })
 
+  test('has waves that come and go by the clock: with ten times the events they lift ten times as many', () => {
+    const [some, many] = [400, 4_000].map((eventsPerSecond) => {
+      const shop = new Shop({ seed: 1, users: 200, items: 3000, eventsPerSecond })
+      // Twenty seconds, of which a wave has ten until it is half as high.
+      return top(interactions(shop, 20 * eventsPerSecond))[1]
+    })
+    expect(many / some).toBeGreaterThan(5)
+    expect(many / some).toBeLessThan(20)
+  })
+
   test('has waves: some item is far ahead for a while, another one later', () => {
     const shop = open()
     const [early, later] = [top(interactions(shop, 3000)), top(interactions(shop, 30_000))]

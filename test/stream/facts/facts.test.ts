@@ -265,25 +265,26 @@ describe('the catalogue', () => {
 describe('activity', () => {
   const hour = 3_600_000
 
-  test('lasts for the window after the last interaction, in stream time', () => {
-    const facts = folded([click('u', 'a', 0), click('u', 'b', hour), item('c')], {
-      activeWindowMs: 2 * hour,
-    })
+  test('lasts for the window after the last interaction or description, in stream time', () => {
+    const events = [click('u', 'a', 0), click('u', 'b', hour), item('c', { timestamp: hour })]
+    const facts = folded(events, { activeWindowMs: 2 * hour })
     const active = () =>
       Array.from(
         { length: facts.catalogue.activeSize },
         (_, i) => facts.catalogue.byHandle(facts.catalogue.active(i))?.id,
       )
-    expect(active()).toEqual(['a', 'b'])
+    expect(active()).toEqual(['a', 'b', 'c'])
     facts.apply(click('v', 'd', 2 * hour))
-    expect(active()).toEqual(['a', 'b', 'd'])
+    expect(active()).toEqual(['a', 'b', 'c', 'd'])
     facts.apply(click('v', 'd', 2 * hour + 1))
-    expect(active()).toEqual(['d', 'b'])
+    expect(active()).toEqual(['d', 'b', 'c'])
     facts.apply(click('v', 'a', 2 * hour + 1))
-    expect(active()).toEqual(['d', 'b', 'a'])
+    expect(active()).toEqual(['d', 'b', 'c', 'a'])
+    facts.apply(item('b', { timestamp: 8 * hour }))
+    expect(active()).toEqual(['b'])
     facts.apply(click('v', 'd', 9 * hour))
-    expect(active()).toEqual(['d'])
-    expect([0, 1, 3].map((handle) => facts.catalogue.isActive(handle))).toEqual([
+    expect(active()).toEqual(['b', 'd'])
+    expect([0, 2, 3].map((handle) => facts.catalogue.isActive(handle))).toEqual([
       false,
       false,
       true,
