@@ -299,3 +299,19 @@ test('where all vectors turn, no leaf takes most of them', () => {
   }
   expect(index.stats().tree?.largestLeaf).toBeLessThan((20 * items) / leaves)
 })
+
+test('a tree that takes much effort is tried again, ever more seldom', () => {
+  const index = indexOf({ flatBelow: 500, capacityItems: 4_000 })
+  const ids = range(2_000)
+  const queries = vectors(9, 512, dim)
+  // No structure: whatever tree there is has to look into most of its leaves.
+  const tried = Array.from(range(8), (seed) => {
+    index.upsert(ids, vectors(seed + 1, ids.length, dim))
+    ask(index, queries)
+    settle(index)
+    const { grown = 0, rejected = 0, effort = 0 } = index.stats().tree ?? {}
+    expect(effort).toBeGreaterThan(0.4)
+    return grown + rejected
+  })
+  expect(tried).toEqual([1, 1, 1, 2, 2, 2, 2, 2])
+})
