@@ -29,8 +29,8 @@ export interface WorkBudget {
   /** Of these by the sweep, at most. */
   readonly swept: number
   /**
-   * Popularities written in turn, at most, and no more than 256; as many of clicked items come on
-   * top.
+   * Popularities written in turn, at most, and no more than 256, less what the sweep embeds; as
+   * many of clicked items come on top.
    */
   readonly popularities: number
 }
@@ -216,7 +216,6 @@ export class LiveIndex {
    * One slice of work; returns how many vectors were embedded, and how many of them by the sweep.
    */
   work({ items, swept, popularities }: WorkBudget): { items: number; swept: number } {
-    this.#writePopularities(popularities)
     const reserved = Math.floor(items * reservedShare)
     const forNew = Math.min(reserved, this.#new.size)
     const mostSwept = this.#replica.needsSweep || this.#toRenew > 0 ? swept : 0
@@ -226,6 +225,8 @@ export class LiveIndex {
     left -= this.#drain(left - forSweep, () => this.#new.shift())
     const bySweep = this.#drain(Math.min(left, mostSwept), this.#sweeper())
     left -= bySweep
+    // Whatever is embedded has its popularity written, too.
+    this.#writePopularities(Math.max(0, popularities - bySweep))
     // What one has left over is another's.
     left -= this.#drain(left, () => this.#touched.shift())
     left -= this.#drain(left, () => this.#new.shift())

@@ -69,7 +69,7 @@ async function leftBehind(shop: Shop, items: number): Promise<ServingService> {
   const service = await shop.serve()
   await until(() => service.checks().every(({ ready }) => ready))
   for (let i = 0; i < 20; i += 1) await service.retriever.recommend({ userId: `u${i}`, n: 1 })
-  for (let round = 2; round < 8; round += 1) await shop.append(clicks(round, 300, items))
+  for (let round = 2; round < 20; round += 1) await shop.append(clicks(round, 300, items))
   await shop.train()
   await until(() => service.replica.state.sequence === 2)
   return service
@@ -88,7 +88,7 @@ test('answers follow the towers where the index does not', async () => {
 
 test('an index that is behind the towers is found out by the audit', async () => {
   await using shop = await Shop.open({ settings: { embedPerSecond: 0 } })
-  const service = await leftBehind(shop, 1500)
+  const service = await leftBehind(shop, 1900)
   const report = await service.alignment.audit(new AbortController().signal)
   expect(report.queries).toBe(20)
   expect(report.recall10).toBeLessThan(0.9)
