@@ -1,6 +1,6 @@
 /**
- * A standby takes over from a trainer that was paused past its lease: one trains at a time, the old
- * one ends when it wakes up, and the replica stays ready all the while.
+ * A standby takes over from a trainer that was paused past its lease, rows in Redis included: one
+ * trains at a time, the old one ends when it wakes up, and the replica stays ready all the while.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -51,7 +51,8 @@ test('a trainer paused past its lease is replaced, ends when it wakes, and nobod
     topic,
     redis: `redis://127.0.0.1:${started().redis.port}`,
   }
-  await using fleet = new Fleet(servers)
+  const rows = ['process.tables.byTable={user: {rows: tiered, memoryRows: 4000}}']
+  await using fleet = new Fleet(servers, [...rows, `process.tables.redis.url=${servers.redis}`])
   const door = await fleet.start('ingest', 'ingest')
   const first = await fleet.start('trainer 1', 'trainer')
   const desk = await fleet.start('serving', 'serving')
