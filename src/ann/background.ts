@@ -67,7 +67,8 @@ export class InlineBackground implements Background {
   step(): number {
     const step = this.#work?.next()
     if (step === undefined) return 0
-    if (step.done !== true) return step.value
+    // A step over vectors that have all gone is one all the same.
+    if (step.done !== true) return Math.max(1, step.value)
     this.#answers = step.value
     this.#work = undefined
     return 1

@@ -2,7 +2,7 @@
  * The latest of the queries that were asked, every so manieth: what audits ask again, and how much
  * the tail dimensions weigh in them.
  */
-const capacity = 192
+const capacity = 96
 const every = 4
 
 export class QueryRing {
