@@ -85,8 +85,8 @@ export class ThreadPool {
   }
 
   /**
-   * The kernel over the range [0, count) of its output, in shares of `grain` units or a multiple.
-   * Throws `KERNEL_WORKER_LOST`.
+   * The kernel over the range [0, count) of its output, in shares of `grain` units or a multiple;
+   * while a call that was begun is under way, by this thread alone. Throws `KERNEL_WORKER_LOST`.
    */
   run<Name extends SplitKernelName>(
     name: Name,
@@ -94,13 +94,14 @@ export class ThreadPool {
     count: number,
     grain = granularity,
   ): void {
-    this.begin(name, operands, count, grain)()
+    if (!this.#isUnderWay) return this.begin(name, operands, count, grain)()
+    this.#table.run({ kernel: this.#table.indexOf(name), operands, count, share: count })
   }
 
   /**
    * The same, by the workers alone as far as they come until what is returned is called, which has
-   * to be before the next call. Meanwhile nothing changes what the kernel reads, nor reads what it
-   * writes. What is kept to this thread is over when this returns.
+   * to be before the next is begun. Meanwhile nothing changes what the kernel reads, or reads what
+   * it writes. What is kept to this thread is over when this returns.
    */
   begin<Name extends SplitKernelName>(
     name: Name,

@@ -73,8 +73,11 @@ export interface StepOutput {
   readonly queryGradients: Float32Array
   readonly candidateGradients: Float32Array
   readonly popularityWeightGradients: Float32Array
-  /** Squared L2 norm of all dense gradients of the mean: for the guard. */
-  readonly squaredGradient: number
+  /**
+   * Squared L2 norm of all dense gradients of the mean: for the guard. These may still be under way
+   * until it is asked for, which has to be once and before the engine's next call.
+   */
+  readonly squaredGradient: () => number
 }
 
 export interface ExportedTowers {

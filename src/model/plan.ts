@@ -95,6 +95,23 @@ export const isStatic = (side: SidePlan, { layers, layersModel }: TowerSpec): bo
   side.combine !== 'sum' &&
   !side.features.some(({ spec }) => isMeasured(spec))
 
+/** Of what one `prepare*` may be given. */
+interface Most {
+  readonly maxQueries: number
+  readonly maxItems: number
+}
+
+/** Most keys that are hashed at once: those of one feature of all queries, or of all new items. */
+export function mostHashed(plan: ModelPlan, { maxQueries, maxItems }: Most): number {
+  const ofQuery = [...plan.query.features, ...(plan.popularity?.features ?? [])]
+  const perItem = plan.candidate.features.reduce((sum, { maxKeys }) => sum + maxKeys, 1)
+  const inHistory = ofQuery.map(({ spec }) => (spec.kind === 'sequence' ? spec.length : 0))
+  const items = Math.max(maxItems, maxQueries * Math.max(0, ...inHistory))
+  const perQuery = Math.max(1, ...ofQuery.map(({ maxKeys }) => maxKeys))
+  const buckets = ofQuery.map(({ spec }) => (spec.kind === 'gap' ? spec.boundariesMs.length : 0))
+  return Math.max(perItem * items, perQuery * maxQueries, ...buckets.map((n) => n + 2))
+}
+
 function checkTables(tables: readonly ModelTableSpec[]): void {
   const names = new Set<string>()
   for (const { name, dim } of tables) {

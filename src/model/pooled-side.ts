@@ -101,6 +101,13 @@ export class PooledSide implements SideInputs {
     })
   }
 
+  /** Floats of rows that the batch pools. */
+  get pooledFloats(): number {
+    let floats = 0
+    for (const { entries, plan } of this.bags) floats += entries * plan.width
+    return floats
+  }
+
   /** `bias`: the learned bias' start; by default small random numbers. */
   initialize(random: Random, bias?: number): void {
     const values = this.#parameters.values.view

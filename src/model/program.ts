@@ -115,12 +115,16 @@ export class ProgramSet {
   }
 
   run(pool: ThreadPool): void {
+    this.begin(pool)()
+  }
+
+  /** Left to the workers until what is returned is called: see `ThreadPool.begin`. */
+  begin(pool: ThreadPool): () => void {
     const operands: [programs: Address, count: number] = [
       this.#headers.address,
       this.#programs.length,
     ]
-    if (this.#rows <= fewRows) pool.kernels.runPrograms(...operands, 0, this.#rows)
-    else pool.run('runPrograms', operands, this.#rows)
+    return pool.begin('runPrograms', operands, this.#rows, this.#rows <= fewRows ? fewRows : 4)
   }
 
   #write(index: number, { rows = 0, instructions }: Program): void {

@@ -29,7 +29,14 @@ import { ItemKeys } from './item-keys.ts'
 import { CountingAllocator, layOutModel, type ModelMemory } from './memory-layout.ts'
 import { openEngine } from './open-engine.ts'
 import { outputRows, type OutputRows } from './output-rows.ts'
-import { headsOf, isStatic, planModel, type FeaturePlan, type ModelPlan } from './plan.ts'
+import {
+  headsOf,
+  isStatic,
+  mostHashed,
+  planModel,
+  type FeaturePlan,
+  type ModelPlan,
+} from './plan.ts'
 import type { ModelSpec } from './spec.ts'
 import type { Lookup } from './table-lookup.ts'
 import type { TensorflowPlace } from './tfjs/load-tensorflow.ts'
@@ -104,6 +111,8 @@ export interface TwoTowerOptions {
 
 /** Seeds of random starts: the engine has the ones before. */
 const poolingSeed = 2
+/** More than these, in floats, are brought back to their rows by all threads. */
+const fewPooled = 65_536
 /** Beside the blocks: scratch space of every thread, and what rounding up to pages needs. */
 const slackBytes = 65_536
 
@@ -257,8 +266,10 @@ export class TwoTower {
       l2: lossSpec.l2,
     })
     this.#divisor = output.divisor
+    // Meanwhile the workers have the gradients of the weights, if that takes them long enough.
+    const early = this.#pooledFloats() > fewPooled ? output.squaredGradient() : undefined
     this.#backward(output)
-    const result = this.#result(output)
+    const result = this.#result(output, early)
     this.#onStage('idle')
     return result
   }
@@ -422,7 +433,14 @@ export class TwoTower {
     }
   }
 
-  #result({ loss, weight, divisor, squaredGradient }: StepOutput): StepResult {
+  /** Floats of rows that the step puts into towers' inputs, and back. */
+  #pooledFloats(): number {
+    const { query, candidate, popularity } = this.#memory
+    return query.pooledFloats + candidate.pooledFloats + (popularity?.pooledFloats ?? 0)
+  }
+
+  #result(output: StepOutput, early: number | undefined): StepResult {
+    const { loss, weight, divisor } = output
     const { pooling, lookups } = this.#memory
     const { kernels } = this.#pool
     const ofPooling = kernels.sumOfSquares(pooling.gradients.address, pooling.size)
@@ -432,6 +450,7 @@ export class TwoTower {
       const longest = kernels.largestSquares(rows.address, spec.dim, distinct)
       this.#rowNorms[table] = Math.sqrt(longest)
     }
+    const squaredGradient = early ?? output.squaredGradient()
     return {
       loss,
       weight,
@@ -474,15 +493,4 @@ function settle(values: Float32Array, into: Block<Float32Array>): number {
   if (values.buffer === into.view.buffer) return values.byteOffset
   into.view.set(values.subarray(0, into.view.length))
   return into.address
-}
-
-/** Most keys that are hashed at once: those of one feature of all queries, or of all new items. */
-function mostHashed(plan: ModelPlan, { maxQueries, maxItems }: TwoTowerOptions): number {
-  const ofQuery = [...plan.query.features, ...(plan.popularity?.features ?? [])]
-  const perItem = plan.candidate.features.reduce((sum, { maxKeys }) => sum + maxKeys, 1)
-  const inHistory = ofQuery.map(({ spec }) => (spec.kind === 'sequence' ? spec.length : 0))
-  const items = Math.max(maxItems, maxQueries * Math.max(0, ...inHistory))
-  const perQuery = Math.max(1, ...ofQuery.map(({ maxKeys }) => maxKeys))
-  const buckets = ofQuery.map(({ spec }) => (spec.kind === 'gap' ? spec.boundariesMs.length : 0))
-  return Math.max(perItem * items, perQuery * maxQueries, ...buckets.map((n) => n + 2))
 }

@@ -1,6 +1,7 @@
 /**
  * The built-in dense engine: towers as programs of kernels over one shared memory. A step meets its
- * threads four times: forward, loss, backward, gradients of the weights.
+ * threads four times: forward, loss, backward, gradients of the weights. The last are left to the
+ * workers while the caller sees to the rows.
  */
 import { seededRandom } from '../base/random.ts'
 import type { ThreadPool } from '../kernels/thread-pool.ts'
@@ -156,15 +157,18 @@ export class WasmEngine implements DenseEngine {
     loss.setParts(backward, candidateProgram)
     backward.setSeed(input.seed ?? 0)
     backward.run(pool)
-    this.#weightGradients(batch, columns)
+    const finish = this.#beginWeightGradients(batch, columns)
     const { divisor } = outcome
     this.#divisor = divisor
-    const squares = pool.kernels.sumOfSquares(parameters.gradients.address, parameters.size)
     return {
       ...outcome,
       queryGradients: query.inputGradients.view,
       candidateGradients: candidate.inputGradients.view,
-      squaredGradient: squares / (divisor * divisor),
+      squaredGradient: () => {
+        finish()
+        const { gradients, size } = parameters
+        return pool.kernels.sumOfSquares(gradients.address, size) / (divisor * divisor)
+      },
     }
   }
 
@@ -232,13 +236,13 @@ export class WasmEngine implements DenseEngine {
     this.resetState()
   }
 
-  #weightGradients(batch: number, columns: number): void {
+  #beginWeightGradients(batch: number, columns: number): () => void {
     const { query, candidate, weightGradients } = this.#memory
     const programs = query.weightGradients.length + candidate.weightGradients.length
     for (let i = 0; i < programs; i += 1) {
       weightGradients.setExamples(i, i < this.#queryPrograms ? batch : columns)
     }
-    if (programs > 0) weightGradients.run(this.#pool)
+    return weightGradients.begin(this.#pool)
   }
 
   #floats(address: number, rows: number): Float32Array {

@@ -81,16 +81,20 @@ test('every element is computed once, whatever the count, the threads and the gr
   }
 })
 
-test('a call that is left to the workers is whole once it is finished, and the only one till then', async () => {
+test('a call that is left to the workers is whole once it is finished, and the only one to be begun till then', async () => {
   for (const threads of [2, 3]) {
     await using opened = await openPool({ threads })
     const { arena, pool } = opened
     const [out, ones] = [arena.floats(64), arena.floats(64)]
     ones.view.fill(1)
     const add = (): (() => void) => pool.begin('addScaled', [out.address, ones.address, 1], 64, 4)
+    const other = arena.floats(64)
     for (let times = 1; times <= 50; times += 1) {
       const finish = add()
       expect(add).toThrow('one call at a time')
+      // What is run meanwhile is done at once, by this thread alone.
+      pool.run('addScaled', [other.address, ones.address, 1], 64)
+      expect(other.view).toEqual(Float32Array.from(other.view, () => times))
       finish()
       expect(out.view).toEqual(Float32Array.from(out.view, () => times))
     }

@@ -108,7 +108,7 @@ export class TfjsEngine implements DenseEngine {
       queryGradients: found.queries,
       candidateGradients: found.candidates,
       popularityWeightGradients: found.popularityWeights,
-      squaredGradient: squares / (divisor * divisor),
+      squaredGradient: () => squares / (divisor * divisor),
     }
   }
 
