@@ -99,6 +99,9 @@ function* readable(value: JsonObject, indent: string): Generator<string> {
     if (isObject(member)) {
       yield `${indent}${name}`
       yield* readable(member, `${indent}  `)
+    } else if (Array.isArray(member) && member.some(isObject)) {
+      yield `${indent}${name}`
+      for (const one of member) yield `${indent}  ${JSON.stringify(one)}`
     } else if (member !== undefined) {
       const text = typeof member === 'string' ? member : JSON.stringify(member)
       yield `${indent}${name.padEnd(24 - indent.length)} ${text}`

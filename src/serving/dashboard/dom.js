@@ -41,5 +41,6 @@ export function when(at) {
 export function short(value) {
   if (value >= 1e6) return `${(value / 1e6).toFixed(1)} M`
   if (value >= 1e4) return `${(value / 1e3).toFixed(1)} k`
-  return value >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 || value === 0 ? 0 : 1)
+  if (Number.isInteger(value)) return String(value)
+  return value >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 ? 0 : 1)
 }

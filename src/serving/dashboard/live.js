@@ -49,6 +49,7 @@ export class Live {
         { label: 'popular now', color: '--warn' },
         { label: 'co-visitation', color: '--second' },
       ],
+      most: 1,
     })
     this.#recall = new Chart(parent, {
       title: 'Index against exact search, recall@10',
