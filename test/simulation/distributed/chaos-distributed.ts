@@ -103,6 +103,8 @@ class DistributedRun {
   async #live(drawn: readonly FaultName[]): Promise<ChaosProber> {
     const { replicas } = this.#scene.fleet
     const feeding = Promise.all([this.#feedOn(), this.#feedOn()])
+    // Awaited below, whatever else fails before it.
+    feeding.catch(() => undefined)
     try {
       await this.#until('replicas answer', () => this.#allAnswer())
       const prober = new ChaosProber(replicas)
@@ -143,24 +145,29 @@ class DistributedRun {
   /** One request after the other, to whoever takes events; all that is in doubt is sent again. */
   async #feedOn(): Promise<void> {
     const { fleet } = this.#scene
-    const limit = performance.now() + limitMs
+    let takenAt = performance.now()
     while (this.#isFeeding || this.#feed.inDoubt > 0) {
       const { client } = fleet.member('ingest')
       if (client === undefined) await sleep(lookMs)
-      else await this.#send(client)
+      else if (await this.#send(client)) takenAt = performance.now()
       await sleep(feedPauseMs)
-      if (performance.now() > limit) throw new Error('events are refused for too long')
+      if (performance.now() > takenAt + limitMs) throw new Error('events are refused for too long')
     }
   }
 
-  async #send(client: { sendEvents: (events: readonly object[]) => Promise<unknown> }) {
+  /** Whether they were taken. */
+  async #send(client: {
+    sendEvents: (events: readonly object[]) => Promise<unknown>
+  }): Promise<boolean> {
     const batch = this.#feed.next()
     try {
       await client.sendEvents(batch)
       this.#feed.answered(batch)
+      return true
     } catch {
       this.#feed.unanswered(batch)
       await sleep(lookMs)
+      return false
     }
   }
 

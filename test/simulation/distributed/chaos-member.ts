@@ -18,6 +18,8 @@ export class Life {
   client: ServiceClient | undefined
   /** Whether it was ready once: then it answers until its end. */
   hasBeenReady = false
+  /** The newest line of its log. */
+  lastWords = ''
 
   constructor(service: ChaosService) {
     this.service = service
@@ -43,8 +45,8 @@ export class ChaosMember {
   readonly #living: Promise<void>
   #isOver = false
   #life: Life
-  /** Lives that ended by themselves after they had listened, with their exit codes. */
-  readonly ownEnds: (number | null)[] = []
+  /** Lives that ended by themselves after they had listened: exit code and last words. */
+  readonly ownEnds: string[] = []
 
   constructor(options: MemberOptions) {
     this.name = options.name
@@ -85,7 +87,8 @@ export class ChaosMember {
       const life = this.#life
       const looking = this.#look(life)
       const code = await life.service.exited
-      if (!life.isEnded && life.client !== undefined) this.ownEnds.push(code)
+      const hasListened = !life.isEnded && life.client !== undefined
+      if (hasListened) this.ownEnds.push(`${code}: ${life.lastWords}`)
       life.isEnded = true
       await looking
       if (this.#isOver) return
@@ -96,7 +99,12 @@ export class ChaosMember {
 
   #start(): Life {
     const { name, onLog, ...options } = this.#options
-    return new Life(new ChaosService({ ...options, onLog: (line) => onLog(`${name}: ${line}`) }))
+    const take = (line: string): void => {
+      life.lastWords = line
+      onLog(`${name}: ${line}`)
+    }
+    const life = new Life(new ChaosService({ ...options, onLog: take }))
+    return life
   }
 
   #through(address: string): string {
