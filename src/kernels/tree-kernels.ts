@@ -118,7 +118,7 @@ export interface TreeKernels {
    * tails left out.
    */
   treeLeafSums: Whole<[tree: Address, leaf: number, sums: Address]>
-  /** Codes all members of a leaf anew; writes the ids of those that strayed and returns how many. */
+  /** Codes a leaf's members anew; writes the ids of those that strayed and returns how many. */
   treeEncodeLeaf: Whole<[tree: Address, leaf: number, ids: Address], number>
   /** Writes the ids of a leaf's members and returns how many. */
   treeMembers: Whole<[tree: Address, leaf: number, ids: Address], number>
