@@ -60,6 +60,8 @@ export class TreeLayout {
   roundUnits: usize
   /** f32 per leaf: its bias while it is not crowded. */
   bases: usize
+  /** Panels of 32 leaves: per tail dimension the greatest of members, then the least; or beyond. */
+  tailEnds: usize
 }
 
 /** Leaves in a panel, and members in a block. */
@@ -97,6 +99,12 @@ export function pairsOf(tree: TreeLayout): i32 {
 @inline
 export function roundPanel(tree: TreeLayout, leaf: u32): usize {
   return tree.roundCentroids + ((usize(leaf >> 5) * usize(pairsOf(tree))) << 7)
+}
+
+/** Where a leaf's greatest first tail is; the least is 128 bytes on, the next tail's 256. */
+@inline
+export function tailEndsOf(tree: TreeLayout, leaf: u32): usize {
+  return tree.tailEnds + ((usize(leaf >> 5) * usize(tree.tailDims)) << 8) + (usize(leaf & 31) << 2)
 }
 
 /** Where the first coordinate of a leaf's centroid is; the next is 128 bytes on. */

@@ -19,6 +19,7 @@ import {
   roundPanel,
   rowOf,
   setWord,
+  tailEndsOf,
   word,
 } from './tree-layout'
 
@@ -369,8 +370,22 @@ function idsOf(tree: TreeLayout, block: u32): usize {
 function copyTails(tree: TreeLayout, row: usize, place: u32): void {
   const to = idsOf(tree, place >> 5) + 128 + (usize(place & 31) << 2)
   const from = row + (usize(tree.dim - tree.tailDims) << 2)
+  const ends = tailEndsOf(tree, word(tree.owners, place >> 5))
   for (let t: usize = 0; t < usize(tree.tailDims); t += 1) {
-    store<f32>(to + (t << 7), load<f32>(from + (t << 2)))
+    const tail = load<f32>(from + (t << 2))
+    const end = ends + (t << 8)
+    store<f32>(to + (t << 7), tail)
+    store<f32>(end, max(load<f32>(end), tail))
+    store<f32>(end, min(load<f32>(end, 128), tail), 128)
+  }
+}
+
+/** Forgets how far the tails of a leaf's members go: they are about to be written anew. */
+function clearTailEnds(tree: TreeLayout, leaf: u32): void {
+  const ends = tailEndsOf(tree, leaf)
+  for (let t: usize = 0; t < usize(tree.tailDims); t += 1) {
+    store<f32>(ends + (t << 8), -Infinity)
+    store<f32>(ends + (t << 8), Infinity, 128)
   }
 }
 
@@ -466,6 +481,7 @@ function addRow(tree: TreeLayout, row: usize, sums: usize, squares: f32): f32 {
  */
 export function treeEncodeLeaf(layout: usize, leaf: u32, ids: usize): i32 {
   const tree = changetype<TreeLayout>(layout)
+  clearTailEnds(tree, leaf)
   let strays = 0
   let lanes = ((word(tree.sizes, leaf) - 1) & 31) + 1
   for (let block = word(tree.heads, leaf); block != 0; block = word(tree.nexts, block - 1)) {

@@ -12,7 +12,7 @@
  */
 import { Reservoir, append, idOf, keepBest, keyOf, nthBest, scoreOf, sortBest } from './reservoir'
 import { scratch } from './scratch'
-import { TreeLayout, blockAt, centroidOf, rowOf, setWord, word } from './tree-layout'
+import { TreeLayout, blockAt, centroidOf, rowOf, setWord, tailEndsOf, word } from './tree-layout'
 
 @unmanaged
 class TreeQuery {
@@ -20,7 +20,10 @@ class TreeQuery {
   vector: usize
   /** codes x 16 bytes. */
   tables: usize
-  /** f32 per leaf. */
+  /**
+   * f32 per leaf: its centroid's product without tails; behind the last panel those again with the
+   * tails of members that weigh most, by which leaves are chosen.
+   */
   leafScores: usize
   /** Ids that may be returned; 0: all. */
   allow: usize
@@ -118,7 +121,11 @@ function cut(from: usize, steps: v128): v128 {
   return i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d))
 }
 
-/** Inner products of the query with 32 centroids. */
+/**
+ * Inner products of the query with 32 centroids. What a leaf is chosen for is the best that it may
+ * hold: with the greatest tail of its members (the least, where the query's is negative), not the
+ * mean. Else an item that has become popular among others that are not would be found last.
+ */
 @inline
 function scorePanel(tree: TreeLayout, query: TreeQuery, panel: i32): void {
   let s0 = f32x4.splat(0)
@@ -131,7 +138,7 @@ function scorePanel(tree: TreeLayout, query: TreeQuery, panel: i32): void {
   let s7 = f32x4.splat(0)
   let at = centroidOf(tree, panel << 5)
   let from = query.vector
-  const end = from + (usize(tree.dim) << 2)
+  const end = from + (usize(tree.dim - tree.tailDims) << 2)
   for (; from < end; from += 4) {
     const x = v128.load_splat<u32>(from)
     s0 = f32x4.add(s0, f32x4.mul(x, v128.load(at)))
@@ -145,14 +152,34 @@ function scorePanel(tree: TreeLayout, query: TreeQuery, panel: i32): void {
     at += 128
   }
   const to = query.leafScores + (usize(panel) << 7)
-  v128.store(to, s0)
-  v128.store(to, s1, 16)
-  v128.store(to, s2, 32)
-  v128.store(to, s3, 48)
-  v128.store(to, s4, 64)
-  v128.store(to, s5, 80)
-  v128.store(to, s6, 96)
-  v128.store(to, s7, 112)
+  storePanel(to, s0, s1, s2, s3)
+  storePanel(to + 64, s4, s5, s6, s7)
+  let ends = tailEndsOf(tree, panel << 5)
+  for (let t = 0; t < tree.tailDims; t += 1) {
+    const weight = load<f32>(from + (usize(t) << 2))
+    const x = f32x4.splat(weight)
+    const side = ends + (weight >= 0 ? 0 : 128)
+    s0 = f32x4.add(s0, f32x4.mul(x, v128.load(side)))
+    s1 = f32x4.add(s1, f32x4.mul(x, v128.load(side, 16)))
+    s2 = f32x4.add(s2, f32x4.mul(x, v128.load(side, 32)))
+    s3 = f32x4.add(s3, f32x4.mul(x, v128.load(side, 48)))
+    s4 = f32x4.add(s4, f32x4.mul(x, v128.load(side, 64)))
+    s5 = f32x4.add(s5, f32x4.mul(x, v128.load(side, 80)))
+    s6 = f32x4.add(s6, f32x4.mul(x, v128.load(side, 96)))
+    s7 = f32x4.add(s7, f32x4.mul(x, v128.load(side, 112)))
+    ends += 256
+  }
+  const reach = to + (usize(tree.panels) << 7)
+  storePanel(reach, s0, s1, s2, s3)
+  storePanel(reach + 64, s4, s5, s6, s7)
+}
+
+@inline
+function storePanel(to: usize, a: v128, b: v128, c: v128, d: v128): void {
+  v128.store(to, a)
+  v128.store(to, b, 16)
+  v128.store(to, c, 32)
+  v128.store(to, d, 48)
 }
 
 /**
@@ -163,7 +190,7 @@ export function treeChoose(layout: usize, address: usize, after: i32): void {
   const tree = changetype<TreeLayout>(layout)
   const query = changetype<TreeQuery>(address)
   const chosen = leavesOf(address)
-  const scores = query.leafScores
+  const scores = query.leafScores + (usize(tree.panels) << 7)
   let before: u64 = u64.MAX_VALUE
   if (after >= 0) before = keyOf(load<f32>(scores + (usize(after) << 2)), after)
   chosen.size = 0
@@ -198,7 +225,8 @@ export function treeScan(layout: usize, address: usize, from: i32, to: i32): i32
   for (let i = from; i < end; i += 1) {
     const leaf = idOf(load<u64>(chosen.keys + (usize(i) << 3)))
     const scale = load<f32>(tree.scales + (usize(leaf) << 2))
-    const base = codedProduct(tree, query, leaf) + query.offset * scale
+    const product = load<f32>(query.leafScores + (usize(leaf) << 2))
+    const base = product + query.offset * scale
     const unit = query.unit * scale
     const size = word(tree.sizes, leaf)
     members += size
@@ -209,17 +237,6 @@ export function treeScan(layout: usize, address: usize, from: i32, to: i32): i32
     }
   }
   return members
-}
-
-/** A leaf's score without its tails, which members have themselves. */
-@inline
-function codedProduct(tree: TreeLayout, query: TreeQuery, leaf: u32): f32 {
-  let score = load<f32>(query.leafScores + (usize(leaf) << 2))
-  for (let d = tree.dim - tree.tailDims; d < tree.dim; d += 1) {
-    const centre = load<f32>(centroidOf(tree, leaf) + (usize(d) << 7))
-    score -= load<f32>(query.vector + (usize(d) << 2)) * centre
-  }
-  return score
 }
 
 function scanBlock(

@@ -67,12 +67,6 @@ export interface AnnIndex {
    */
   updateTail(ids: Int32Array, tails: Float32Array): void
 
-  /**
-   * Replaces vectors that are there as `upsert` does, but for where a search looks for them: for
-   * such as are soon upserted. Absent ids are ignored.
-   */
-  refine(ids: Int32Array, vectors: Float32Array): void
-
   /** Absent ids are ignored. A removed id is never returned again until it is upserted. */
   remove(ids: Int32Array): void
 

@@ -12,7 +12,6 @@ export interface GrowthOrder {
   /** Which of the two trees, as all of its memory is handed over. */
   readonly tree: 0 | 1
   readonly leaves: number
-  readonly tailWeight: number
   /** Items that there are, all with ids below the limit. */
   readonly items: number
   readonly idLimit: number

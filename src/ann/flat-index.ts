@@ -120,18 +120,6 @@ export class FlatIndex implements AnnIndex {
     }
   }
 
-  refine(ids: Int32Array, vectors: Float32Array): void {
-    this.#check(ids, vectors, this.dim)
-    if (ids.every((id) => this.has(id))) {
-      this.upsert(ids, vectors)
-      return
-    }
-    for (const [i, id] of ids.entries()) {
-      if (!this.has(id)) continue
-      this.upsert(Int32Array.of(id), vectors.subarray(i * this.dim, (i + 1) * this.dim))
-    }
-  }
-
   scores(query: Float32Array, ids: Int32Array): Float32Array {
     const { rows, stride } = this.#memory
     return Float32Array.from(ids, (id) => {

@@ -135,12 +135,6 @@ export class PartitionedIndex implements AnnIndex {
     this.#note(ids)
   }
 
-  refine(ids: Int32Array, vectors: Float32Array): void {
-    this.#flat.refine(ids, vectors)
-    this.#move?.to.refine(ids, vectors)
-    this.#note(ids.filter((id) => this.#flat.has(id)))
-  }
-
   scores(query: Float32Array, ids: Int32Array): Float32Array {
     return this.#flat.scores(query, ids)
   }

@@ -20,12 +20,12 @@ export interface TreeShape {
 /** Bytes that a tree of this shape takes of its arena, padding included. */
 export function treeBytes(shape: TreeShape): number {
   const { codes, blocks, blockBytes } = sizesOf(shape)
-  const perLeaf = shape.dim + 6
+  const perLeaf = shape.dim + shape.exactDims * 2 + 6
   const perPanel = pairsOf(shape) * treeGroup
   const words =
     shape.capacityItems * 2 + blocks * 2 + shape.maxLeaves * perLeaf + shape.dim * 2 + codes * 32
   const rounded = (shape.maxLeaves / treeGroup) * perPanel
-  return (words + rounded + treeLayout.words) * 4 + blocks * blockBytes + 23 * 64
+  return (words + rounded + treeLayout.words) * 4 + blocks * blockBytes + 24 * 64
 }
 
 /** Coded dimensions, rounded up to a multiple of four. */
@@ -85,6 +85,8 @@ export class TreeMemory {
   /** What a leaf's bias is while it is not crowded. */
   readonly bases: Float32Array
   readonly scales: Float32Array
+  /** Per panel and tail dimension the greatest of the members of 32 leaves, and the least. */
+  readonly tailEnds: Float32Array
   readonly strays: Uint32Array
   readonly heads: Uint32Array
   readonly sizes: Uint32Array
@@ -114,6 +116,7 @@ export class TreeMemory {
     const biases = arena.floats(maxLeaves)
     const bases = arena.floats(maxLeaves)
     const scales = arena.floats(maxLeaves)
+    const tailEnds = arena.floats(maxLeaves * exactDims * 2)
     const strays = arena.words(maxLeaves)
     const heads = arena.words(maxLeaves)
     const sizes = arena.words(maxLeaves)
@@ -129,6 +132,7 @@ export class TreeMemory {
     this.biases = biases.view
     this.bases = bases.view
     this.scales = scales.view
+    this.tailEnds = tailEnds.view
     this.strays = strays.view
     this.heads = heads.view
     this.sizes = sizes.view
@@ -143,6 +147,7 @@ export class TreeMemory {
     record.view[treeLayout.biases] = biases.address
     record.view[treeLayout.bases] = bases.address
     record.view[treeLayout.scales] = scales.address
+    record.view[treeLayout.tailEnds] = tailEnds.address
     record.view[treeLayout.strays] = strays.address
     record.view[treeLayout.heads] = heads.address
     record.view[treeLayout.sizes] = sizes.address

@@ -63,7 +63,7 @@ export class TreeSearch {
 
   static bytes(shape: TreeSearchShape): number {
     const { dim, maxLeaves, capacityItems, maxFound } = shape
-    const words = treeQuery.words + dim + 4 + codesOf(shape) * 4 + maxLeaves
+    const words = treeQuery.words + dim + 4 + codesOf(shape) * 4 + maxLeaves * 2
     const found = keysFor(maxFound) * 2 + maxFound * 2 + keysFor(maxLeaves) * 2
     return (words + found + capacityItems / 32) * 4 + 10 * 64
   }
@@ -81,7 +81,7 @@ export class TreeSearch {
     const record = this.#query.view
     record[treeQuery.vector] = vector.address
     record[treeQuery.tables] = arena.bytes(codes * 16).address
-    record[treeQuery.leafScores] = arena.floats(maxLeaves).address
+    record[treeQuery.leafScores] = arena.floats(maxLeaves * 2).address
     record[treeQuery.leaves + reservoir.keys] = arena.words(keysFor(maxLeaves) * 2).address
     record[treeQuery.found + reservoir.keys] = arena.words(keysFor(maxFound) * 2).address
   }

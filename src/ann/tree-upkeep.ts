@@ -35,10 +35,8 @@ const [crowded, deserted] = [4, 1 / 3]
 const effortRise = 0.1
 /** Before an audit has spoken. */
 const firstEffort = 0.35
-/** Of a tree that was grown before anything was asked. */
-const firstTailWeight = 0.25
-/** A tree is grown anew when items or the weight of tails have changed by this factor. */
-const [itemsFactor, weightFactor] = [2, 4]
+/** A tree is grown anew when items have changed by this factor. */
+const itemsFactor = 2
 /**
  * Between two audits as many vectors change as there are, or fewer and some queries are asked,
  * which may be of another kind: each counts as so many vectors.
@@ -48,6 +46,8 @@ const queryChanges = 8
 const followShare = 1 / 2
 /** Vectors placed between two looks at which leaves are crowded. */
 const weighedEvery = 256
+/** Of all vectors, what may change between two looks at which leaves are badly coded. */
+const scaledShare = 1 / 64
 /** As few queries as it takes to trust an audit. */
 const fewQueries = 64
 /** A new tree may take so much more effort than the old one, within an audit's noise. */
@@ -83,7 +83,6 @@ export class TreeUpkeep {
   #rejected = 0
   /** Items when the tree was grown or last tried again. */
   #grownItems = 0
-  #grownWeight = 0
   /** The least effort that held the target then. */
   #grownEffort = 1
   /** Whether nobody had asked anything then: it was grown for towers that had hardly learned. */
@@ -100,6 +99,8 @@ export class TreeUpkeep {
   #moved = 0
   /** Since leaves were weighed. */
   #unweighed = 0
+  /** Since leaves badly coded were looked for. */
+  #unscaled = 0
   /** The leaf that is visited next. */
   #leafAt = 0
 
@@ -172,7 +173,6 @@ export class TreeUpkeep {
     this.#effort = effort
     this.#grownEffort = effort
     this.#grownItems = items
-    this.#grownWeight = image.tailWeight
   }
 
   /** Of that tree, also while there are few items; 0: there is none. */
@@ -197,6 +197,7 @@ export class TreeUpkeep {
     this.#changes += ids.length
     this.#changesSinceGrown += ids.length
     this.#moved += ids.length
+    this.#unscaled += ids.length
     this.#unweighed += ids.length
     if (this.#unweighed >= weighedEvery) {
       this.#unweighed = 0
@@ -211,6 +212,7 @@ export class TreeUpkeep {
   }
 
   tailsChanged(ids: Int32Array): void {
+    this.#unscaled += ids.length
     this.#tree?.refreshTails(ids)
     if (this.#isJoined) this.#next?.refreshTails(ids)
     this.#mark(ids)
@@ -269,7 +271,10 @@ export class TreeUpkeep {
   #nextCare(): Generator<number, void> | undefined {
     const items = this.#options.flat.size
     if (this.#tree === undefined) return undefined
-    if (this.#tree.isStrayed(items)) return this.#tree.rescale()
+    if (this.#unscaled > items * scaledShare || this.#tree.isStrayed(items)) {
+      this.#unscaled = 0
+      return this.#tree.rescale()
+    }
     return this.#moved > items * followShare ? this.#follow(this.#tree) : undefined
   }
 
@@ -289,20 +294,10 @@ export class TreeUpkeep {
   #isOutgrown(items: number): boolean {
     const most = Math.max(items, this.#grownItems)
     if (most > itemsFactor * Math.min(items, this.#grownItems)) return true
-    if (this.#queriesAreOthers()) return true
     if (this.#changesSinceGrown < items * regrowShare) return false
     if (this.#isProvisional && this.#options.queries.size >= fewQueries) return true
     if (this.#tree === undefined || this.#effort > this.#grownEffort + effortRise) return true
     return this.#effort > poorEffort && this.#changesSinceGrown > items * 2 ** this.#poorTrees
-  }
-
-  /** By how much their tails weigh. */
-  #queriesAreOthers(): boolean {
-    const { queries, flat } = this.#options
-    if (queries.size < fewQueries) return false
-    const weight = queries.tailWeight(flat.exactDims)
-    if (weight === undefined) return false
-    return weight > this.#grownWeight * weightFactor || weight * weightFactor < this.#grownWeight
   }
 
   #isAuditDue(items: number): boolean {
@@ -312,19 +307,17 @@ export class TreeUpkeep {
   }
 
   *#grow(items: number): Generator<number, void> {
-    const { memory, flat, leavesFor, queries } = this.#options
+    const { memory, flat, leavesFor } = this.#options
     const { trees, changed } = memory
     const tree = this.#tree === trees[0] ? 1 : 0
-    const tailWeight = queries.tailWeight(flat.exactDims) ?? firstTailWeight
     this.#isAsked = false
     this.#grownItems = items
-    this.#grownWeight = tailWeight
     this.#changesSinceGrown = 0
     changed.clear()
     this.#next = trees[tree]
     trees[tree].grownItems = items
     const leaves = leavesFor(items)
-    yield* this.#order({ kind: 'grow', tree, leaves, tailWeight, items, idLimit: flat.idLimit })
+    yield* this.#order({ kind: 'grow', tree, leaves, items, idLimit: flat.idLimit })
     yield* this.#adopt(trees[tree])
     yield* this.#judge(trees[tree])
     this.#next = undefined

@@ -3,7 +3,7 @@
  * is in, and its code there. Vectors themselves stay where they are, in the flat index's rows.
  *
  * The metric by which a vector belongs to a leaf counts a tail dimension (popularity) by
- * `tailWeight`, so that leaves differ in it as much as it matters to queries.
+ * `tailWeight`; which leaves a search looks into depends on the tails of their members.
  */
 import type { Block } from '../kernels/arena.ts'
 import { treeGroup, treeLayout } from '../kernels/tree-kernels.ts'
@@ -26,6 +26,9 @@ const straysOf = 8
  * most that kernels take.
  */
 const [rangeSteps, mostSteps] = [2_047, 8_191]
+
+/** Of a leaf that goes where its members are at once. */
+const fewMembers = 8
 
 /** A leaf of so many times the mean is crowded. */
 const crowdTolerance = 4
@@ -91,6 +94,10 @@ export class Tree {
     kernels.clear(record[treeLayout.places], 0, places.length)
     biases.fill(-Infinity)
     this.memory.bases.fill(-Infinity)
+    const { tailEnds } = this.memory
+    for (let i = 0; i < tailEnds.length; i += 1) {
+      tailEnds[i] = i % (treeGroup * 2) < treeGroup ? -Infinity : Infinity
+    }
     heads.fill(0)
     sizes.fill(0)
     strays.fill(0)
@@ -218,6 +225,17 @@ export class Tree {
     const { ids, leaves } = this.#staging
     kernels.treeAssign(layout, ids.address, n, leaves.address)
     kernels.treePlace(layout, ids.address, leaves.address, n)
+    this.#gather(n)
+  }
+
+  /** Leaves of a few members, in which somebody has been placed, have their centroids among them. */
+  #gather(n: number): void {
+    const { sizes } = this.memory
+    const { leaves } = this.#staging
+    for (let i = 0; i < n; i += 1) {
+      const leaf = leaves.view[i]
+      if (sizes[leaf] <= fewMembers) this.#moveCentroid(leaf)
+    }
   }
 
   /**

@@ -60,6 +60,8 @@ export const treeLayout = {
   roundUnits: 25,
   /** f32 per leaf: its bias while it is not crowded. */
   bases: 26,
+  /** Panels of 32 leaves: per tail dimension f32s, the greatest of members, then the least. */
+  tailEnds: 27,
   words: 28,
 } as const
 
@@ -69,7 +71,7 @@ export const treeQuery = {
   vector: 0,
   /** codes x 16 bytes. */
   tables: 1,
-  /** f32 per leaf. */
+  /** f32 per leaf, then as many: without tails, and with those of members that weigh most. */
   leafScores: 2,
   /** Bitmap of the ids that may be returned; absent: all. */
   allow: 3,

@@ -83,6 +83,12 @@ export class TreeView {
     return this.floats[(this.get('centroids') >> 2) + (panel + d) * treeGroup + (leaf % treeGroup)]
   }
 
+  /** Where a leaf's greatest tail of a dimension is; the least is 32 on. */
+  tailEndsAt(leaf: number, t: number): number {
+    const panel = Math.floor(leaf / treeGroup) * this.get('tailDims') + t
+    return (this.get('tailEnds') >> 2) + panel * treeGroup * 2 + (leaf % treeGroup)
+  }
+
   /** A coordinate of a centroid, rounded. */
   roundCentroid(leaf: number, d: number): number {
     const pairs = Math.ceil(this.get('dim') / 2)

@@ -3,8 +3,7 @@
  * move faster than a catalogue can be embedded again; who comes into question moves far more
  * slowly than who comes first. So the index is asked for some more than are wanted, those of them
  * whose vectors are older than the model are embedded anew on the spot, and their new rows decide.
- * They stay in the index, so that the next query finds them done until the model moves on; which
- * leaf they belong to is left to the sweep.
+ * They stay in the index, so that the next query finds them done until the model moves on.
  *
  * How many more follows what it takes: from how far down the best have come lately.
  */
@@ -100,7 +99,7 @@ export class FreshRanking {
     for (let from = 0; from < stale.length; from += itemsPerCall) {
       const items = stale.slice(from, from + itemsPerCall).flatMap((one) => itemOf(one) ?? [])
       const handles = Int32Array.from(items, ({ handle }) => handle)
-      this.#options.index.refine(handles, replica.embedItems(items))
+      this.#options.index.upsert(handles, replica.embedItems(items))
     }
     this.#refreshed += stale.length
     return stale.length > 0

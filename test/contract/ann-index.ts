@@ -129,22 +129,6 @@ export function testAnnIndex({ make, load }: IndexUnderTest): void {
     expect([...index.search(query, 100, { effort: 1 }).ids]).not.toContain(95)
   })
 
-  test('a refined vector is ranked by its new row, and none comes into being', () => {
-    const index = make(small)
-    const oracle = new FlatIndex({ ...small, precision: 'f32' })
-    for (const one of [index, oracle]) one.upsert(range(20), vectors(1, 20, small.dim))
-    const others = vectors(2, 2, small.dim)
-    index.refine(ids(7, 99), others)
-    oracle.upsert(ids(7), others.subarray(0, small.dim))
-    expect([index.has(7), index.has(99)]).toEqual([true, false])
-    const query = vectors(3, 1, small.dim)
-    const found = index.search(query, 20, { effort: 1 })
-    expect(found.ids).toEqual(oracle.search(query, 20).ids)
-    const scores = index.scores(query, ids(7, 99))
-    expect(scores[0]).toBeCloseTo(found.scores[found.ids.indexOf(7)], 4)
-    expect(scores[1]).toBe(-Infinity)
-  })
-
   test('a changed tail counts in the next search', () => {
     const index = make(small)
     index.upsert(range(90), vectors(1, 90, 5))

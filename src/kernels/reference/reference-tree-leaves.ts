@@ -46,6 +46,11 @@ export function referenceTreeLeafKernels(memory: WebAssembly.Memory): LeafKernel
     },
     treeEncodeLeaf: (layout, leaf, ids) => {
       const tree = new TreeView(views, layout)
+      for (let t = 0; t < tree.get('tailDims'); t += 1) {
+        const ends = tree.tailEndsAt(leaf, t)
+        tree.floats[ends] = -Infinity
+        tree.floats[ends + treeGroup] = Infinity
+      }
       const strays = [...membersOf(tree, leaf)].filter((id) => refresh(tree, id))
       views.words.set(strays, ids >> 2)
       return strays.length
@@ -251,7 +256,10 @@ function copyTails(tree: TreeView, id: number, place: number): void {
   const to = tree.idsAt(Math.floor(place / treeGroup)) + (place % treeGroup)
   const from = tree.rowAt(id) + tree.coded
   for (let t = 0; t < tree.get('tailDims'); t += 1) {
-    tree.floats[to + (t + 1) * treeGroup] = tree.floats[from + t]
+    const [tail, ends] = [tree.floats[from + t], tree.tailEndsAt(leafAt(tree, place), t)]
+    tree.floats[to + (t + 1) * treeGroup] = tail
+    tree.floats[ends] = Math.max(tree.floats[ends], tail)
+    tree.floats[ends + treeGroup] = Math.min(tree.floats[ends + treeGroup], tail)
   }
 }
 

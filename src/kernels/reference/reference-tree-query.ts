@@ -74,6 +74,11 @@ class Query {
     return this.views.floats[(this.word('leafScores') >> 2) + leaf]
   }
 
+  /** What a leaf is chosen for. */
+  leafReach(tree: TreeView, leaf: number): number {
+    return this.leafScore(tree.get('panels') * treeGroup + leaf)
+  }
+
   allows(id: number): boolean {
     const allow = this.word('allow')
     return allow === 0 || ((this.views.words[(allow >> 2) + (id >> 5)] >>> (id & 31)) & 1) === 1
@@ -96,10 +101,17 @@ function prepare(tree: TreeView, query: Query): void {
   }
   for (let leaf = 0; leaf < tree.get('panels') * treeGroup; leaf += 1) {
     let score = 0
-    for (let d = 0; d < tree.get('dim'); d += 1) {
+    for (let d = 0; d < tree.coded; d += 1) {
       score = fround(score + fround(query.coordinate(d) * tree.centroid(leaf, d)))
     }
-    floats[(query.word('leafScores') >> 2) + leaf] = score
+    const to = (query.word('leafScores') >> 2) + leaf
+    floats[to] = score
+    for (let t = 0; t < tree.get('tailDims'); t += 1) {
+      const weight = query.coordinate(tree.coded + t)
+      const end = tree.floats[tree.tailEndsAt(leaf, t) + (weight >= 0 ? 0 : treeGroup)]
+      score = fround(score + fround(weight * end))
+    }
+    floats[to + tree.get('panels') * treeGroup] = score
   }
 }
 
@@ -120,9 +132,9 @@ function products(tree: TreeView, query: Query, d: number): number[] {
 function choose(tree: TreeView, query: Query, after: number): void {
   const { leaves } = query
   leaves.clear()
-  const border = after < 0 ? undefined : { score: query.leafScore(after), id: after }
+  const border = after < 0 ? undefined : { score: query.leafReach(tree, after), id: after }
   for (let leaf = 0; leaf < tree.get('panels') * treeGroup; leaf += 1) {
-    const entry = { score: query.leafScore(leaf), id: leaf }
+    const entry = { score: query.leafReach(tree, leaf), id: leaf }
     if (tree.entry('sizes', leaf) === 0 || entry.score <= leaves.least) continue
     if (border === undefined || compare(border, entry) < 0) leaves.append(entry)
   }
@@ -132,9 +144,6 @@ function choose(tree: TreeView, query: Query, after: number): void {
 
 function scanLeaf(tree: TreeView, query: Query, leaf: number): void {
   let base = query.leafScore(leaf)
-  for (let d = tree.coded; d < tree.get('dim'); d += 1) {
-    base = fround(base - fround(query.coordinate(d) * tree.centroid(leaf, d)))
-  }
   const scale = tree.scale(leaf)
   const { floats } = query.views
   base = fround(base + fround(floats[query.at + treeQuery.offset] * scale))
