@@ -228,7 +228,7 @@ export class Tree {
     this.#gather(n)
   }
 
-  /** Leaves of a few members, in which somebody has been placed, have their centroids among them. */
+  /** Leaves of a few, in which somebody has been placed, have their centroids among them. */
   #gather(n: number): void {
     const { sizes } = this.memory
     const { leaves } = this.#staging

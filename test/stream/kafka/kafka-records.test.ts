@@ -90,7 +90,8 @@ const anyRecord = fc.record({
   key: fc.option(bytes),
   value: fc.option(bytes),
   headers: fc.dictionary(
-    fc.string().filter((name) => name !== '__proto__'),
+    // kafkajs gives a header with the name of something every object has that as a first value.
+    fc.string().filter((name) => !Object.hasOwn(Object.prototype, name)),
     fc.oneof(bytes, fc.array(bytes, { minLength: 2, maxLength: 3 })),
     { maxKeys: 3 },
   ),
