@@ -1,7 +1,7 @@
 /**
  * What keeps the trees over a flat index in shape, a little at a time: growing one when there are
  * enough items, auditing it, choosing the effort, letting centroids follow their members, growing
- * the next one when the catalogue or the queries have become others.
+ * the next one when the catalogue has become another or the tree answers badly.
  *
  * Two tasks, each a generator that yields how many vectors' worth of work a step was: one grows and
  * audits trees, the other puts right the one that answers. What takes long - the growing itself,
