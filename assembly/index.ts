@@ -34,8 +34,8 @@ export { tableRowsBelow, tableScoreBins, tableScoreHistogram, tableUnchanged } f
 export { tableUpdate } from './table-update'
 export { clear, packRows, runPrograms, sumParts, transposeRows } from './programs'
 export { softmaxGroups } from './softmax-groups'
+export { treeAssign } from './tree-assign'
 export {
-  treeAssign,
   treeCodeSums,
   treeEncodeLeaf,
   treeLeafSums,
