@@ -1,10 +1,10 @@
 /**
- * Which leaf a vector belongs to: the nearest centroid, in whole numbers.
+ * Which leaf a vector belongs to: the nearest centroid, in whole numbers. Tails have no say.
  *
  * `src/kernels/reference/reference-tree-leaves.ts` is the twin.
  */
 import { scratch } from './scratch'
-import { TreeLayout, pairsOf, roundPanel, rowOf, setWord, word } from './tree-layout'
+import { TreeLayout, codedOf, pairsOf, roundPanel, rowOf, setWord, word } from './tree-layout'
 
 /**
  * The nearest leaf of each of n ids, ties by smaller leaf. In whole numbers, a multiplication and a
@@ -47,25 +47,24 @@ function unitAt(i: i32): usize {
   return scratch + 256 + (usize(i) << 2)
 }
 
-/** A row with its tails weighted, in units of the rounded centroids, rounded itself. */
+/** A row in units of the rounded centroids, rounded itself. */
 function stagePoint(tree: TreeLayout, row: usize, i: i32): void {
   const to = pointAt(tree, i)
   let most: f32 = 0
-  for (let d = 0; d < tree.dim; d += 1) most = max(most, abs(weighted(tree, row, d)))
+  for (let d = 0; d < codedOf(tree); d += 1) most = max(most, abs(inUnits(tree, row, d)))
   const steps = f32(min(4095, i32.MAX_VALUE / (centroidSteps * (pairsOf(tree) << 1))))
   const factor: f32 = most > leastRange ? steps / most : 0
   store<u32>(to + (usize(pairsOf(tree) - 1) << 2), 0)
-  for (let d = 0; d < tree.dim; d += 1) {
-    store<i16>(to + (usize(d) << 1), i16(nearest(weighted(tree, row, d) * factor)))
+  for (let d = 0; d < codedOf(tree); d += 1) {
+    store<i16>(to + (usize(d) << 1), i16(nearest(inUnits(tree, row, d) * factor)))
   }
   store<f32>(unitAt(i), most > leastRange ? most / steps : 0)
 }
 
 @inline
-function weighted(tree: TreeLayout, row: usize, d: i32): f32 {
+function inUnits(tree: TreeLayout, row: usize, d: i32): f32 {
   const at = usize(d) << 2
-  const value = load<f32>(row + at) * load<f32>(tree.roundUnits + at)
-  return d < tree.dim - tree.tailDims ? value : value * tree.tailWeight
+  return load<f32>(row + at) * load<f32>(tree.roundUnits + at)
 }
 
 /**

@@ -12,9 +12,9 @@ export class TreeLayout {
   rows: usize
   /** u32 per id: 1 + 32 x block + lane; 0: the id is not in the tree. */
   places: usize
-  /** Panels of 32 leaves: for each dimension that coordinate of 32 centroids. */
+  /** Panels of 32 leaves: for each coded dimension that coordinate of 32 centroids. */
   centroids: usize
-  /** f32 per leaf: -|centroid|^2 / 2 in the metric of assignment; -Infinity: no such leaf. */
+  /** f32 per leaf: -|centroid|^2 / 2, less where it is crowded; -Infinity: no such leaf. */
   biases: usize
   /** f32 per leaf: what a unit of its members' codes is worth. */
   scales: usize
@@ -46,17 +46,13 @@ export class TreeLayout {
   freeBlock: u32
   /** Blocks that have ever been used. */
   usedBlocks: u32
-  /** What a tail dimension's squared difference counts when a leaf is chosen for a vector. */
-  tailWeight: f32
   /** The sum of all strays. */
   allStrays: u32
   /** Of growth, unread here. */
   spread: f32
-  /** The mean squared distance of vectors from their centroids, tails among them; may be Infinity. */
-  reach: f32
-  /** Panels of 32 leaves: for each pair of dimensions two i16 of 32 centroids, at most 8,191. */
+  /** Panels of 32 leaves: for each pair of coded dimensions two i16 (to 8,191) of 32 centroids. */
   roundCentroids: usize
-  /** f32 per dimension: what 1 is worth there. */
+  /** f32 per coded dimension: what 1 is worth there. */
   roundUnits: usize
   /** f32 per leaf: its bias while it is not crowded. */
   bases: usize
@@ -89,10 +85,16 @@ export function rowOf(tree: TreeLayout, id: u32): usize {
   return tree.rows + ((usize(id) * usize(tree.stride)) << 2)
 }
 
-/** Pairs of dimensions; the last may be half of one. */
+/** Dimensions that are coded. */
+@inline
+export function codedOf(tree: TreeLayout): i32 {
+  return tree.dim - tree.tailDims
+}
+
+/** Pairs of coded dimensions; the last may be half of one. */
 @inline
 export function pairsOf(tree: TreeLayout): i32 {
-  return (tree.dim + 1) >> 1
+  return (codedOf(tree) + 1) >> 1
 }
 
 /** Where the first pair of a panel's rounded centroids is; the next is 128 bytes on. */
@@ -110,5 +112,5 @@ export function tailEndsOf(tree: TreeLayout, leaf: u32): usize {
 /** Where the first coordinate of a leaf's centroid is; the next is 128 bytes on. */
 @inline
 export function centroidOf(tree: TreeLayout, leaf: u32): usize {
-  return tree.centroids + ((usize(leaf >> 5) * usize(tree.dim)) << 7) + (usize(leaf & 31) << 2)
+  return tree.centroids + ((usize(leaf >> 5) * usize(codedOf(tree))) << 7) + (usize(leaf & 31) << 2)
 }

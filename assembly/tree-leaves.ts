@@ -14,6 +14,7 @@ import {
   TreeLayout,
   blockAt,
   centroidOf,
+  codedOf,
   rowOf,
   setWord,
   tailEndsOf,
@@ -50,7 +51,7 @@ export function treeRefresh(layout: usize, ids: usize, n: i32): i32 {
     if (place != 0) {
       const leaf = word(tree.owners, (place - 1) >> 5)
       const squares = encode(tree, id, leaf, place - 1)
-      if (!isStray(tree, leaf, squares) && !isTailStray(tree, id, leaf)) continue
+      if (!isStray(tree, leaf, squares)) continue
     }
     setWord(ids, strays, id)
     strays += 1
@@ -60,8 +61,6 @@ export function treeRefresh(layout: usize, ids: usize, n: i32): i32 {
 
 /** A member's mean square in units, which is 1 on average, from which on its leaf is not its own. */
 const strayed: f32 = 1.25
-/** Tails alone this much farther from a centroid than whole vectors are on average. */
-const tailStrayed: f32 = 2
 
 /** Given the sum of its squares in units. A leaf without a unit, or a crowded one, keeps nobody. */
 @inline
@@ -69,18 +68,7 @@ function isStray(tree: TreeLayout, leaf: u32, squares: f32): bool {
   if (unitsOf(tree, leaf) == 0) return true
   const at = usize(leaf) << 2
   if (load<f32>(tree.biases + at) < load<f32>(tree.bases + at)) return true
-  return squares > strayed * f32(tree.dim - tree.tailDims)
-}
-
-@inline
-function isTailStray(tree: TreeLayout, id: u32, leaf: u32): bool {
-  const row = rowOf(tree, id)
-  let squares: f32 = 0
-  for (let d = tree.dim - tree.tailDims; d < tree.dim; d += 1) {
-    const value = residual(tree, row, leaf, d)
-    squares += value * value
-  }
-  return squares * tree.tailWeight > tailStrayed * tree.reach
+  return squares > strayed * f32(codedOf(tree))
 }
 
 /** Takes n ids out; those that are not in are passed over. */
@@ -93,23 +81,14 @@ export function treeRemove(layout: usize, ids: usize, n: i32): void {
   }
 }
 
-/**
- * Writes the tails of n ids beside their codes; those that are not in are passed over. Those whose
- * tails have strayed, as when an item becomes popular, are left at the front: returns how many.
- */
-export function treeTails(layout: usize, ids: usize, n: i32): i32 {
+/** Writes the tails of n ids beside their codes; those that are not in are passed over. */
+export function treeTails(layout: usize, ids: usize, n: i32): void {
   const tree = changetype<TreeLayout>(layout)
-  let strays = 0
   for (let i = 0; i < n; i += 1) {
     const id = word(ids, i)
     const place = word(tree.places, id)
-    if (place == 0) continue
-    copyTails(tree, rowOf(tree, id), place - 1)
-    if (!isTailStray(tree, id, word(tree.owners, (place - 1) >> 5))) continue
-    setWord(ids, strays, id)
-    strays += 1
+    if (place != 0) copyTails(tree, rowOf(tree, id), place - 1)
   }
-  return strays
 }
 
 /** A place at the end of a leaf. Returns 1 + place. */
@@ -180,7 +159,7 @@ function idsOf(tree: TreeLayout, block: u32): usize {
 
 function copyTails(tree: TreeLayout, row: usize, place: u32): void {
   const to = idsOf(tree, place >> 5) + 128 + (usize(place & 31) << 2)
-  const from = row + (usize(tree.dim - tree.tailDims) << 2)
+  const from = row + (usize(codedOf(tree)) << 2)
   const ends = tailEndsOf(tree, word(tree.owners, place >> 5))
   for (let t: usize = 0; t < usize(tree.tailDims); t += 1) {
     const tail = load<f32>(from + (t << 2))
@@ -203,7 +182,7 @@ function clearTailEnds(tree: TreeLayout, leaf: u32): void {
 /** Returns the sum of the squares of its coordinates in units. */
 function encode(tree: TreeLayout, id: u32, leaf: u32, place: u32): f32 {
   const row = rowOf(tree, id)
-  const coded = tree.dim - tree.tailDims
+  const coded = codedOf(tree)
   const units = unitsOf(tree, leaf)
   const code = blockAt(tree, place >> 5) + usize(place & 15)
   let extremes = 0
@@ -279,7 +258,7 @@ function addRow(tree: TreeLayout, row: usize, sums: usize, squares: f32): f32 {
     v128.store(sums + at, f32x4.add(v128.load(sums + at), v128.load(row + at)))
   }
   let all = squares
-  for (let d = 0; d < tree.dim - tree.tailDims; d += 1) {
+  for (let d = 0; d < codedOf(tree); d += 1) {
     const value = load<f32>(row + (usize(d) << 2))
     all += value * value
   }
@@ -299,7 +278,7 @@ export function treeEncodeLeaf(layout: usize, leaf: u32, ids: usize): i32 {
     for (let lane: u32 = 0; lane < lanes; lane += 1) {
       const id = word(idsOf(tree, block - 1), lane)
       const squares = encode(tree, id, leaf, ((block - 1) << 5) | lane)
-      if (!isStray(tree, leaf, squares) && !isTailStray(tree, id, leaf)) continue
+      if (!isStray(tree, leaf, squares)) continue
       setWord(ids, strays, id)
       strays += 1
     }
@@ -321,7 +300,7 @@ export function treeMembers(layout: usize, leaf: u32, ids: usize): i32 {
   return i32((to - ids) >> 2)
 }
 
-/** Adds each of n rows to the sum (dim f32) of its leaf, and 1 to its count (u32). */
+/** Adds each of n rows to the sum (per coded dimension f32) of its leaf, and 1 to its count. */
 export function treeSums(
   layout: usize,
   ids: usize,
@@ -334,8 +313,8 @@ export function treeSums(
   for (let i = 0; i < n; i += 1) {
     const leaf = word(leaves, i)
     const row = rowOf(tree, word(ids, i))
-    const sum = sums + ((usize(leaf) * usize(tree.dim)) << 2)
-    for (let d: usize = 0; d < usize(tree.dim) << 2; d += 4) {
+    const sum = sums + ((usize(leaf) * usize(codedOf(tree))) << 2)
+    for (let d: usize = 0; d < usize(codedOf(tree)) << 2; d += 4) {
       store<f32>(sum + d, load<f32>(sum + d) + load<f32>(row + d))
     }
     setWord(counts, leaf, word(counts, leaf) + 1)
@@ -349,7 +328,7 @@ export function treeCodeSums(layout: usize, ids: usize, leaves: usize, n: i32, s
     const row = rowOf(tree, word(ids, i))
     const leaf = word(leaves, i)
     const units = unitsOf(tree, leaf)
-    for (let d = 0; d < tree.dim - tree.tailDims; d += 1) {
+    for (let d = 0; d < codedOf(tree); d += 1) {
       const value = residual(tree, row, leaf, d) * units
       const sum = sums + (usize(d) << 7) + (usize(codeOf(tree, d, value)) << 3)
       store<f32>(sum, load<f32>(sum) + value)

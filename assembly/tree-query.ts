@@ -12,7 +12,16 @@
  */
 import { Reservoir, append, idOf, keepBest, keyOf, nthBest, scoreOf, sortBest } from './reservoir'
 import { scratch } from './scratch'
-import { TreeLayout, blockAt, centroidOf, rowOf, setWord, tailEndsOf, word } from './tree-layout'
+import {
+  TreeLayout,
+  blockAt,
+  centroidOf,
+  codedOf,
+  rowOf,
+  setWord,
+  tailEndsOf,
+  word,
+} from './tree-layout'
 
 @unmanaged
 class TreeQuery {
@@ -63,7 +72,7 @@ export function treePrepare(layout: usize, address: usize): void {
 /** Products with the levels at scratch + 1024, then cut to steps of one size for all. */
 function makeTables(tree: TreeLayout, query: TreeQuery): void {
   const products = scratch + 1024
-  const coded = tree.dim - tree.tailDims
+  const coded = codedOf(tree)
   let range: f32 = 0
   let offset: f32 = 0
   for (let d = 0; d < tree.codes; d += 1) {
@@ -138,7 +147,7 @@ function scorePanel(tree: TreeLayout, query: TreeQuery, panel: i32): void {
   let s7 = f32x4.splat(0)
   let at = centroidOf(tree, panel << 5)
   let from = query.vector
-  const end = from + (usize(tree.dim - tree.tailDims) << 2)
+  const end = from + (usize(codedOf(tree)) << 2)
   for (; from < end; from += 4) {
     const x = v128.load_splat<u32>(from)
     s0 = f32x4.add(s0, f32x4.mul(x, v128.load(at)))
@@ -326,7 +335,7 @@ function scoreHalf(
   s1 = f32x4.add(f32x4.mul(s1, unit), from)
   s2 = f32x4.add(f32x4.mul(s2, unit), from)
   s3 = f32x4.add(f32x4.mul(s3, unit), from)
-  let weight = query.vector + (usize(tree.dim - tree.tailDims) << 2)
+  let weight = query.vector + (usize(codedOf(tree)) << 2)
   for (let t = 0; t < tree.tailDims; t += 1) {
     const w = v128.load_splat<u32>(weight)
     s0 = f32x4.add(s0, f32x4.mul(w, v128.load(tails)))

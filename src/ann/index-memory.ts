@@ -7,7 +7,7 @@ import type { KernelImplementation } from '../kernels/kernels.ts'
 import { ChangedIds } from './changed-ids.ts'
 import { flatShapeOf } from './flat-index.ts'
 import { FlatMemory } from './flat-memory.ts'
-import { codesOf, GrowthMemory, TreeMemory, treeBytes } from './tree-memory.ts'
+import { GrowthMemory, TreeMemory, treeBytes } from './tree-memory.ts'
 import { TreeSearch, type TreeSearchShape } from './tree-search.ts'
 import { Tree, treeChunk, type TreeStaging } from './tree.ts'
 
@@ -32,7 +32,7 @@ export const flatOptionsOf = (shape: IndexShape) =>
 const reservedBytes = (shape: IndexShape): number =>
   2 * TreeSearch.bytes(shape) +
   2 * treeBytes(shape) +
-  GrowthMemory.bytes(shape.maxLeaves, shape.dim, codesOf(shape)) +
+  GrowthMemory.bytes(shape) +
   2 * ChangedIds.bytes(shape.capacityItems) +
   2 * treeChunk * 8 +
   8 * 64
@@ -75,7 +75,7 @@ export class IndexMemory {
     this.staging = stagings[thread]
     const tree = (): Tree => new Tree(new TreeMemory(flat, shape), this.staging)
     this.trees = [tree(), tree()]
-    this.growth = new GrowthMemory(arena, shape.maxLeaves, shape.dim, codesOf(shape))
+    this.growth = new GrowthMemory(arena, shape)
     this.changed = new ChangedIds(arena, shape.capacityItems)
     this.unsaved = new ChangedIds(arena, shape.capacityItems)
   }

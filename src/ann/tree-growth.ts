@@ -22,12 +22,6 @@ const codeSamples = 8_192
 const codeRounds = 4
 /** Rounds of catching up, each over what changed during the one before, and what ends them. */
 const [catchUps, fewChanged] = [8, 256]
-/**
- * Leaves part vectors by direction alone. Weighed as queries weigh it, popularity put what had
- * become popular into one leaf, whatever its direction, where no query came upon it; as it is, a
- * leaf is chosen for the greatest tail that it holds.
- */
-const tailWeight = 0
 /** Half of the levels as they are best for a normal distribution, in its deviations. */
 const normalLevels = [0.128, 0.388, 0.657, 0.942, 1.256, 1.618, 2.069, 2.733]
 
@@ -54,7 +48,7 @@ export class TreeGrowth {
   /** Every step yields the number of vectors that it has gone over. */
   *steps(): Generator<number, void> {
     const { leaves } = this.#order
-    this.#tree.reset(leaves, tailWeight)
+    this.#tree.reset(leaves)
     yield* this.#takeSample(leaves * samplesPerLeaf)
     yield* this.#measureRanges()
     this.#firstCentroids(leaves)
@@ -87,11 +81,11 @@ export class TreeGrowth {
   }
 
   *#measureRanges(): Generator<number, void> {
-    const { rows, stride, shape } = this.#tree.memory
-    const ranges = new Float32Array(shape.dim)
+    const { rows, stride, coded } = this.#tree.memory
+    const ranges = new Float32Array(coded)
     for (const [i, id] of this.#sample.entries()) {
       if (i % (treeChunk * 16) === 0) yield treeChunk
-      for (let d = 0; d < shape.dim; d += 1) {
+      for (let d = 0; d < coded; d += 1) {
         ranges[d] = Math.max(ranges[d], Math.abs(rows[id * stride + d]))
       }
     }
@@ -107,13 +101,13 @@ export class TreeGrowth {
   }
 
   #toRow(leaf: number, id: number): void {
-    const { rows, stride, shape } = this.#tree.memory
-    this.#tree.setCentroid(leaf, rows.subarray(id * stride, id * stride + shape.dim))
+    const { rows, stride, coded } = this.#tree.memory
+    this.#tree.setCentroid(leaf, rows.subarray(id * stride, id * stride + coded))
   }
 
   *#lloyd(leaves: number, sample: Int32Array): Generator<number, void> {
     const { sums, counts } = this.#memory.growth
-    const { kernels, layout, shape } = this.#tree.memory
+    const { kernels, layout, coded } = this.#tree.memory
     sums.view.fill(0)
     counts.view.fill(0)
     for (const n of this.#assigned(sample)) {
@@ -121,13 +115,12 @@ export class TreeGrowth {
       kernels.treeSums(layout, ids.address, nearest.address, n, sums.address, counts.address)
       yield n
     }
-    const { dim } = shape
     let spare = 0
     for (let leaf = 0; leaf < leaves; leaf += 1) {
       if (leaf % treeChunk === 0) yield treeChunk
       const count = counts.view[leaf]
       if (count > 0) {
-        const sum = sums.view.slice(leaf * dim, (leaf + 1) * dim)
+        const sum = sums.view.slice(leaf * coded, (leaf + 1) * coded)
         this.#tree.setCentroid(
           leaf,
           sum.map((value) => value / count),
@@ -168,9 +161,9 @@ export class TreeGrowth {
 
   /** Each level to the mean of what is nearest to it. */
   #moveLevels(): void {
-    const { dim, exactDims } = this.#tree.memory.shape
+    const { coded } = this.#tree.memory
     const sums = this.#memory.growth.codeSums.view
-    for (let d = 0; d < dim - exactDims; d += 1) {
+    for (let d = 0; d < coded; d += 1) {
       const levels = this.#tree.levels(d).map((level, code) => {
         const [sum, count] = sums.subarray(d * 32 + code * 2, d * 32 + code * 2 + 2)
         return count === 0 ? level : sum / count
@@ -182,20 +175,17 @@ export class TreeGrowth {
   /** How far vectors are from their centroids, and from that each leaf's scale. */
   *#measureScales(leaves: number): Generator<number, void> {
     const squares = new Float64Array(leaves)
-    let tails = 0
     const members = new Uint32Array(leaves)
     for (const n of this.#assigned(this.#sample)) {
       const { ids, leaves: nearest } = this.#memory.staging
       for (let i = 0; i < n; i += 1) {
         squares[nearest.view[i]] += this.#tree.square(ids.view[i], nearest.view[i])
         members[nearest.view[i]] += 1
-        tails += this.#tree.tailSquare(ids.view[i], nearest.view[i])
       }
       yield n
     }
     const total = squares.reduce((sum, square) => sum + square, 0)
-    const n = Math.max(1, this.#sample.length)
-    this.#tree.setSpread(total / n, tails / n)
+    this.#tree.setSpread(total / Math.max(1, this.#sample.length))
     for (let leaf = 0; leaf < leaves; leaf += 1) {
       this.#tree.setScale(leaf, squares[leaf], members[leaf])
     }
@@ -203,9 +193,9 @@ export class TreeGrowth {
 
   /** As if residuals were normal, of deviation 1 in units of their leaves' scales. */
   #firstLevels(): void {
-    const { dim, exactDims } = this.#tree.memory.shape
+    const { coded } = this.#tree.memory
     const levels = [...normalLevels.map((level) => -level), ...normalLevels]
-    for (let d = 0; d < dim - exactDims; d += 1) {
+    for (let d = 0; d < coded; d += 1) {
       this.#tree.setLevels(d, Float32Array.from(levels))
     }
   }

@@ -7,10 +7,8 @@ import type { Tree } from './tree.ts'
 
 export interface TreeImage {
   readonly leaves: number
-  readonly tailWeight: number
   readonly spread: number
-  readonly reach: number
-  /** leaves x dim. */
+  /** Leaves x coded dimensions. */
   readonly centroids: Float32Array
   /** Per leaf; -Infinity: it has no centroid. */
   readonly bases: Float32Array
@@ -21,15 +19,13 @@ export interface TreeImage {
 
 /** Copies. Another thread may be changing the tree: then some of it is a moment newer. */
 export function imageOf(tree: Tree): TreeImage {
-  const { leafLimit: leaves, tailWeight, memory } = tree
-  const { floats, shape } = memory
-  const centroids = new Float32Array(leaves * shape.dim)
-  for (let leaf = 0; leaf < leaves; leaf += 1) centroids.set(tree.centroid(leaf), leaf * shape.dim)
+  const { leafLimit: leaves, memory } = tree
+  const { floats, coded } = memory
+  const centroids = new Float32Array(leaves * coded)
+  for (let leaf = 0; leaf < leaves; leaf += 1) centroids.set(tree.centroid(leaf), leaf * coded)
   return {
     leaves,
-    tailWeight,
     spread: floats[treeLayout.spread],
-    reach: floats[treeLayout.reach],
     centroids,
     bases: memory.bases.slice(0, leaves),
     scales: memory.scales.slice(0, leaves),
@@ -40,15 +36,14 @@ export function imageOf(tree: Tree): TreeImage {
 
 /** Makes a tree without members. */
 export function restoreTree(tree: Tree, image: TreeImage): void {
-  const { scales, codebook, roundUnits, floats, shape } = tree.memory
-  tree.reset(image.leaves, image.tailWeight)
+  const { scales, codebook, roundUnits, floats, coded } = tree.memory
+  tree.reset(image.leaves)
   floats[treeLayout.spread] = image.spread
-  floats[treeLayout.reach] = image.reach
   roundUnits.set(image.roundUnits)
   codebook.set(image.codebook)
   scales.set(image.scales)
   for (let leaf = 0; leaf < image.leaves; leaf += 1) {
     if (image.bases[leaf] === -Infinity) continue
-    tree.setCentroid(leaf, image.centroids.subarray(leaf * shape.dim, (leaf + 1) * shape.dim))
+    tree.setCentroid(leaf, image.centroids.subarray(leaf * coded, (leaf + 1) * coded))
   }
 }

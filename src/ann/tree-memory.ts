@@ -20,7 +20,7 @@ export interface TreeShape {
 /** Bytes that a tree of this shape takes of its arena, padding included. */
 export function treeBytes(shape: TreeShape): number {
   const { codes, blocks, blockBytes } = sizesOf(shape)
-  const perLeaf = shape.dim + shape.exactDims * 2 + 6
+  const perLeaf = codedOf(shape) + shape.exactDims * 2 + 6
   const perPanel = pairsOf(shape) * treeGroup
   const words =
     shape.capacityItems * 2 + blocks * 2 + shape.maxLeaves * perLeaf + shape.dim * 2 + codes * 32
@@ -28,12 +28,14 @@ export function treeBytes(shape: TreeShape): number {
   return (words + rounded + treeLayout.words) * 4 + blocks * blockBytes + 24 * 64
 }
 
-/** Coded dimensions, rounded up to a multiple of four. */
-export const codesOf = ({ dim, exactDims }: TreeShape): number =>
-  Math.ceil((dim - exactDims) / 4) * 4
+/** Dimensions that are coded: all but the tails. */
+const codedOf = ({ dim, exactDims }: TreeShape): number => dim - exactDims
 
-/** Pairs of dimensions. */
-const pairsOf = ({ dim }: TreeShape): number => Math.ceil(dim / 2)
+/** Those, rounded up to a multiple of four. */
+export const codesOf = (shape: TreeShape): number => Math.ceil(codedOf(shape) / 4) * 4
+
+/** Pairs of coded dimensions. */
+const pairsOf = (shape: TreeShape): number => Math.ceil(codedOf(shape) / 2)
 
 function sizesOf(shape: TreeShape): {
   codes: number
@@ -53,14 +55,15 @@ export class GrowthMemory {
   readonly counts: Block<Uint32Array>
   readonly codeSums: Block<Float32Array>
 
-  constructor(arena: Arena, maxLeaves: number, dim: number, codes: number) {
-    this.sums = arena.floats(maxLeaves * dim)
-    this.counts = arena.words(maxLeaves)
-    this.codeSums = arena.floats(codes * 32)
+  constructor(arena: Arena, shape: TreeShape) {
+    this.sums = arena.floats(shape.maxLeaves * codedOf(shape))
+    this.counts = arena.words(shape.maxLeaves)
+    this.codeSums = arena.floats(codesOf(shape) * 32)
   }
 
-  static bytes(maxLeaves: number, dim: number, codes: number): number {
-    return (maxLeaves * (dim + 1) + codes * 32) * 4 + 3 * 64
+  static bytes(shape: TreeShape): number {
+    const words = shape.maxLeaves * (codedOf(shape) + 1) + codesOf(shape) * 32
+    return words * 4 + 3 * 64
   }
 }
 
@@ -71,6 +74,9 @@ export class TreeMemory {
   readonly record: Uint32Array
   /** The same words, for those that are f32. */
   readonly floats: Float32Array
+  /** Dimensions. */
+  readonly coded: number
+  /** Rounded up to a multiple of four. */
   readonly codes: number
   readonly blockBytes: number
   /** The flat index's. */
@@ -106,13 +112,14 @@ export class TreeMemory {
     this.rows = flat.rows
     this.stride = stride
     this.kernels = kernels
+    this.coded = codedOf(shape)
     this.codes = codes
     this.blockBytes = blockBytes
     const record = arena.words(treeLayout.words)
     const places = arena.words(capacityItems)
-    const centroids = arena.floats(maxLeaves * dim)
+    const centroids = arena.floats(maxLeaves * this.coded)
     const rounded = arena.bytes(maxLeaves * pairsOf(shape) * 4)
-    const roundUnits = arena.floats(dim)
+    const roundUnits = arena.floats(this.coded)
     const biases = arena.floats(maxLeaves)
     const bases = arena.floats(maxLeaves)
     const scales = arena.floats(maxLeaves)

@@ -2,8 +2,10 @@
  * A partition of the flat index's vectors into leaves (tree-AH, Guo et al. 2020): which leaf an id
  * is in, and its code there. Vectors themselves stay where they are, in the flat index's rows.
  *
- * The metric by which a vector belongs to a leaf counts a tail dimension (popularity) by
- * `tailWeight`; which leaves a search looks into depends on the tails of their members.
+ * Leaves part vectors by direction alone: tails (popularity) have no say in which a vector belongs
+ * to. Weighed as queries weigh it, popularity put what had become popular into one leaf, whatever
+ * its direction, where no query came upon it; as it is, a leaf is chosen for the greatest tail that
+ * it holds.
  */
 import type { Block } from '../kernels/arena.ts'
 import { treeGroup, treeLayout } from '../kernels/tree-kernels.ts'
@@ -66,30 +68,24 @@ export class Tree {
     return largest
   }
 
-  get tailWeight(): number {
-    return this.memory.floats[treeLayout.tailWeight]
-  }
-
   /** About as many as there are members: those that its blocks have room for. */
   get items(): number {
     return this.memory.record[treeLayout.usedBlocks] * treeGroup
   }
 
   get bytes(): number {
-    const { record, blockBytes, shape } = this.memory
+    const { record, blockBytes, shape, coded } = this.memory
     const blocks = record[treeLayout.usedBlocks] * (blockBytes + 8)
-    return blocks + this.leafLimit * (shape.dim + 6) * 4 + shape.capacityItems * 4
+    return blocks + this.leafLimit * (coded + 6) * 4 + shape.capacityItems * 4
   }
 
   /** Forgets all members and centroids; room for `leaves` of them. */
-  reset(leaves: number, tailWeight: number): void {
+  reset(leaves: number): void {
     const { record, floats, places, biases, heads, sizes, strays, kernels } = this.memory
     record[treeLayout.panels] = Math.ceil(leaves / treeGroup)
     record[treeLayout.freeBlock] = 0
     record[treeLayout.usedBlocks] = 0
-    floats[treeLayout.tailWeight] = tailWeight
     floats[treeLayout.spread] = Infinity
-    floats[treeLayout.reach] = Infinity
     // Faster than `fill`, which is slow on shared memory.
     kernels.clear(record[treeLayout.places], 0, places.length)
     biases.fill(-Infinity)
@@ -109,9 +105,9 @@ export class Tree {
   }
 
   centroid(leaf: number): Float32Array {
-    const { centroids, shape } = this.memory
-    const first = (leaf >> 5) * shape.dim * treeGroup + (leaf & 31)
-    return Float32Array.from({ length: shape.dim }, (_, d) => centroids[first + d * treeGroup])
+    const { centroids, coded } = this.memory
+    const first = (leaf >> 5) * coded * treeGroup + (leaf & 31)
+    return Float32Array.from({ length: coded }, (_, d) => centroids[first + d * treeGroup])
   }
 
   /** The leaf that an id is in, or -1. */
@@ -127,43 +123,33 @@ export class Tree {
   }
 
   setCentroid(leaf: number, centroid: Float32Array): void {
-    const { centroids, biases, bases, roundCentroids, roundUnits, shape } = this.memory
-    const first = (leaf >> 5) * shape.dim * treeGroup + (leaf & 31)
-    const firstRound = ((leaf >> 5) * Math.ceil(shape.dim / 2) * treeGroup + (leaf & 31)) * 2
-    const coded = shape.dim - shape.exactDims
+    const { centroids, biases, bases, roundCentroids, roundUnits, coded } = this.memory
+    const first = (leaf >> 5) * coded * treeGroup + (leaf & 31)
+    const firstRound = ((leaf >> 5) * Math.ceil(coded / 2) * treeGroup + (leaf & 31)) * 2
     let square = 0
-    for (let d = 0; d < shape.dim; d += 1) {
+    for (let d = 0; d < coded; d += 1) {
       centroids[first + d * treeGroup] = centroid[d]
       const steps = roundUnits[d] === 0 ? 0 : Math.round(centroid[d] / roundUnits[d])
       const at = firstRound + (d >> 1) * treeGroup * 2 + (d & 1)
       roundCentroids[at] = Math.max(-mostSteps, Math.min(mostSteps, steps))
-      square += centroid[d] * centroid[d] * (d < coded ? 1 : this.tailWeight)
+      square += centroid[d] * centroid[d]
     }
     bases[leaf] = -square / 2
     biases[leaf] = bases[leaf]
   }
 
-  /** A coordinate less that of a leaf's centroid. */
-  residual(id: number, leaf: number, d: number): number {
-    const { centroids, rows, stride, shape } = this.memory
-    const panel = (leaf >> 5) * shape.dim
+  /** A coded coordinate less that of a leaf's centroid. */
+  #residual(id: number, leaf: number, d: number): number {
+    const { centroids, rows, stride, coded } = this.memory
+    const panel = (leaf >> 5) * coded
     return rows[id * stride + d] - centroids[(panel + d) * treeGroup + (leaf & 31)]
   }
 
   /** The squared distance of an id from a leaf's centroid, tails left out. */
   square(id: number, leaf: number): number {
-    const { dim, exactDims } = this.memory.shape
     let square = 0
-    for (let d = 0; d < dim - exactDims; d += 1) square += this.residual(id, leaf, d) ** 2
+    for (let d = 0; d < this.memory.coded; d += 1) square += this.#residual(id, leaf, d) ** 2
     return square
-  }
-
-  /** The squared distance of an id's tails from those of a leaf's centroid, as they weigh. */
-  tailSquare(id: number, leaf: number): number {
-    const { dim, exactDims } = this.memory.shape
-    let square = 0
-    for (let d = dim - exactDims; d < dim; d += 1) square += this.residual(id, leaf, d) ** 2
-    return square * this.tailWeight
   }
 
   /**
@@ -171,11 +157,11 @@ export class Tree {
    * they are few, what all leaves have counts in.
    */
   setScale(leaf: number, squares: number, members: number): void {
-    const { scales, shape, floats } = this.memory
+    const { scales, coded, floats } = this.memory
     const spread = floats[treeLayout.spread]
     const known = Number.isFinite(spread) ? priorMembers : 0
     const mean = (squares + (known === 0 ? 0 : known * spread)) / (members + known)
-    scales[leaf] = Math.sqrt(mean / (shape.dim - shape.exactDims))
+    scales[leaf] = Math.sqrt(mean / coded)
   }
 
   /** What the codes of a dimension stand for, ascending. */
@@ -309,14 +295,13 @@ export class Tree {
    * than one step has time for.
    */
   #moveCentroid(leaf: number): Int32Array | undefined {
-    const { kernels, layout, shape, stride, strays, record, sizes, members, sums } = this.memory
-    const { dim, exactDims } = shape
+    const { kernels, layout, coded, stride, strays, record, sizes, members, sums } = this.memory
     const n = sizes[leaf]
-    if (n === 0 || n * dim > recodedFloats) return undefined
+    if (n === 0 || n * coded > recodedFloats) return undefined
     kernels.treeLeafSums(layout, leaf, sums.address)
-    const means = sums.view.subarray(0, dim).map((sum) => sum / n)
+    const means = sums.view.subarray(0, coded).map((sum) => sum / n)
     // The squared distances from the mean: what the mean itself accounts for taken away.
-    const ofMean = means.subarray(0, dim - exactDims).reduce((sum, mean) => sum + mean * mean, 0)
+    const ofMean = means.reduce((sum, mean) => sum + mean * mean, 0)
     const squares = sums.view[stride] - n * ofMean
     this.setCentroid(leaf, means)
     this.setScale(leaf, Math.max(0, squares), n)
@@ -333,7 +318,7 @@ export class Tree {
    * others and starts again at a member of this one.
    */
   *split(leaf: number, most: number): Generator<number, void> {
-    const { sizes, biases, scales, rows, stride, shape } = this.memory
+    const { sizes, biases, scales, rows, stride, coded } = this.memory
     const spare = this.#sparsest()
     if (sizes[spare] > most || spare === leaf) return
     biases[spare] = -Infinity
@@ -341,7 +326,7 @@ export class Tree {
     const ids = this.#members(leaf)
     if (sizes[spare] > 0 || ids.length === 0) return
     const row = ids[ids.length >> 1] * stride
-    this.setCentroid(spare, rows.subarray(row, row + shape.dim))
+    this.setCentroid(spare, rows.subarray(row, row + coded))
     scales[spare] = scales[leaf]
     yield* this.#placeAgain(ids)
   }
@@ -374,23 +359,15 @@ export class Tree {
     for (const n of this.#staged(ids)) kernels.treeRemove(layout, this.#staging.ids.address, n)
   }
 
-  /**
-   * Takes over the tails of rows. An id whose tails are now far from what its leaf stands for, as
-   * when an item becomes popular, moves.
-   */
+  /** Takes over the tails of rows. */
   refreshTails(ids: Int32Array): void {
     const { kernels, layout } = this.memory
-    for (const n of this.#staged(ids)) {
-      const strays = kernels.treeTails(layout, this.#staging.ids.address, n)
-      if (strays > 0) this.#placeStaged(strays)
-    }
+    for (const n of this.#staged(ids)) kernels.treeTails(layout, this.#staging.ids.address, n)
   }
 
-  /** The mean squared distance of vectors from their centroids: tails left out, and theirs. */
-  setSpread(spread: number, tailSpread: number): void {
-    const { floats } = this.memory
-    floats[treeLayout.spread] = spread
-    floats[treeLayout.reach] = spread + tailSpread
+  /** The mean squared distance of vectors from their centroids, tails left out. */
+  setSpread(spread: number): void {
+    this.memory.floats[treeLayout.spread] = spread
   }
 
   /** Stages ids, a chunk at a time; yields how many. */

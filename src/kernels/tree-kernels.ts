@@ -10,9 +10,9 @@ export const treeLayout = {
   rows: 0,
   /** Per id: 1 + 32 x block + lane; 0: the id is not in the tree. */
   places: 1,
-  /** Panels of 32 leaves: for each dimension that coordinate of 32 centroids. */
+  /** Panels of 32 leaves: for each coded dimension that coordinate of 32 centroids. */
   centroids: 2,
-  /** f32 per leaf: -|centroid|^2 / 2 in the metric of assignment; -Infinity: no such leaf. */
+  /** f32 per leaf: -|centroid|^2 / 2, less where it is crowded; -Infinity: no such leaf. */
   biases: 3,
   /** f32 per leaf: what a unit of its members' codes is worth. */
   scales: 4,
@@ -44,25 +44,19 @@ export const treeLayout = {
   freeBlock: 18,
   /** Blocks that have ever been used. */
   usedBlocks: 19,
-  /** f32: what a tail's squared difference counts when a leaf is chosen for a vector. */
-  tailWeight: 20,
   /** The sum of all strays. */
-  allStrays: 21,
-  /**
-   * f32: the mean squared distance of vectors from their centroids without tails, and with them;
-   * Infinity: not known.
-   */
-  spread: 22,
-  reach: 23,
-  /** Panels of 32 leaves: for each pair of dimensions two i16 of 32 centroids, at most 8,191. */
-  roundCentroids: 24,
-  /** f32 per dimension: what 1 is worth there. */
-  roundUnits: 25,
+  allStrays: 20,
+  /** f32: the mean squared distance of vectors from their centroids; Infinity: not known. */
+  spread: 21,
+  /** Panels of 32 leaves: for each pair of coded dimensions two i16 (to 8,191) of 32 centroids. */
+  roundCentroids: 22,
+  /** f32 per coded dimension: what 1 is worth there. */
+  roundUnits: 23,
   /** f32 per leaf: its bias while it is not crowded. */
-  bases: 26,
+  bases: 24,
   /** Panels of 32 leaves: per tail dimension f32s, the greatest of members, then the least. */
-  tailEnds: 27,
-  words: 28,
+  tailEnds: 25,
+  words: 26,
 } as const
 
 /** Words of the record of a query. A reservoir is five of them: see below. */
@@ -113,8 +107,8 @@ export interface TreeKernels {
   treeRefresh: Whole<[tree: Address, ids: Address, n: number], number>
   /** Takes ids out; those that are not in are passed over, here and in `treeTails`. */
   treeRemove: Whole<[tree: Address, ids: Address, n: number]>
-  /** Writes the tails of n rows beside their codes; leaves those that strayed, as above. */
-  treeTails: Whole<[tree: Address, ids: Address, n: number], number>
+  /** Writes the tails of n rows beside their codes. */
+  treeTails: Whole<[tree: Address, ids: Address, n: number]>
   /**
    * The sum of the rows of a leaf's members (stride f32), and behind it the sum of their squares,
    * tails left out.
@@ -124,7 +118,7 @@ export interface TreeKernels {
   treeEncodeLeaf: Whole<[tree: Address, leaf: number, ids: Address], number>
   /** Writes the ids of a leaf's members and returns how many. */
   treeMembers: Whole<[tree: Address, leaf: number, ids: Address], number>
-  /** Adds n rows to the sums (dim f32) and counts (words) of their leaves. */
+  /** Adds n rows to the sums (per coded dimension f32) and counts (words) of their leaves. */
   treeSums: Whole<
     [tree: Address, ids: Address, leaves: Address, n: number, sums: Address, counts: Address]
   >

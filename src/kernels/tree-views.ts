@@ -17,7 +17,7 @@ export const treeViews = ({ buffer }: WebAssembly.Memory): TreeViews => ({
   bytes: new Uint8Array(buffer),
 })
 
-type Field = Exclude<keyof typeof treeLayout, 'words' | 'tailWeight' | 'reach'>
+type Field = Exclude<keyof typeof treeLayout, 'words' | 'spread'>
 
 /** One tree. Places of arrays are given as indices of words or floats. */
 export class TreeView {
@@ -41,14 +41,6 @@ export class TreeView {
 
   set(field: 'freeBlock' | 'usedBlocks' | 'allStrays', value: number): void {
     this.words[this.#at + treeLayout[field]] = value
-  }
-
-  get tailWeight(): number {
-    return this.floats[this.#at + treeLayout.tailWeight]
-  }
-
-  get reach(): number {
-    return this.floats[this.#at + treeLayout.reach]
   }
 
   /** Dimensions that are coded. */
@@ -79,7 +71,7 @@ export class TreeView {
   }
 
   centroid(leaf: number, d: number): number {
-    const panel = Math.floor(leaf / treeGroup) * this.get('dim')
+    const panel = Math.floor(leaf / treeGroup) * this.coded
     return this.floats[(this.get('centroids') >> 2) + (panel + d) * treeGroup + (leaf % treeGroup)]
   }
 
@@ -91,7 +83,7 @@ export class TreeView {
 
   /** A coordinate of a centroid, rounded. */
   roundCentroid(leaf: number, d: number): number {
-    const pairs = Math.ceil(this.get('dim') / 2)
+    const pairs = Math.ceil(this.coded / 2)
     const pair = Math.floor(leaf / treeGroup) * pairs + (d >> 1)
     const at = pair * treeGroup * 2 + (leaf % treeGroup) * 2 + (d & 1)
     return this.halves[(this.get('roundCentroids') >> 1) + at]

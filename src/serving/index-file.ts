@@ -10,7 +10,7 @@ import { crc32 } from 'node:zlib'
 import { ServiceError } from '../base/errors.ts'
 
 const magic = 0x584c_4946
-const version = 1
+const version = 2
 const headerBytes = 24
 const mostBytes = 1 << 30
 

@@ -65,10 +65,8 @@ export class IndexSave {
   }
 
   #tree(image: TreeImage): void {
-    const { tailWeight, spread, reach } = image
-    const { centroids, bases, scales, roundUnits, codebook } = image
-    const metric = Float32Array.of(tailWeight, spread, reach)
-    const arrays = [metric, centroids, bases, scales, roundUnits, codebook]
+    const { spread, centroids, bases, scales, roundUnits, codebook } = image
+    const arrays = [Float32Array.of(spread), centroids, bases, scales, roundUnits, codebook]
     this.#file.chunk(chunkKind.tree, image.leaves, arrays)
   }
 
@@ -135,17 +133,18 @@ function checkedHead({ bytes }: Chunk, { dim, exactDims }: PartitionedIndex): Fl
 }
 
 function takeTree(chunk: Chunk, head: Float64Array, index: PartitionedIndex): void {
-  const [dim, , codes, items, effort, leaves] = head
+  const [dim, exactDims, codes, items, effort, leaves] = head
+  const coded = dim - exactDims
   let at = 0
   const next = (length: number): Float32Array => {
     at += length
     if (at * 4 > chunk.bytes.byteLength) throw damaged('its tree is cut off')
     return new Float32Array(chunk.bytes, (at - length) * 4, length)
   }
-  const [tailWeight, spread, reach] = next(3)
-  const [centroids, bases, scales] = [next(leaves * dim), next(leaves), next(leaves)]
-  const [roundUnits, codebook] = [next(dim), next(codes * 32)]
-  const image = { leaves, tailWeight, spread, reach, centroids, bases, scales }
+  const [spread] = next(1)
+  const [centroids, bases, scales] = [next(leaves * coded), next(leaves), next(leaves)]
+  const [roundUnits, codebook] = [next(coded), next(codes * 32)]
+  const image = { leaves, spread, centroids, bases, scales }
   index.restoreTree({ ...image, roundUnits, codebook }, { effort, items })
 }
 

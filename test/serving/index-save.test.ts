@@ -157,6 +157,18 @@ test('damage is found wherever it is', async () => {
   }
 })
 
+test('a file of the version before is refused by its version', async () => {
+  await using bench = new Bench()
+  await bench.grow()
+  await bench.save()
+  const bytes = readFileSync(bench.path)
+  expect(bytes.readUInt32LE(4)).toBe(2)
+  bytes.writeUInt32LE(1, 4)
+  writeFileSync(bench.path, bytes)
+  const refused = { code: 'INDEX_DAMAGED', details: { reason: 'version 1, 2 expected' } }
+  expect(() => bench.restore()).toThrow(expect.objectContaining(refused))
+})
+
 test('a save that cannot be made is reported, and the file before it stays', async () => {
   await using bench = new Bench()
   await bench.save()

@@ -31,12 +31,9 @@ export function referenceTreeLeafKernels(memory: WebAssembly.Memory): LeafKernel
     },
     treeTails: (layout, ids, n) => {
       const tree = new TreeView(views, layout)
-      return keepFirst(views, ids, n, (id) => {
-        const place = placeOf(tree, id)
-        if (place < 0) return false
-        copyTails(tree, id, place)
-        return isTailStray(tree, id, leafAt(tree, place))
-      })
+      for (const id of list(views, ids, n)) {
+        if (placeOf(tree, id) >= 0) copyTails(tree, id, placeOf(tree, id))
+      }
     },
     treeLeafSums: (layout, leaf, sums) => {
       const tree = new TreeView(views, layout)
@@ -62,11 +59,11 @@ export function referenceTreeLeafKernels(memory: WebAssembly.Memory): LeafKernel
     },
     treeSums: (layout, ids, leaves, ...[n, sums, counts]) => {
       const tree = new TreeView(views, layout)
-      const dim = tree.get('dim')
+      const { coded } = tree
       for (const [i, id] of list(views, ids, n).entries()) {
         const leaf = views.words[(leaves >> 2) + i]
-        for (let d = 0; d < dim; d += 1) {
-          const at = (sums >> 2) + leaf * dim + d
+        for (let d = 0; d < coded; d += 1) {
+          const at = (sums >> 2) + leaf * coded + d
           views.floats[at] = fround(views.floats[at] + views.floats[tree.rowAt(id) + d])
         }
         views.words[(counts >> 2) + leaf] += 1
@@ -124,20 +121,11 @@ function refresh(tree: TreeView, id: number): boolean {
   const leaf = leafAt(tree, place)
   const squares = encode(tree, id, leaf, place)
   if (tree.scale(leaf) <= leastScale || tree.isCrowded(leaf)) return true
-  return squares > strayed * tree.coded || isTailStray(tree, id, leaf)
+  return squares > strayed * tree.coded
 }
 
-const [strayed, tailStrayed] = [1.25, 2]
+const strayed = 1.25
 const leastScale = fround(1e-30)
-
-function isTailStray(tree: TreeView, id: number, leaf: number): boolean {
-  let squares = 0
-  for (let d = tree.coded; d < tree.get('dim'); d += 1) {
-    const value = fround(tree.floats[tree.rowAt(id) + d] - tree.centroid(leaf, d))
-    squares = fround(squares + fround(value * value))
-  }
-  return fround(squares * tree.tailWeight) > fround(tailStrayed * tree.reach)
-}
 
 /** The place of an id, or -1. */
 const placeOf = (tree: TreeView, id: number): number => tree.entry('places', id) - 1
@@ -163,18 +151,17 @@ function nearestLeaf(tree: TreeView, id: number): number {
 
 /** A row in steps of the rounded centroids' units, and what one of its products is worth. */
 function rounded(tree: TreeView, id: number): { point: Float32Array; unit: number } {
-  const dim = tree.get('dim')
   const units = tree.get('roundUnits') >> 2
-  const weighted = Float32Array.from({ length: dim }, (_, d) => {
-    const value = fround(tree.floats[tree.rowAt(id) + d] * tree.floats[units + d])
-    return d < tree.coded ? value : value * tree.tailWeight
-  })
-  const most = weighted.reduce((greatest, value) => Math.max(greatest, Math.abs(value)), 0)
-  const pairs = Math.ceil(dim / 2)
+  const scaled = Float32Array.from(
+    { length: tree.coded },
+    (_, d) => tree.floats[tree.rowAt(id) + d] * tree.floats[units + d],
+  )
+  const most = scaled.reduce((greatest, value) => Math.max(greatest, Math.abs(value)), 0)
+  const pairs = Math.ceil(tree.coded / 2)
   const steps = Math.min(4095, Math.floor((2 ** 31 - 1) / (centroidSteps * pairs * 2)))
   const factor = most > leastRange ? fround(steps / most) : 0
   return {
-    point: weighted.map((value) => toNearest(fround(value * factor))),
+    point: scaled.map((value) => toNearest(fround(value * factor))),
     unit: most > leastRange ? fround(most / steps) : 0,
   }
 }
