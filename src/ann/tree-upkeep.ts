@@ -46,8 +46,6 @@ const queryChanges = 8
 const followShare = 1 / 2
 /** Vectors placed between two looks at which leaves are crowded. */
 const weighedEvery = 256
-/** Of all vectors, what may change between two looks at which leaves are badly coded. */
-const scaledShare = 1 / 64
 /** As few queries as it takes to trust an audit. */
 const fewQueries = 64
 /** A new tree may take so much more effort than the old one, within an audit's noise. */
@@ -99,8 +97,6 @@ export class TreeUpkeep {
   #moved = 0
   /** Since leaves were weighed. */
   #unweighed = 0
-  /** Since leaves badly coded were looked for. */
-  #unscaled = 0
   /** The leaf that is visited next. */
   #leafAt = 0
 
@@ -197,7 +193,6 @@ export class TreeUpkeep {
     this.#changes += ids.length
     this.#changesSinceGrown += ids.length
     this.#moved += ids.length
-    this.#unscaled += ids.length
     this.#unweighed += ids.length
     if (this.#unweighed >= weighedEvery) {
       this.#unweighed = 0
@@ -212,7 +207,6 @@ export class TreeUpkeep {
   }
 
   tailsChanged(ids: Int32Array): void {
-    this.#unscaled += ids.length
     this.#tree?.refreshTails(ids)
     if (this.#isJoined) this.#next?.refreshTails(ids)
     this.#mark(ids)
@@ -271,10 +265,7 @@ export class TreeUpkeep {
   #nextCare(): Generator<number, void> | undefined {
     const items = this.#options.flat.size
     if (this.#tree === undefined) return undefined
-    if (this.#unscaled > items * scaledShare || this.#tree.isStrayed(items)) {
-      this.#unscaled = 0
-      return this.#tree.rescale()
-    }
+    if (this.#tree.isStrayed(items)) return this.#tree.rescale()
     return this.#moved > items * followShare ? this.#follow(this.#tree) : undefined
   }
 

@@ -217,10 +217,11 @@ export class Tree {
   /** Leaves of a few, in which somebody has been placed, have their centroids among them. */
   #gather(n: number): void {
     const { sizes } = this.memory
-    const { leaves } = this.#staging
+    const leaves = this.#staging.leaves.view
     for (let i = 0; i < n; i += 1) {
-      const leaf = leaves.view[i]
-      if (sizes[leaf] <= fewMembers) this.#moveCentroid(leaf)
+      const leaf = leaves[i]
+      // Once for all that have come to it.
+      if (sizes[leaf] <= fewMembers && leaves.indexOf(leaf) === i) this.#moveCentroid(leaf)
     }
   }
 
@@ -265,8 +266,9 @@ export class Tree {
    * one step stays.
    */
   *recenter(leaf: number): Generator<number, void> {
-    const strays = this.#moveCentroid(leaf)
-    if (strays === undefined) return
+    const strayed = this.#moveCentroid(leaf)
+    if (strayed < 0) return
+    const strays = Int32Array.from(this.memory.members.view.subarray(0, strayed))
     yield this.memory.sizes[leaf]
     yield* this.#placeAgain(strays)
   }
@@ -281,7 +283,7 @@ export class Tree {
     for (let leaf = 0; leaf < this.leafLimit; leaf += 1) {
       if (leaf % treeChunk === 0) yield 1
       if (strays[leaf] * straysOf <= sizes[leaf]) continue
-      if (this.#moveCentroid(leaf) !== undefined) yield sizes[leaf]
+      if (this.#moveCentroid(leaf) >= 0) yield sizes[leaf]
     }
   }
 
@@ -291,13 +293,13 @@ export class Tree {
   }
 
   /**
-   * And its scale; returns the members that have strayed from it. Undefined if it has none, or more
-   * than one step has time for.
+   * And its scale; returns how many members have strayed from it, which `members` has then. -1: it
+   * has none, or more than one step has time for.
    */
-  #moveCentroid(leaf: number): Int32Array | undefined {
+  #moveCentroid(leaf: number): number {
     const { kernels, layout, coded, stride, strays, record, sizes, members, sums } = this.memory
     const n = sizes[leaf]
-    if (n === 0 || n * coded > recodedFloats) return undefined
+    if (n === 0 || n * coded > recodedFloats) return -1
     kernels.treeLeafSums(layout, leaf, sums.address)
     const means = sums.view.subarray(0, coded).map((sum) => sum / n)
     // The squared distances from the mean: what the mean itself accounts for taken away.
@@ -310,7 +312,7 @@ export class Tree {
     const strayed = kernels.treeEncodeLeaf(layout, leaf, members.address)
     record[treeLayout.allStrays] = others
     strays[leaf] = 0
-    return Int32Array.from(members.view.subarray(0, strayed))
+    return strayed
   }
 
   /**
