@@ -4,6 +4,7 @@
  * vectors one by one and in batches, searches meanwhile and how long maintenance keeps them; and a
  * life: see `index-life.ts`.
  */
+import { setBit } from '../src/ann/ann-index.ts'
 import { seededRandom } from '../src/base/random.ts'
 import { Churn } from './index-churn.ts'
 import { dissolved, drifted, mixture, type Points, readNpy } from './index-data.ts'
@@ -163,7 +164,7 @@ function randomBitmap(n: number, selectivity: number, seed: number): Uint32Array
   const random = seededRandom(seed, 2)
   const bitmap = new Uint32Array(Math.ceil(n / 32))
   for (let i = 0; i < n; i += 1) {
-    if (random.next() < selectivity) bitmap[i >> 5] |= 1 << (i & 31)
+    if (random.next() < selectivity) setBit(bitmap, i, true)
   }
   return bitmap
 }

@@ -7,6 +7,16 @@
 /** One bit per id, 32 ids a word; a set bit means that the id may be returned. */
 export type Bitmap = Uint32Array
 
+/** An id beyond the bitmap is not set. */
+export const isSet = (bitmap: Bitmap, id: number): boolean =>
+  ((bitmap[id >> 5] >>> (id & 31)) & 1) === 1
+
+export function setBit(bitmap: Bitmap, id: number, isOn: boolean): void {
+  const bit = 1 << (id & 31)
+  if (isOn) bitmap[id >> 5] |= bit
+  else bitmap[id >> 5] &= ~bit
+}
+
 export interface SearchOptions {
   /** 0..1: the share of possible work to spend; an exact index ignores it. Default: the index's. */
   readonly effort?: number

@@ -12,7 +12,14 @@ import { ServiceError } from '../base/errors.ts'
 import { flatBlockIds, flatQuery } from '../kernels/flat-kernels.ts'
 import type { KernelImplementation } from '../kernels/kernels.ts'
 import { absent } from '../kernels/operands.ts'
-import type { AnnIndex, Bitmap, IndexStats, SearchOptions, SearchResult } from './ann-index.ts'
+import {
+  type AnnIndex,
+  type Bitmap,
+  type IndexStats,
+  type SearchOptions,
+  type SearchResult,
+  setBit,
+} from './ann-index.ts'
 import { FlatMemory, type FlatShape, queriesPerScan, vectorsPerUpsert } from './flat-memory.ts'
 import { packVectors, unpackVectors } from './index-codec.ts'
 
@@ -133,7 +140,7 @@ export class FlatIndex implements AnnIndex {
   remove(ids: Int32Array): void {
     for (const id of ids) {
       if (!this.has(id)) continue
-      this.#memory.present[id >> 5] &= ~(1 << (id & 31))
+      setBit(this.#memory.present, id, false)
       this.#items -= 1
     }
   }
@@ -265,7 +272,7 @@ export class FlatIndex implements AnnIndex {
   #count(id: number): void {
     if (this.#memory.has(id)) return
     // The kernel sets the bit too; it must be known now, lest an id twice in a batch counts twice.
-    this.#memory.present[id >> 5] |= 1 << (id & 31)
+    setBit(this.#memory.present, id, true)
     this.#items += 1
     this.#blocks = Math.max(this.#blocks, (id >> 5) + 1)
   }

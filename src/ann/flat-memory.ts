@@ -11,6 +11,7 @@ import { flatBlockIds, flatLayout, flatQuery } from '../kernels/flat-kernels.ts'
 import { instantiate, type KernelImplementation, type Kernels } from '../kernels/kernels.ts'
 import { kernelSite, scratchBytes } from '../kernels/kernels.ts'
 import type { Address } from '../kernels/operands.ts'
+import { isSet } from './ann-index.ts'
 
 /** Queries whose scans share one pass over the vectors. */
 export const queriesPerScan = 8
@@ -105,7 +106,7 @@ export class FlatMemory {
   }
 
   has(id: number): boolean {
-    return ((this.present[id >> 5] >>> (id & 31)) & 1) === 1
+    return isSet(this.present, id)
   }
 
   /** Writes the last dimensions of a vector, in its row and beside its codes. */

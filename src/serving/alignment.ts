@@ -9,7 +9,7 @@
  * query and those candidates are embedded once more and ranked, and the live index is asked the
  * same: both sides answer for one state of the towers.
  */
-import type { Bitmap } from '../ann/ann-index.ts'
+import { isSet, setBit } from '../ann/ann-index.ts'
 import { exactAnswers } from '../ann/exact-answers.ts'
 import { FlatIndex } from '../ann/flat-index.ts'
 import type { KernelImplementation } from '../kernels/kernels.ts'
@@ -124,7 +124,7 @@ export class Alignment {
       if (page.items.length > 0) {
         const handles = Int32Array.from(page.items, ({ handle }) => handle)
         fresh.upsert(handles, replica.embedItems(page.items))
-        for (const handle of handles) compared[handle >> 5] |= 1 << (handle & 31)
+        for (const handle of handles) setBit(compared, handle, true)
         embedded += handles.length
       }
       await breathe()
@@ -212,9 +212,6 @@ export class Alignment {
     return step.value[0]
   }
 }
-
-const isSet = (bitmap: Bitmap, id: number): boolean =>
-  (((bitmap[id >> 5] ?? 0) >>> (id & 31)) & 1) === 1
 
 /** Counts how many of the first k wanted are among the first k found. */
 class Hits {

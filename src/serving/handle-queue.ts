@@ -1,4 +1,5 @@
 /** A queue of handles in which each stands at most once: bounded by the number of handles. */
+import { isSet, setBit } from '../ann/ann-index.ts'
 
 /**
  * Invariants: a handle's bit in `#members` is set exactly while it is queued; the queue holds the
@@ -24,16 +25,15 @@ export class HandleQueue {
   }
 
   has(handle: number): boolean {
-    return ((this.#members[handle >> 5] >>> (handle & 31)) & 1) === 1
+    return isSet(this.#members, handle)
   }
 
   /** At the end, unless it is queued already. */
   push(handle: number): void {
+    if (this.has(handle)) return
     const word = handle >> 5
     if (word >= this.#members.length) this.#growMembers(word + 1)
-    const bit = 1 << (handle & 31)
-    if ((this.#members[word] & bit) !== 0) return
-    this.#members[word] |= bit
+    setBit(this.#members, handle, true)
     if (this.size === this.#ring.length) this.#growRing()
     this.#ring[this.#pushed & (this.#ring.length - 1)] = handle
     this.#pushed += 1
@@ -44,7 +44,7 @@ export class HandleQueue {
     if (this.#pushed === this.#shifted) return -1
     const handle = this.#ring[this.#shifted & (this.#ring.length - 1)]
     this.#shifted += 1
-    this.#members[handle >> 5] &= ~(1 << (handle & 31))
+    setBit(this.#members, handle, false)
     return handle
   }
 

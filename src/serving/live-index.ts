@@ -9,7 +9,15 @@
  * Popularity moves with every click and needs no tower: it is one float of the vector and is
  * written alone, clicked items first, then all items in turn.
  */
-import type { AnnIndex, Bitmap, IndexStats, SearchOptions, SearchResult } from '../ann/ann-index.ts'
+import {
+  type AnnIndex,
+  type Bitmap,
+  type IndexStats,
+  isSet,
+  type SearchOptions,
+  type SearchResult,
+  setBit,
+} from '../ann/ann-index.ts'
 import type { Item } from '../stream/example.ts'
 import type { Outcome } from '../stream/facts/facts.ts'
 import { ExpiryHeap } from './expiry-heap.ts'
@@ -189,13 +197,9 @@ export class LiveIndex {
     return this.#toRenew
   }
 
-  #isToRenew(handle: number): boolean {
-    return ((this.#renewed[handle >> 5] >>> (handle & 31)) & 1) === 1
-  }
-
   #setToRenew(handle: number, isToRenew: boolean): void {
-    if (this.#isToRenew(handle) === isToRenew) return
-    this.#renewed[handle >> 5] ^= 1 << (handle & 31)
+    if (isSet(this.#renewed, handle) === isToRenew) return
+    setBit(this.#renewed, handle, isToRenew)
     this.#toRenew += isToRenew ? 1 : -1
   }
 
@@ -208,7 +212,7 @@ export class LiveIndex {
   expire(now: number): void {
     for (let due = this.#expiries.shift(now); due !== undefined; due = this.#expiries.shift(now)) {
       const item = this.#items[due.handle]
-      if (item !== undefined && item.expiresAt <= now) this.#setVisible(due.handle, false)
+      if (item !== undefined && item.expiresAt <= now) setBit(this.#visible, due.handle, false)
     }
   }
 
@@ -309,7 +313,7 @@ export class LiveIndex {
     this.#ledger.own(handle, item.id)
     this.#tokens.add(item)
     this.#numbers.add(item)
-    this.#setVisible(handle, !item.hidden && item.expiresAt > now)
+    setBit(this.#visible, handle, !item.hidden && item.expiresAt > now)
     const expires = item.expiresAt < Infinity && item.expiresAt !== known?.expiresAt
     if (expires) this.#expiries.push(item.expiresAt, handle)
     if (this.#index.has(handle)) this.#touch(handle)
@@ -320,7 +324,7 @@ export class LiveIndex {
     const known = this.#items[handle]
     if (known !== undefined) this.#forget(known)
     this.#items[handle] = undefined
-    this.#setVisible(handle, false)
+    setBit(this.#visible, handle, false)
     this.#setToRenew(handle, false)
     this.#index.remove(Int32Array.of(handle))
   }
@@ -328,12 +332,6 @@ export class LiveIndex {
   #forget(known: Item): void {
     this.#tokens.remove(known)
     this.#numbers.remove(known)
-  }
-
-  #setVisible(handle: number, isVisible: boolean): void {
-    const bit = 1 << (handle & 31)
-    if (isVisible) this.#visible[handle >> 5] |= bit
-    else this.#visible[handle >> 5] &= ~bit
   }
 
   /** Embeds at most `items` of the handles that `next` gives (-1: no more). */
@@ -381,7 +379,7 @@ export class LiveIndex {
         left -= 1
         const handle = this.#sweepAt < handleLimit ? this.#sweepAt : 0
         this.#sweepAt = handle + 1
-        const isDue = this.#ledger.version(handle) !== version || this.#isToRenew(handle)
+        const isDue = this.#ledger.version(handle) !== version || isSet(this.#renewed, handle)
         if (isDue && this.#index.has(handle)) return handle
       }
       this.#cleanVersion = version

@@ -4,7 +4,7 @@
  * one call and share a pass over the index. All of a group happens in one turn, so every answer
  * rests on one state of facts, parameters and index.
  */
-import type { Bitmap, SearchOptions, SearchResult } from '../ann/ann-index.ts'
+import { type Bitmap, type SearchOptions, type SearchResult, setBit } from '../ann/ann-index.ts'
 import { queriesPerScan } from '../ann/flat-memory.ts'
 import type { Clock } from '../base/clock.ts'
 import { ServiceError } from '../base/errors.ts'
@@ -351,12 +351,6 @@ export class Retriever {
 
 const searchOptions = ({ exact = false, effort }: ItemSelection): SearchOptions =>
   effort === undefined ? { exact } : { exact, effort }
-
-function setBit(bitmap: Bitmap, handle: number, isSet: boolean): void {
-  const bit = 1 << (handle & 31)
-  if (isSet) bitmap[handle >> 5] |= bit
-  else bitmap[handle >> 5] &= ~bit
-}
 
 /** How many of the best a selection needs. */
 const reach = ({ n, offset = 0 }: ItemSelection): number => n + offset

@@ -3,7 +3,7 @@
  * from which a filter becomes a bitmap in time proportional to its lists. A namespace is the name
  * of a feature or attribute; its tokens are strings, numbers and booleans as text, one or a list.
  */
-import type { Bitmap } from '../ann/ann-index.ts'
+import { type Bitmap, setBit } from '../ann/ann-index.ts'
 import type { Item } from '../stream/example.ts'
 import type { ItemFilter } from './recommendation.ts'
 
@@ -72,17 +72,17 @@ export class TokenIndex {
   apply({ allow = {}, deny = {} }: ItemFilter, bitmap: Bitmap, scratch: Bitmap): void {
     for (const [namespace, values] of Object.entries(allow)) {
       scratch.fill(0)
-      this.#each(namespace, values, (handle) => (scratch[handle >> 5] |= 1 << (handle & 31)))
+      this.#each(namespace, values, (handle) => setBit(scratch, handle, true))
       for (let i = 0; i < bitmap.length; i += 1) bitmap[i] &= scratch[i]
     }
     for (const [namespace, values] of Object.entries(deny)) {
-      this.#each(namespace, values, (handle) => (bitmap[handle >> 5] &= ~(1 << (handle & 31))))
+      this.#each(namespace, values, (handle) => setBit(bitmap, handle, false))
     }
   }
 
   /** Clears the bits of all items with this crowding tag. */
   hideCrowd(tag: string, bitmap: Bitmap): void {
-    this.#each(crowds, [tag], (handle) => (bitmap[handle >> 5] &= ~(1 << (handle & 31))))
+    this.#each(crowds, [tag], (handle) => setBit(bitmap, handle, false))
   }
 
   #each(namespace: string, values: readonly string[], visit: (handle: number) => void): void {

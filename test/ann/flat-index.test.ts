@@ -1,6 +1,7 @@
 import { array, assert, constantFrom, float, integer, property, record } from 'fast-check'
 import { describe, expect, test } from 'vitest'
 
+import { setBit } from '../../src/ann/ann-index.ts'
 import { FlatIndex, type FlatIndexOptions } from '../../src/ann/flat-index.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { range, testAnnIndex, vectors } from '../contract/ann-index.ts'
@@ -49,7 +50,7 @@ const found = (index: FlatIndex, query: Float32Array, k: number): [number, numbe
 
 const bitmap = (allowed: readonly number[]): Uint32Array => {
   const words = new Uint32Array(4)
-  for (const id of allowed) words[id >> 5] |= 1 << (id & 31)
+  for (const id of allowed) setBit(words, id, true)
   return words
 }
 

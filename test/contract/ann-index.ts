@@ -6,7 +6,7 @@
 import { array, assert, constantFrom, integer, property, record } from 'fast-check'
 import { expect, test } from 'vitest'
 
-import type { AnnIndex, SearchResult } from '../../src/ann/ann-index.ts'
+import { type AnnIndex, type SearchResult, setBit } from '../../src/ann/ann-index.ts'
 import { FlatIndex } from '../../src/ann/flat-index.ts'
 import { seededRandom } from '../../src/base/random.ts'
 
@@ -41,7 +41,7 @@ export const range = (n: number): Int32Array => Int32Array.from({ length: n }, (
 
 const bitmap = (allowed: readonly number[]): Uint32Array => {
   const words = new Uint32Array(4)
-  for (const id of allowed) words[id >> 5] |= 1 << (id & 31)
+  for (const id of allowed) setBit(words, id, true)
   return words
 }
 
