@@ -6,7 +6,7 @@
  */
 import { seededRandom, type Random } from '../src/base/random.ts'
 import type { ItemInput, QueryInput } from '../src/model/inputs.ts'
-import type { StepBatch } from '../src/model/two-tower.ts'
+import type { StepBatch } from '../src/model/step-batch.ts'
 
 export const users = 6040
 export const items = 3706

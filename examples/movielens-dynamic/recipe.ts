@@ -7,8 +7,9 @@ import type { Keys } from '../../src/base/keys.ts'
 import { keyCount } from '../../src/base/keys.ts'
 import { MemoryTable } from '../../src/embedding/memory/memory-table.ts'
 import type { ItemInput, QueryInput } from '../../src/model/inputs.ts'
+import type { StepBatch } from '../../src/model/step-batch.ts'
 import type { Lookup } from '../../src/model/table-lookup.ts'
-import { type StepBatch, TwoTower } from '../../src/model/two-tower.ts'
+import { TwoTower } from '../../src/model/two-tower.ts'
 import {
   embeddingDim,
   modelSpec,

@@ -17,6 +17,14 @@ export interface Pushes {
   readonly weights: Float32Array
 }
 
+/** Queries that are the same to their tower share a row of its input. */
+export interface SharedRows {
+  /** R, at most B. */
+  readonly rows: number
+  /** The row of each query (B). */
+  readonly rowOf: Int32Array
+}
+
 /** One batch to learn from. Columns are distinct items. */
 export interface StepInput {
   readonly batch: number
@@ -25,6 +33,8 @@ export interface StepInput {
    * B x Q and C x P: the pooled features. An engine may work in them where they are its own memory.
    */
   readonly queries: Float32Array
+  /** Absent: each query has its own row. Else `queries` and their gradients are R x Q. */
+  readonly shared?: SharedRows | undefined
   readonly candidates: Float32Array
   /** The column of each query's positive; -1: no loss, only pulls (below). */
   readonly targets: Int32Array
@@ -52,6 +62,8 @@ export interface StepInput {
   readonly seed?: number | undefined
   readonly temperature: number
   readonly l2: number
+  /** Dense weights learn from the mean over weights, the default, or from the sum. */
+  readonly reduction?: 'mean' | 'sum' | undefined
 }
 
 /**
@@ -61,14 +73,17 @@ export interface StepInput {
  *       + sum over pushed pairs of weight log(1 + exp(q . c / temperature))
  *
  * with c the query's positive, and a pulled pair's query taken as constant; divided by `divisor`
- * they are those of its mean, which is what the dense weights are updated with.
+ * they are what the dense weights are updated with: those of its mean, or of the sum.
  */
 export interface StepOutput {
   /** Weighted mean of the cross-entropy; 0 where nothing has weight. */
   readonly loss: number
   /** Sum of the weights of the queries that have a target. */
   readonly weight: number
-  /** `weight`, the number of pulls and the weights of pushes; at least a tiny number. */
+  /**
+   * `weight`, the number of pulls and the weights of pushes; at least a tiny number. 1 where the
+   * reduction is `sum`.
+   */
   readonly divisor: number
   readonly queryGradients: Float32Array
   readonly candidateGradients: Float32Array

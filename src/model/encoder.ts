@@ -187,16 +187,17 @@ export class QueryEncoder {
   }
 
   #fillSequence(bag: FeatureBags, spec: Sequence, queries: readonly QueryInput[]): void {
-    const learned = spec.weights === 'learned'
+    const isLearned = spec.weights !== 'mean'
+    const byGap = spec.weights === 'learned'
     for (const [b, query] of queries.entries()) {
       const length = Math.min(spec.length, query.history.length)
-      const bucket = learned && length > 0 ? gapBucket(query, spec.gapBoundariesMs) : 0
+      const bucket = byGap && length > 0 ? gapBucket(query, spec.gapBoundariesMs) : 0
       const firstWeight = bag.firstWeight + bucket * spec.length
       let keys = 0
       for (let j = 0; j < length; j += 1) {
         const position = this.#positions[b * this.#longestSequence + j]
         const factor = bag.isWeighted ? factorOf(spec, query, j) : 1
-        keys += this.#stageItem(bag, position, learned ? firstWeight + j : -1, factor)
+        keys += this.#stageItem(bag, position, isLearned ? firstWeight + j : -1, factor)
       }
       bag.close(keys)
     }

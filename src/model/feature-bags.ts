@@ -15,6 +15,8 @@ import type { TableLookup } from './table-lookup.ts'
 export type Pooling = 'sum' | 'mean' | 'sqrtn' | 'max' | 'learned' | 'attention'
 
 const bytesPerFloat = 4
+/** Of the hash FNV-1a. */
+const fnvPrime = 0x01000193
 const { fround, sqrt } = Math
 
 export interface FeatureOfSide {
@@ -36,7 +38,7 @@ export class FeatureBags {
   /** A weight per entry, and in a step its gradient; empty where every weight is 1. */
   readonly weights: Block<Float32Array>
   readonly weightGradients: Block<Float32Array>
-  /** With learned weights: which of the model's an entry has, and the first of this feature's. */
+  /** With learned weights: which of the model's an entry has (of attention, that of its place). */
   readonly weightIndices: Int32Array
   readonly firstWeight: number
   /** What each entry's weight is multiplied by; empty where that is always 1. */
@@ -129,6 +131,27 @@ export class FeatureBags {
     return isRoot ? sqrt(total) : total
   }
 
+  /** Of the rows in bag b, mixed into `h`; once the lookup's keys are distinct. */
+  hash(b: number, h: number): number {
+    const offsets = this.offsets.view
+    const to = offsets[b + 1]
+    let mixed = h
+    for (let e = offsets[b]; e < to; e += 1) mixed = Math.imul(mixed ^ this.#row(e), fnvPrime)
+    return Math.imul(mixed ^ (to - offsets[b]), fnvPrime)
+  }
+
+  /** Whether two bags hold the same rows in the same order; nothing is said of their weights. */
+  isSame(a: number, b: number): boolean {
+    const offsets = this.offsets.view
+    const [first, second] = [offsets[a], offsets[b]]
+    const entries = offsets[a + 1] - first
+    if (entries !== offsets[b + 1] - second) return false
+    for (let e = 0; e < entries; e += 1) {
+      if (this.#row(first + e) !== this.#row(second + e)) return false
+    }
+    return true
+  }
+
   /** Fetches the learned weights as they are now. */
   takeWeights(learned: Float32Array): void {
     const { view } = this.weights
@@ -160,7 +183,7 @@ export class FeatureBags {
       const [from, to] = [offsets[b], offsets[b + 1]]
       let most = -Infinity
       for (let e = from; e < to; e += 1) {
-        view[e] = this.#attention(learned, e, e - from)
+        view[e] = this.#attention(learned, e)
         most = Math.max(most, view[e])
       }
       let total = 0
@@ -179,8 +202,8 @@ export class FeatureBags {
    * care.
    */
   giveAttentionGradients(gradients: Float32Array, learned: Float32Array): void {
-    const { lookup, firstWeight: place } = this
-    const vector = place + this.#places
+    const { lookup, weightIndices } = this
+    const vector = this.#vector
     const { dim } = lookup.spec
     const [rows, rowGradients] = [lookup.rows.view, lookup.gradients.view]
     const offsets = this.offsets.view
@@ -189,7 +212,7 @@ export class FeatureBags {
       for (let e = offsets[b]; e < offsets[b + 1]; e += 1) {
         const slope = this.weights.view[e] * (this.weightGradients.view[e] - mean)
         const row = this.#row(e) * dim
-        gradients[place + e - offsets[b]] += slope
+        gradients[weightIndices[e]] += slope
         for (let d = 0; d < dim; d += 1) {
           gradients[vector + d] += slope * rows[row + d]
           rowGradients[row + d] += slope * learned[vector + d]
@@ -205,12 +228,12 @@ export class FeatureBags {
     return mean
   }
 
-  #attention(learned: Float32Array, entry: number, place: number): number {
-    const { firstWeight, lookup } = this
+  #attention(learned: Float32Array, entry: number): number {
+    const { lookup, weightIndices } = this
     const { dim } = lookup.spec
-    const vector = firstWeight + this.#places
+    const vector = this.#vector
     const row = this.#row(entry) * dim
-    let sum = learned[firstWeight + place]
+    let sum = learned[weightIndices[entry]]
     for (let d = 0; d < dim; d += 1) sum += lookup.rows.view[row + d] * learned[vector + d]
     return this.#factors.length === 0 ? sum : sum + ln(this.#factors[entry])
   }
@@ -219,9 +242,10 @@ export class FeatureBags {
     return this.lookup.inverse.view[this.#start + entry]
   }
 
-  /** Places that an entry of a sequence may have. */
-  get #places(): number {
-    return this.plan.maxKeys
+  /** Of attention: its vector stands behind a weight for each place in the sequence. */
+  get #vector(): number {
+    const { spec } = this.plan
+    return this.firstWeight + (spec.kind === 'sequence' ? spec.length : 0)
   }
 }
 

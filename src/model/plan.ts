@@ -203,8 +203,7 @@ const withTables = (side: SidePlan | undefined): readonly FeaturePlan[] =>
 /** What a sequence says its items by. */
 function itemFeature(feature: FeatureSpec, items: SidePlan | undefined, path: string): number {
   if (feature.kind !== 'sequence' || feature.of === undefined) return -1
-  const { of, weights } = feature
-  if (weights === 'attention') refuse(path, 'attention is to items by their ids')
+  const { of } = feature
   const found = withTables(items).findIndex(({ spec }) => spec.name === of)
   if (found < 0) refuse(path, `the candidate has no feature "${of}" with a table`)
   return found

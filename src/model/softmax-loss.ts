@@ -7,6 +7,7 @@
 import { assert } from '../base/assert.ts'
 import { exp } from '../base/math.ts'
 import type { Block } from '../kernels/arena.ts'
+import type { Address } from '../kernels/operands.ts'
 import type { ThreadPool } from '../kernels/thread-pool.ts'
 import { lossCode, softmaxWord, softmaxWords } from '../kernels/tower-kernels.ts'
 import type { Pushes, StepInput } from './dense-engine.ts'
@@ -54,6 +55,8 @@ export interface SoftmaxShape {
   readonly heads: number
   readonly query: Tower
   readonly candidate: Tower
+  /** Where the vectors of queries that share rows are, and their gradients. */
+  readonly shared: { readonly queries: Address; readonly gradients: Address } | undefined
 }
 
 export interface SoftmaxOutcome {
@@ -94,6 +97,9 @@ export class SoftmaxLoss {
   readonly #parts: Block<Float32Array>
   #columns = 0
   #padded = 0
+  /** Of the batch: vectors of queries, and the gradients by them. */
+  #queries: Address
+  #queryGradients: Address
 
   constructor(allocator: Allocator, shape: SoftmaxShape) {
     const { dim, maxQueries, maxColumns } = shape
@@ -127,8 +133,9 @@ export class SoftmaxLoss {
       unit: dim,
       operands: [candidate.outputGradients, this.#parts.address, 0, 0],
     }
+    this.#queries = query.output
+    this.#queryGradients = query.outputGradients
     this.#set('dim', dim)
-    this.#set('queries', query.output)
     this.#set('candidates', candidate.output)
     this.#set('panels', this.#panels.address)
     this.#set('targets', this.#targets.address)
@@ -139,7 +146,6 @@ export class SoftmaxLoss {
     this.#set('popularityWeightGradients', popular * this.#popularityWeightGradients.address)
     this.#set('losses', this.#losses.address)
     this.#set('shares', shares.address)
-    this.#set('queryGradients', query.outputGradients)
     this.#set('parts', this.#parts.address)
     this.#set('tiles', tiles.address)
     this.#set('tileBytes', tile * bytesPerFloat)
@@ -168,6 +174,7 @@ export class SoftmaxLoss {
     this.#corrections.view.fill(-Infinity, columns, padded)
     if (this.#shape.popularity) this.#takePopularity(input)
     this.#mask(input)
+    this.#placeQueries(input)
     this.#set('batch', batch)
     this.#set('columns', padded)
     this.#set('groupRows', groupRowsFor(batch))
@@ -210,10 +217,7 @@ export class SoftmaxLoss {
     return {
       loss: weight > 0 ? loss / weight : 0,
       weight,
-      divisor: Math.max(
-        leastDivisor,
-        weight + (input.pull > 0 ? input.pulls.length / 2 : 0) + pushed,
-      ),
+      divisor: divisorOf(input, weight + pushed),
       popularityWeightGradients: this.#popularityWeightGradients.view,
     }
   }
@@ -228,6 +232,17 @@ export class SoftmaxLoss {
 
   #set(word: keyof typeof softmaxWord, value: number): void {
     this.#job.view[softmaxWord[word]] = value
+  }
+
+  #placeQueries(input: StepInput): void {
+    const { query, shared } = this.#shape
+    const isShared = input.shared !== undefined
+    assert(!isShared || shared !== undefined, 'rows are shared where there is room for it')
+    this.#queries = isShared && shared !== undefined ? shared.queries : query.output
+    this.#queryGradients =
+      isShared && shared !== undefined ? shared.gradients : query.outputGradients
+    this.#set('queries', this.#queries)
+    this.#set('queryGradients', this.#queryGradients)
   }
 
   /** Beside the candidates' numbers the popularity of each is one more. */
@@ -260,9 +275,9 @@ export class SoftmaxLoss {
   }
 
   #applyPulls({ pulls, pull, temperature }: StepInput): void {
-    const { dim, query } = this.#shape
+    const { dim } = this.#shape
     if (pull === 0) return
-    const queries = this.#view(query.output)
+    const queries = this.#view(this.#queries)
     const factor = Math.fround(pull / temperature)
     for (let i = 0; i < pulls.length; i += 2) {
       const from = this.#best(pulls[i], pulls[i + 1]).at
@@ -273,9 +288,9 @@ export class SoftmaxLoss {
 
   /** Returns the sum of their weights. */
   #applyPushes({ temperature }: StepInput, { pairs, weights }: Pushes): number {
-    const { dim, query, candidate } = this.#shape
-    const queries = this.#view(query.output)
-    const gradients = this.#view(query.outputGradients)
+    const { dim, candidate } = this.#shape
+    const queries = this.#view(this.#queries)
+    const gradients = this.#view(this.#queryGradients)
     const candidates = this.#view(candidate.output)
     let total = 0
     for (let i = 0; i < pairs.length / 2; i += 1) {
@@ -293,8 +308,8 @@ export class SoftmaxLoss {
 
   /** Where the head with the largest score for the column is; of equal ones the first. */
   #best(row: number, column: number): { readonly at: number; readonly score: number } {
-    const { dim, query, candidate, heads } = this.#shape
-    const queries = this.#view(query.output)
+    const { dim, candidate, heads } = this.#shape
+    const queries = this.#view(this.#queries)
     const candidates = this.#view(candidate.output)
     let best = { at: row * heads * dim, score: NaN }
     for (let h = 0; h < heads; h += 1) {
@@ -307,10 +322,10 @@ export class SoftmaxLoss {
   }
 
   #applyPenalty({ batch, l2 }: StepInput): void {
-    const { dim, query, candidate, heads } = this.#shape
+    const { dim, candidate, heads } = this.#shape
     const width = heads * dim
-    const queries = this.#view(query.output)
-    const gradients = this.#view(query.outputGradients)
+    const queries = this.#view(this.#queries)
+    const gradients = this.#view(this.#queryGradients)
     const candidates = this.#view(candidate.output)
     for (let b = 0; b < batch; b += 1) {
       const target = this.#targets.view[b]
@@ -328,6 +343,12 @@ export class SoftmaxLoss {
   #view(address: number): Float32Array {
     return new Float32Array(this.#job.view.buffer, address)
   }
+}
+
+/** What gradients are divided by for the dense weights: see `StepOutput`. */
+export function divisorOf({ pull, pulls, reduction }: StepInput, weight: number): number {
+  if (reduction === 'sum') return 1
+  return Math.max(leastDivisor, weight + (pull > 0 ? pulls.length / 2 : 0))
 }
 
 function copy<View extends Float32Array | Int32Array>(from: View, to: View, length: number): void {

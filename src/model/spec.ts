@@ -166,6 +166,11 @@ interface ScoreSpec {
 
 export interface LossSpec {
   /**
+   * Dense weights, and rows of tables whose `gradients` are `mean`, learn from the mean over the
+   * weights of a batch (absent), so that a rate does not depend on its size, or from the sum.
+   */
+  readonly reduction?: 'mean' | 'sum'
+  /**
    * Of a positive among its negatives: cross-entropy of the softmax over all (absent); logistic
    * regression of the positive, and of the negatives in the mean (`sigmoid`; with corrections their
    * logits mean nothing, so `none` suits it); or of their differences (`bpr`: Rendle et al. 2009).
@@ -222,7 +227,7 @@ export interface ScheduleSpec {
   readonly of: 'dense' | 'all'
 }
 
-/** Of dense weights; gradients are of the mean loss. */
+/** Of dense weights; gradients are of the mean loss, or of the sum: see `LossSpec`. */
 export type DenseOptimizerSpec =
   | { readonly kind: 'sgd'; readonly rate: number }
   | {

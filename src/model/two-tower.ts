@@ -21,7 +21,7 @@ import { scratchBytes } from '../kernels/kernels.ts'
 import { KeyDeduper } from '../kernels/key-deduper.ts'
 import { KeyHasher } from '../kernels/key-hasher.ts'
 import { ThreadPool } from '../kernels/thread-pool.ts'
-import type { DenseEngine, Pushes, ExportedTowers, StepOutput } from './dense-engine.ts'
+import type { DenseEngine, ExportedTowers, SharedRows, StepOutput } from './dense-engine.ts'
 import { ItemEncoder, QueryEncoder, type EncoderParts } from './encoder.ts'
 import { namespaceSeed, namespaces } from './feature-keys.ts'
 import type { ItemInput, QueryInput } from './inputs.ts'
@@ -37,53 +37,11 @@ import {
   type FeaturePlan,
   type ModelPlan,
 } from './plan.ts'
+import { mayRepeat, RepeatedQueries } from './repeated-queries.ts'
 import type { ModelSpec } from './spec.ts'
+import type { StepBatch, StepResult } from './step-batch.ts'
 import type { Lookup } from './table-lookup.ts'
 import type { TensorflowPlace } from './tfjs/load-tensorflow.ts'
-
-/**
- * What a step needs beside queries and columns. B queries, C columns, in the order of
- * `prepareStep`.
- */
-export interface StepBatch {
-  /** The column of each query's positive, -1: not trained on (B). */
-  readonly targets: Int32Array
-  /** Weight of each example (B); the loss is the weighted mean. */
-  readonly weights: Float32Array
-  /**
-   * Added to every score of a column: minus the log of its sampling probability, its multiplicity
-   * folded in (C).
-   */
-  readonly corrections: Float32Array
-  /** Added instead where the column is the query's own positive (B). */
-  readonly targetCorrections: Float32Array
-  /** Log popularity of each column (C); may be empty in a model without popularity. */
-  readonly popularity: Float32Array
-  /** (query, column) pairs that are no negatives: seen items, accidental hits. Flat, 2 per pair. */
-  readonly masked: Int32Array
-  /**
-   * (query, column) pairs whose item alone is pulled towards the query by the spec's `newItemPull`.
-   */
-  readonly pulls: Int32Array
-  /** Absent: none. */
-  readonly pushes?: Pushes
-}
-
-export interface StepResult {
-  /** Weighted mean cross-entropy; 0 when no example has weight. */
-  readonly loss: number
-  /** Sum of the weights behind it. */
-  readonly weight: number
-  /** L2 norm of all dense gradients; not finite when anything went wrong. */
-  readonly gradientNorm: number
-  /** L2 norm of all row gradients, as left in the lookups; not finite when anything went wrong. */
-  readonly rowGradientNorm: number
-  /**
-   * L2 norm of the longest row that was read of each table, in the order of the specification; 0
-   * where none was, NaN where one is not of numbers. Valid until the next step.
-   */
-  readonly rowNorms: Float64Array
-}
 
 /** Keys of one table. */
 export interface TableKeys {
@@ -142,6 +100,8 @@ export class TwoTower {
   readonly #deduper: KeyDeduper
   readonly #queryEncoder: QueryEncoder
   readonly #itemEncoder: ItemEncoder
+  /** Where queries may be the same to their tower. */
+  readonly #repeated: RepeatedQueries | undefined
   readonly #onStage: (stage: StepStage) => void
   readonly #rowNorms: Float64Array
   #queries = 0
@@ -195,6 +155,7 @@ export class TwoTower {
     const querySides = popularity === undefined ? [query] : [query, popularity]
     this.#queryEncoder = new QueryEncoder(querySides, parts, maxQueries)
     this.#itemEncoder = new ItemEncoder(candidate, parts, maxItems)
+    if (mayRepeat(plan.query, spec.query)) this.#repeated = new RepeatedQueries(query, maxQueries)
     this.#initializePooling()
   }
 
@@ -256,6 +217,7 @@ export class TwoTower {
     const output = this.#engine.step({
       ...batch,
       batch: this.#queries,
+      shared: this.#sharedRows(),
       seed: this.#seed,
       columns: this.#items,
       queries: query.inputs,
@@ -264,6 +226,7 @@ export class TwoTower {
       pull: lossSpec.newItemPull,
       temperature: score.temperature,
       l2: lossSpec.l2,
+      reduction: lossSpec.reduction,
     })
     this.#divisor = output.divisor
     // Meanwhile the workers have the gradients of the weights, if that takes them long enough.
@@ -421,6 +384,7 @@ export class TwoTower {
     pooling.gradients.view.fill(0)
     for (const lookup of lookups) lookup.clearGradients(pool.kernels)
     const queries = settle(output.queryGradients, towers.query.inputGradients)
+    if (this.#hasRepeated) this.#repeated?.spread(towers.query.inputGradients.view)
     query.backward(pool, queries, this.#queries)
     const candidates = settle(output.candidateGradients, towers.candidate.inputGradients)
     candidate.backward(pool, candidates, this.#items)
@@ -431,6 +395,19 @@ export class TwoTower {
       const { address } = gradients
       pool.kernels.scale(address, address, 1 / output.divisor, 0, distinct * spec.dim)
     }
+  }
+
+  get #hasRepeated(): boolean {
+    return this.#repeated !== undefined && this.#repeated.rows < this.#queries
+  }
+
+  /** Leaves what the tower is to see once where all queries' inputs were. */
+  #sharedRows(): SharedRows | undefined {
+    const repeated = this.#repeated
+    repeated?.find(this.#queries)
+    if (repeated === undefined || !this.#hasRepeated) return undefined
+    repeated.gather(this.#memory.query.inputs)
+    return repeated
   }
 
   /** Floats of rows that the step puts into towers' inputs, and back. */

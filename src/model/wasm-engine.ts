@@ -4,11 +4,13 @@
  * workers while the caller sees to the rows.
  */
 import { seededRandom } from '../base/random.ts'
+import type { Block } from '../kernels/arena.ts'
 import type { ThreadPool } from '../kernels/thread-pool.ts'
 import type { DenseEngine, ExportedTowers, StepInput, StepOutput } from './dense-engine.ts'
 import { DenseParameters, type Allocator } from './dense-parameters.ts'
-import type { ModelPlan, SidePlan } from './plan.ts'
+import { headsOf, type ModelPlan, type SidePlan } from './plan.ts'
 import { inference, ProgramSet, type Program } from './program.ts'
+import { mayRepeat } from './repeated-queries.ts'
 import { columnGranularity, SoftmaxLoss } from './softmax-loss.ts'
 import type { ModelSpec, TowerSpec } from './spec.ts'
 import { exportTower } from './tower-export.ts'
@@ -39,6 +41,16 @@ export interface EngineMemory {
   readonly embedCandidates: ProgramSet
   readonly backward: ProgramSet
   readonly weightGradients: ProgramSet
+  readonly shared: SharedQueries | undefined
+}
+
+/** Where each of the queries that share rows of the tower has a vector, and its gradient. */
+interface SharedQueries {
+  readonly rowOf: Block<Int32Array>
+  readonly queries: Block<Float32Array>
+  readonly gradients: Block<Float32Array>
+  /** Floats of both per query. */
+  readonly width: number
 }
 
 const queryProgram = 0
@@ -71,6 +83,7 @@ export function layOutEngine(
   const parameters = new DenseParameters(allocator, size, denseOptimizer)
   const query = new Tower(allocator, queryShape, parameters, 0)
   const candidate = new Tower(allocator, candidateShape, parameters, queryWeights)
+  const shared = layOutShared(allocator, plan, limits.maxQueries)
   const loss = new SoftmaxLoss(allocator, {
     dim,
     threads: limits.threads ?? 1,
@@ -81,6 +94,7 @@ export function layOutEngine(
     heads: queryShape.heads,
     query,
     candidate,
+    shared: shared && { queries: shared.queries.address, gradients: shared.gradients.address },
   })
   const programs = (...parts: readonly Program[]): ProgramSet => new ProgramSet(allocator, parts)
   return {
@@ -98,6 +112,22 @@ export function layOutEngine(
     embedCandidates: programs(perRow(...inference(candidate.forward))),
     backward: programs(perRow(...query.backward), perRow(loss.sumParts, ...candidate.backward)),
     weightGradients: programs(...query.weightGradients, ...candidate.weightGradients),
+    shared,
+  }
+}
+
+function layOutShared(
+  allocator: Allocator,
+  { spec, query }: ModelPlan,
+  maxQueries: number,
+): SharedQueries | undefined {
+  if (!mayRepeat(query, spec.query)) return undefined
+  const width = headsOf(spec) * spec.dim
+  return {
+    rowOf: allocator.ints(maxQueries),
+    queries: allocator.floats(maxQueries * width),
+    gradients: allocator.floats(maxQueries * width),
+    width,
   }
 }
 
@@ -140,24 +170,27 @@ export class WasmEngine implements DenseEngine {
     const { batch, columns } = input
     const { query, candidate, loss, forward, backward, parameters } = this.#memory
     const pool = this.#pool
+    const rows = input.shared?.rows ?? batch
     this.#onStage('forward')
-    place(input.queries, query.input.view, batch * this.#widths.query)
+    place(input.queries, query.input.view, rows * this.#widths.query)
     place(input.candidates, candidate.input.view, columns * this.#widths.candidate)
     loss.begin(input)
-    forward.setExamples(queryProgram, batch)
+    forward.setExamples(queryProgram, rows)
     forward.setExamples(candidateProgram, columns)
     forward.setSeed(input.seed ?? 0)
     forward.run(pool)
     loss.padCandidates()
+    this.#handOut(input)
     this.#onStage('loss')
     const outcome = loss.run(pool, input)
     this.#onStage('backward')
-    backward.setExamples(queryProgram, batch)
+    this.#takeBack(input)
+    backward.setExamples(queryProgram, rows)
     backward.setExamples(candidateProgram, columns)
     loss.setParts(backward, candidateProgram)
     backward.setSeed(input.seed ?? 0)
     backward.run(pool)
-    const finish = this.#beginWeightGradients(batch, columns)
+    const finish = this.#beginWeightGradients(rows, columns)
     const { divisor } = outcome
     this.#divisor = divisor
     return {
@@ -236,11 +269,32 @@ export class WasmEngine implements DenseEngine {
     this.resetState()
   }
 
-  #beginWeightGradients(batch: number, columns: number): () => void {
+  /** To each query the vector of its row. */
+  #handOut({ shared: given, batch }: StepInput): void {
+    const { shared, query } = this.#memory
+    if (given === undefined || shared === undefined) return
+    const { rowOf, queries, width } = shared
+    place(given.rowOf, rowOf.view, batch)
+    const [to, from] = [queries.address, query.output]
+    this.#pool.kernels.gatherRows(to, width, from, rowOf.address, width, 0, batch)
+  }
+
+  /** The gradients of a row's queries, summed in their order. */
+  #takeBack({ shared: given, batch }: StepInput): void {
+    const { shared, query } = this.#memory
+    if (given === undefined || shared === undefined) return
+    const { rowOf, gradients, width } = shared
+    const { kernels } = this.#pool
+    const [to, from] = [query.outputGradients, gradients.address]
+    kernels.clear(to, 0, given.rows * width)
+    kernels.scatterAddRows(to, from, width, rowOf.address, batch, width, 0, width)
+  }
+
+  #beginWeightGradients(queries: number, columns: number): () => void {
     const { query, candidate, weightGradients } = this.#memory
     const programs = query.weightGradients.length + candidate.weightGradients.length
     for (let i = 0; i < programs; i += 1) {
-      weightGradients.setExamples(i, i < this.#queryPrograms ? batch : columns)
+      weightGradients.setExamples(i, i < this.#queryPrograms ? queries : columns)
     }
     return weightGradients.begin(this.#pool)
   }
@@ -251,8 +305,12 @@ export class WasmEngine implements DenseEngine {
   }
 }
 
-/** Copies the first `length` floats where they must be, unless they are there. */
-function place(values: Float32Array, into: Float32Array, length: number): void {
+/** Copies the first `length` numbers where they must be, unless they are there. */
+function place<View extends Float32Array | Int32Array>(
+  values: View,
+  into: View,
+  length: number,
+): void {
   if (values.buffer === into.buffer && values.byteOffset === into.byteOffset) return
   into.set(values.length === length ? values : values.subarray(0, length))
 }

@@ -6,7 +6,8 @@
 import { expect, test } from 'vitest'
 
 import type { LayerSpec, ModelSpec } from '../../src/model/spec.ts'
-import type { StepBatch, StepResult, TwoTower, TwoTowerOptions } from '../../src/model/two-tower.ts'
+import type { StepBatch, StepResult } from '../../src/model/step-batch.ts'
+import type { TwoTower, TwoTowerOptions } from '../../src/model/two-tower.ts'
 import {
   crossSpec,
   fillRows,
@@ -14,6 +15,7 @@ import {
   limits,
   mixedSpec,
   plainSpec,
+  repeatedSpec,
   someBatch,
   someItems,
   someQueries,
@@ -59,6 +61,8 @@ export const engineSpecs: readonly (readonly [string, ModelSpec])[] = [
   ['the stream recipe by BPR', withLoss(streamSpec(), { kind: 'bpr' })],
   ['several heads of a query', headsSpec()],
   ['several heads, three hard negatives', withLoss(headsSpec(), { hardNegatives: 3 })],
+  ['queries that are the same', repeatedSpec()],
+  ['the sum of a batch', withLoss(streamSpec(), { reduction: 'sum' })],
   ['several heads by BPR', withLoss(headsSpec(), { kind: 'bpr' })],
 ]
 

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 
 import type { LayerSpec, ModelSpec } from '../../src/model/spec.ts'
-import { TwoTower, type StepBatch } from '../../src/model/two-tower.ts'
+import type { StepBatch } from '../../src/model/step-batch.ts'
+import { TwoTower } from '../../src/model/two-tower.ts'
 import { fillRows, limits, plainSpec, someBatch, someItems, someQueries } from './fixtures.ts'
 
 const dim = 8

@@ -2,8 +2,9 @@
 import { seededRandom, type Random } from '../../src/base/random.ts'
 import type { ItemInput, QueryInput } from '../../src/model/inputs.ts'
 import type { FeatureSpec, ModelSpec } from '../../src/model/spec.ts'
+import type { StepBatch } from '../../src/model/step-batch.ts'
 import type { Lookup } from '../../src/model/table-lookup.ts'
-import type { StepBatch, TwoTowerOptions } from '../../src/model/two-tower.ts'
+import type { TwoTowerOptions } from '../../src/model/two-tower.ts'
 
 const noLoss: ModelSpec['loss'] = {
   correction: 'none',
@@ -231,6 +232,7 @@ export function weightedSpec(): ModelSpec {
         { ...history('genres by place', 'learned'), table: 'genres', of: 'genres' },
         { ...history('genres', 'mean'), table: 'genres', of: 'genres' },
         history('learned', 'learned'),
+        { ...history('attention to genres', 'attention'), table: 'genres', of: 'genres' },
         history('mean', 'mean'),
         history('attention', 'attention'),
         plain,
@@ -292,6 +294,28 @@ export function crossSpec(): ModelSpec {
       normalize: true,
     },
     score: { temperature: 0.2 },
+  }
+}
+
+/** Users and devices through a tower of layers and heads: some queries of a batch are the same. */
+export function repeatedSpec(): ModelSpec {
+  const spec = mixedSpec()
+  return {
+    ...spec,
+    tables: [table('items', 5), table('users', 4, 'mean'), table('device', 3)],
+    query: {
+      features: [{ kind: 'id', name: 'user', table: 'users' }, context('device')],
+      combine: 'concat',
+      layers: [{ kind: 'dense', units: 12, activation: 'tanh' }],
+      normalize: true,
+      heads: 2,
+    },
+    candidate: {
+      ...spec.candidate,
+      features: [{ kind: 'id', name: 'item', table: 'items' }],
+      normalize: true,
+    },
+    loss: { ...spec.loss, newItemPull: 1, negativeTypes: { dislike: 1 } },
   }
 }
 

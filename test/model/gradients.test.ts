@@ -1,8 +1,9 @@
 import { expect, test, vi } from 'vitest'
 
 import type { ModelSpec } from '../../src/model/spec.ts'
+import type { StepBatch } from '../../src/model/step-batch.ts'
 import type { Lookup } from '../../src/model/table-lookup.ts'
-import { TwoTower, type StepBatch } from '../../src/model/two-tower.ts'
+import { TwoTower } from '../../src/model/two-tower.ts'
 import {
   crossSpec,
   fillRows,
@@ -10,6 +11,7 @@ import {
   limits,
   mixedSpec,
   plainSpec,
+  repeatedSpec,
   someBatch,
   someItems,
   someQueries,
@@ -67,7 +69,10 @@ const batchOf = ({ loss }: ModelSpec): StepBatch => ({
   ...(loss.negativeTypes && { pushes }),
 })
 
-const divisorOf = (
+const divisorOf = (batch: StepBatch, spec: ModelSpec): number =>
+  spec.loss.reduction === 'sum' ? 1 : weightOf(batch, spec)
+
+const weightOf = (
   { weights, targets, pulls, pushes: pushed }: StepBatch,
   spec: ModelSpec,
 ): number =>
@@ -90,6 +95,8 @@ const variants: [string, ModelSpec][] = [
   ['ids alone, BPR of two hard negatives', plainSpec(5, { kind: 'bpr', hardNegatives: 2 })],
   ['what is disliked', withLoss(weightedSpec(), { negativeTypes: { dislike: 1 } })],
   ['several heads of a query', headsSpec(4)],
+  ['queries that are the same', repeatedSpec()],
+  ['the sum of a batch', withLoss(crossSpec(), { reduction: 'sum', negativeTypes: { skip: 1 } })],
   ['the stream recipe by BPR', withLoss(streamSpec(), { kind: 'bpr' })],
 ]
 

@@ -2,7 +2,8 @@
 import { expect, test } from 'vitest'
 
 import type { ModelSpec } from '../../src/model/spec.ts'
-import { TwoTower, type StepBatch, type StepResult } from '../../src/model/two-tower.ts'
+import type { StepBatch, StepResult } from '../../src/model/step-batch.ts'
+import { TwoTower } from '../../src/model/two-tower.ts'
 import { limits, plainSpec, someItems } from './fixtures.ts'
 
 type Matrix = readonly (readonly number[])[]

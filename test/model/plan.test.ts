@@ -37,13 +37,13 @@ const id = (name: string, table: string): FeatureSpec => ({ kind: 'id', name, ta
 const number = { kind: 'numeric', name: 'n', field: 'n', offset: 0, scale: 1 } as const
 const gap = { kind: 'gap', name: 'gap', table: 'gap' } as const
 
-const history = (weights: 'mean' | 'attention', of: string): FeatureSpec => ({
+const history = (of: string): FeatureSpec => ({
   kind: 'sequence',
   name: 'history',
   table: 'user',
   length: 2,
   gapBoundariesMs: [],
-  weights,
+  weights: 'mean',
   of,
 })
 
@@ -84,12 +84,7 @@ const refused: [string, string, ModelSpec][] = [
   [
     'a history by what items do not have',
     'no feature "genres"',
-    withQuery(plain, history('mean', 'genres')),
-  ],
-  [
-    'attention to anything but items',
-    'by their ids',
-    withQuery(plain, history('attention', 'item')),
+    withQuery(plain, history('genres')),
   ],
   [
     'a largest with weights',

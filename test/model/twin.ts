@@ -9,8 +9,8 @@ import { KeyHasher } from '../../src/kernels/key-hasher.ts'
 import { namespaceSeed } from '../../src/model/feature-keys.ts'
 import type { ItemInput, QueryInput } from '../../src/model/inputs.ts'
 import type { FeatureSpec, LayerSpec, ModelSpec, TowerSpec } from '../../src/model/spec.ts'
+import type { StepBatch } from '../../src/model/step-batch.ts'
 import type { Lookup } from '../../src/model/table-lookup.ts'
-import type { StepBatch } from '../../src/model/two-tower.ts'
 
 /** Rows by table and key, and the flat dense weights: everything that is learned. */
 export interface Learned {
@@ -259,7 +259,9 @@ export class Twin {
         return given.weights[first + parts[j].place] * factors[j]
       }
       const u = given.weights.subarray(feature.length)
-      const terms = vectors.map((one, k) => factors[k] * Math.exp(dot(one, u) + given.weights[k]))
+      const terms = vectors.map(
+        (one, k) => factors[k] * Math.exp(dot(one, u) + given.weights[parts[k].place]),
+      )
       return terms[j] / terms.reduce((sum, x) => sum + x, 0)
     })
     return Array.from({ length: given.dim }, (_, j) =>

@@ -149,14 +149,11 @@ function* checkHistory({ facts, towers }: ModelConfig): Generator<Complaint> {
       const reason = `must not be above model.facts.historyLength, ${facts.historyLength}`
       yield { path: [...path, 'length'], reason }
     }
-    const { of, weights } = feature
+    const { of } = feature
     if (of === undefined) continue
     if (!names.includes(of)) {
       const reason = `the candidate has no feature "${of}" with a table${suggestion(of, names)}`
       yield { path: [...path, 'of'], reason }
-    }
-    if (weights === 'attention') {
-      yield { path: [...path, 'weights'], reason: 'attention is to items by their ids' }
     }
   }
 }

@@ -116,6 +116,10 @@ const score = z
 
 const loss = z
   .strictObject({
+    reduction: z
+      .enum(['mean', 'sum'])
+      .exactOptional()
+      .describe('of a batch, for dense weights and tables whose gradients are mean; absent: mean'),
     kind: z
       .enum(['softmax', 'sigmoid', 'bpr'])
       .exactOptional()

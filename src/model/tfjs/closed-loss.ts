@@ -45,7 +45,7 @@ const mostTakenOff = 128
 
 /** Gradients are of the summed loss. */
 export interface LossOutcome {
-  /** B x heads x dim, as the tower's output is. */
+  /** As the tower's output is: a row for each query, or for those that share it. */
   readonly queries: Tensor
   readonly candidates: Tensor
   /** By the popularity's weight in each query. */
@@ -86,6 +86,16 @@ export class ClosedLoss {
 
   /** `queries` and `candidates`: the towers' outputs. To be called in a `tidy`. */
   run(input: StepInput, queries: Tensor, candidates: Tensor): LossOutcome {
+    const { shared, batch } = input
+    if (shared === undefined) return this.#run(input, queries, candidates)
+    const tf = this.#tf
+    const rowOf = tf.tensor(shared.rowOf.slice(0, batch), [batch, 1], 'int32')
+    const own = tf.gather(queries, tf.reshape(rowOf, [batch]))
+    const outcome = this.#run(input, own, candidates)
+    return { ...outcome, queries: tf.scatterND(rowOf, outcome.queries, queries.shape) }
+  }
+
+  #run(input: StepInput, queries: Tensor, candidates: Tensor): LossOutcome {
     const tf = this.#tf
     const { columns } = input
     const { dim } = this.#shape

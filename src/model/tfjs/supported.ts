@@ -29,6 +29,7 @@ const tower: Fields<TowerSpec> = {
 const score: Fields<ModelSpec['score']> = { temperature: true, popularity: true }
 
 const loss: Fields<LossSpec> = {
+  reduction: true,
   kind: true,
   hardNegatives: true,
   correction: true,

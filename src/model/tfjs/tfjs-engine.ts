@@ -12,6 +12,7 @@ import type { ThreadPool } from '../../kernels/thread-pool.ts'
 import type { DenseEngine, ExportedTowers, StepInput, StepOutput } from '../dense-engine.ts'
 import type { DenseParameters } from '../dense-parameters.ts'
 import type { ModelPlan } from '../plan.ts'
+import { divisorOf } from '../softmax-loss.ts'
 import type { LossOutcome } from './closed-loss.ts'
 import { ClosedTower } from './closed-tower.ts'
 import type { TfjsParts } from './open-tfjs.ts'
@@ -44,8 +45,6 @@ interface Findings {
   popularityWeights: Float32Array
 }
 
-/** Below it a division would make noise of nothing. */
-const leastDivisor = 1e-6
 const nothing = new Float32Array(0)
 
 export class TfjsEngine implements DenseEngine {
@@ -83,7 +82,7 @@ export class TfjsEngine implements DenseEngine {
   }
 
   step(input: StepInput): StepOutput {
-    const { batch, columns } = input
+    const { batch, columns, shared } = input
     this.#refresh()
     const found: Findings = {
       loss: 0,
@@ -93,7 +92,7 @@ export class TfjsEngine implements DenseEngine {
     }
     this.#tf.tidy(() => {
       this.#onStage('forward')
-      const queries = this.#rows(input.queries, batch, this.#widths.query)
+      const queries = this.#rows(input.queries, shared?.rows ?? batch, this.#widths.query)
       const candidates = this.#rows(input.candidates, columns, this.#widths.candidate)
       this.#pass({ input, queries, candidates, found })
     })
@@ -261,14 +260,11 @@ function note({ found }: Batch, { loss, popularityWeights }: LossOutcome): void 
 }
 
 /** The sum of the weights of what has a target; and with it what pulls and pushes. */
-function weigh({ batch, targets, weights, pull, pulls, pushes }: StepInput): {
-  weight: number
-  divisor: number
-} {
+function weigh(input: StepInput): { weight: number; divisor: number } {
+  const { batch, targets, weights, pushes } = input
   let weight = 0
   for (let b = 0; b < batch; b += 1) weight += targets[b] < 0 ? 0 : weights[b]
-  let others = pull > 0 ? pulls.length / 2 : 0
-  for (const push of pushes?.weights ?? []) others += push
-  const divisor = Math.max(leastDivisor, weight + others)
-  return { weight, divisor }
+  let pushed = 0
+  for (const push of pushes?.weights ?? []) pushed += push
+  return { weight, divisor: divisorOf(input, weight + pushed) }
 }

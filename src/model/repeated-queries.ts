@@ -1,0 +1,139 @@
+/**
+ * Queries of a batch that are the same to their tower, as those of one user are where neither
+ * history nor time tells them apart: such queries go through it once, and what comes back by each
+ * of them is summed.
+ */
+import { unreachable } from '../base/assert.ts'
+import type { FeaturePlan, SidePlan } from './plan.ts'
+import type { PooledSide } from './pooled-side.ts'
+import type { TowerSpec } from './spec.ts'
+
+const noRow = -1
+/** Of FNV-1a. */
+const offsetBasis = 0x811c9dc5
+const prime = 0x01000193
+
+/** Features in which two queries of one user are hardly ever the same. */
+const tellsApart = ({ spec }: FeaturePlan): boolean => {
+  switch (spec.kind) {
+    case 'sequence':
+    case 'gap':
+      return true
+    case 'time':
+      return spec.field === undefined
+    case 'categories':
+      return spec.weights !== undefined
+    case 'id':
+    case 'numeric':
+    case 'context':
+    case 'text':
+    case 'dense':
+      return false
+    default:
+      return unreachable(spec)
+  }
+}
+
+/** Whether it is worth looking for them. */
+export const mayRepeat = (side: SidePlan, { layers, layersModel }: TowerSpec): boolean =>
+  layersModel === undefined &&
+  !layers.some(({ kind }) => kind === 'dropout') &&
+  !side.features.some(tellsApart)
+
+/** What is found of a batch of B queries: R rows, in the order in which they come first. */
+export class RepeatedQueries {
+  /** The row of each query (B). */
+  readonly rowOf: Int32Array
+  /** The first query of each row (R). */
+  readonly #firstOf: Int32Array
+  readonly #slots: Int32Array
+  readonly #side: PooledSide
+  /** Columns of the side's input that no table gives, as bits. */
+  readonly #plain: readonly FeaturePlan[]
+  readonly #bits: Int32Array
+  #queries = 0
+  #rows = 0
+
+  constructor(side: PooledSide, maxQueries: number) {
+    const { buffer, byteOffset, length } = side.inputs
+    this.#side = side
+    this.#plain = side.plan.features.filter(({ table }) => table < 0)
+    this.#bits = new Int32Array(buffer, byteOffset, length)
+    this.rowOf = new Int32Array(maxQueries)
+    this.#firstOf = new Int32Array(maxQueries)
+    this.#slots = new Int32Array(2 ** Math.ceil(Math.log2(Math.max(2, 2 * maxQueries))))
+  }
+
+  /** Rows of the batch, R. */
+  get rows(): number {
+    return this.#rows
+  }
+
+  /** Once keys are distinct and plain columns written; before rows are pooled. */
+  find(queries: number): void {
+    this.#queries = queries
+    this.#rows = 0
+    this.#slots.fill(noRow)
+    for (let b = 0; b < queries; b += 1) this.rowOf[b] = this.#rowFor(b)
+  }
+
+  /** Leaves the first query of each row, row by row, where those of all queries were. */
+  gather(inputs: Float32Array): void {
+    const { width } = this.#side.plan
+    for (let row = 0; row < this.#rows; row += 1) {
+      const from = this.#firstOf[row] * width
+      if (this.#firstOf[row] !== row) inputs.copyWithin(row * width, from, from + width)
+    }
+  }
+
+  /** The way back: a row's gradient is that of its first query, and the others have none. */
+  spread(gradients: Float32Array): void {
+    const { width } = this.#side.plan
+    for (let b = this.#queries - 1; b >= 0; b -= 1) {
+      const row = this.rowOf[b]
+      const isFirst = this.#firstOf[row] === b
+      if (!isFirst) gradients.fill(0, b * width, (b + 1) * width)
+      else if (row !== b) gradients.copyWithin(b * width, row * width, (row + 1) * width)
+    }
+  }
+
+  #rowFor(query: number): number {
+    const mask = this.#slots.length - 1
+    for (let slot = this.#hash(query) & mask; ; slot = (slot + 1) & mask) {
+      const row = this.#slots[slot]
+      if (row === noRow) return this.#add(query, slot)
+      if (this.#isSame(this.#firstOf[row], query)) return row
+    }
+  }
+
+  #add(query: number, slot: number): number {
+    const row = this.#rows
+    this.#slots[slot] = row
+    this.#firstOf[row] = query
+    this.#rows += 1
+    return row
+  }
+
+  #hash(query: number): number {
+    const { bags, plan } = this.#side
+    let h = offsetBasis
+    for (const bag of bags) h = bag.hash(query, h)
+    for (const { column, width } of this.#plain) {
+      const at = query * plan.width + column
+      for (let j = at; j < at + width; j += 1) h = Math.imul(h ^ this.#bits[j], prime)
+    }
+    return h ^ (h >>> 15)
+  }
+
+  #isSame(a: number, b: number): boolean {
+    const { bags, plan } = this.#side
+    for (const bag of bags) if (!bag.isSame(a, b)) return false
+    for (const { column, width } of this.#plain) {
+      const [first, second] = [a * plan.width + column, b * plan.width + column]
+      for (let j = 0; j < width; j += 1) {
+        if (this.#bits[first + j] !== this.#bits[second + j]) return false
+      }
+    }
+    return true
+  }
+}
