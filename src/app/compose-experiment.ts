@@ -61,7 +61,7 @@ export function counterOf(
     isWanted: wanted(record, composed),
     onTrouble: (error) => logger.error({ error: String(error) }, 'the experiment is not counted'),
   })
-  composed.versions.listen(() => counter.follow())
+  composed.versions.listen(() => void counter.follow())
   return counter
 }
 

@@ -12,6 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Clock } from '../../base/clock.ts'
 import type { Service } from '../../base/service.ts'
+import { WhileWanted } from '../../base/while-wanted.ts'
 import { reasonOf } from '../../redis/redis-answers.ts'
 import { type Answer, Experiment } from '../../serving/versions/experiment.ts'
 import type { EventLogReader, LogBatch, Position } from '../../stream/event-log.ts'
@@ -78,8 +79,7 @@ export class AnswerCounter implements Service {
   readonly name = 'counts of the experiment'
   readonly #options: AnswerCounterOptions
   readonly #types: ReadonlySet<string>
-  readonly #stopping = new AbortController()
-  #loop: Promise<void> | undefined
+  readonly #loop: WhileWanted
   #isCounting = false
   /** Another one has been seen to have it. */
   #isAnothers = false
@@ -87,6 +87,8 @@ export class AnswerCounter implements Service {
 
   constructor(options: AnswerCounterOptions) {
     this.#options = options
+    const { isWanted, onTrouble } = options
+    this.#loop = new WhileWanted({ isWanted, run: (signal) => this.#run(signal), onTrouble })
     this.#types = new Set(options.types)
   }
 
@@ -96,17 +98,12 @@ export class AnswerCounter implements Service {
   }
 
   start(): Promise<void> {
-    this.follow()
-    return Promise.resolve()
+    return this.follow()
   }
 
   /** Counts from now on, or no more, as is wanted now. */
-  follow(): void {
-    if (this.#loop !== undefined || !this.#isActive) return
-    this.#loop = this.#run().finally(() => {
-      this.#loop = undefined
-      this.follow()
-    })
+  follow(): Promise<void> {
+    return this.#loop.follow()
   }
 
   drain(): Promise<void> {
@@ -114,24 +111,18 @@ export class AnswerCounter implements Service {
   }
 
   async stop(): Promise<void> {
-    this.#stopping.abort()
-    await this.#loop
+    await this.#loop.stop()
     this.#options.store.close()
   }
 
-  get #isActive(): boolean {
-    return !this.#stopping.signal.aborted && this.#options.isWanted()
-  }
-
   /** Under a name of its own each time, so that what it left behind is refused. */
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping
-    while (this.#isActive) {
+  async #run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
       try {
         const token = randomUUID()
         const counting = await this.#claim(token)
         this.#isCounting = counting !== undefined
-        if (counting !== undefined) await this.#count(counting, token)
+        if (counting !== undefined) await this.#count(counting, token, signal)
       } catch (error) {
         this.#note(error)
       }
@@ -177,13 +168,13 @@ export class AnswerCounter implements Service {
   }
 
   /** Until another one has it. Redis may be away meanwhile: what it loses it is given again. */
-  async #count(counting: Counting, token: string): Promise<void> {
+  async #count(counting: Counting, token: string, signal: AbortSignal): Promise<void> {
     const { clock, holdMs } = this.#options
     let next = clock.monotonic()
-    while (this.#isActive) {
+    while (!signal.aborted) {
       const leftMs = next - clock.monotonic()
       if (leftMs > 0) {
-        await this.#read(counting, leftMs)
+        await this.#read(counting, leftMs, signal)
         continue
       }
       next = clock.monotonic() + tickMs
@@ -197,9 +188,8 @@ export class AnswerCounter implements Service {
     await this.#tick(counting, token, 0)
   }
 
-  async #read(counting: Counting, waitMs: number): Promise<void> {
+  async #read(counting: Counting, waitMs: number, signal: AbortSignal): Promise<void> {
     const { log } = this.#options
-    const { signal } = this.#stopping
     if (counting.heldEvents >= maxHeldEvents) {
       await sleep(waitMs, undefined, { signal }).catch(() => undefined)
       return

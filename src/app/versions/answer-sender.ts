@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../../base/clock.ts'
 import { ServiceError } from '../../base/errors.ts'
 import type { Service } from '../../base/service.ts'
+import { WhileWanted } from '../../base/while-wanted.ts'
 import { reasonOf } from '../../redis/redis-answers.ts'
 import type { Answer } from '../../serving/versions/experiment.ts'
 import type {
@@ -55,7 +56,7 @@ interface Waiting {
 export class AnswerSender implements Service, ExperimentDesk {
   readonly name = 'experiment'
   readonly #options: AnswerSenderOptions
-  readonly #stopping = new AbortController()
+  readonly #loop: WhileWanted
   readonly #waiting: Waiting[] = []
   #chars = 0
   #dropped = 0
@@ -63,25 +64,21 @@ export class AnswerSender implements Service, ExperimentDesk {
   /** Monotonic. */
   #countedAt: number | undefined
   #lookedAt = -Infinity
-  #loop: Promise<void> | undefined
   #trouble = ''
 
   constructor(options: AnswerSenderOptions) {
     this.#options = options
+    const { isWanted, onTrouble } = options
+    this.#loop = new WhileWanted({ isWanted, run: (signal) => this.#run(signal), onTrouble })
   }
 
   start(): Promise<void> {
-    this.follow()
-    return Promise.resolve()
+    return this.follow()
   }
 
   /** Records from now on, or no more, as is wanted now. */
-  follow(): void {
-    if (this.#loop !== undefined || !this.#isActive) return
-    this.#loop = this.#run().finally(() => {
-      this.#loop = undefined
-      this.follow()
-    })
+  follow(): Promise<void> {
+    return this.#loop.follow()
   }
 
   drain(): Promise<void> {
@@ -89,14 +86,13 @@ export class AnswerSender implements Service, ExperimentDesk {
   }
 
   async stop(): Promise<void> {
-    this.#stopping.abort()
-    await this.#loop
+    await this.#loop.stop()
     this.#options.store.close()
   }
 
   answered({ requestId, userId, version, items }: GivenAnswer): void {
     const { maxItems, usersPercent, clock } = this.#options
-    if (!this.#isActive || !isRecorded(userId, usersPercent)) return
+    if (!this.#loop.isWanted || !isRecorded(userId, usersPercent)) return
     const answer: AnswerText = {
       requestId,
       user: recordedName(userId),
@@ -117,7 +113,7 @@ export class AnswerSender implements Service, ExperimentDesk {
     const { since = 0, forgotten = 0, versions = {} } = this.#counts ?? {}
     const at = this.#countedAt
     return {
-      recording: this.#isActive,
+      recording: this.#loop.isWanted,
       since,
       windowMs,
       forgotten,
@@ -135,13 +131,8 @@ export class AnswerSender implements Service, ExperimentDesk {
     }
   }
 
-  get #isActive(): boolean {
-    return !this.#stopping.signal.aborted && this.#options.isWanted()
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping
-    while (this.#isActive) {
+  async #run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
       await this.#send()
       await sleep(sendEveryMs, undefined, { signal }).catch(() => undefined)
     }

@@ -6,6 +6,7 @@
  */
 import type { Clock } from '../../base/clock.ts'
 import type { Service } from '../../base/service.ts'
+import { WhileWanted } from '../../base/while-wanted.ts'
 import { type Answer, Experiment } from '../../serving/versions/experiment.ts'
 import type {
   ExperimentDesk,
@@ -48,7 +49,7 @@ export class ExperimentRecorder implements Service, ExperimentDesk {
   readonly #options: ExperimentRecorderOptions
   readonly #types: ReadonlySet<string>
   readonly #file: ExperimentFile
-  readonly #stopping = new AbortController()
+  readonly #loop: WhileWanted
   #experiment: Experiment
   #since = 0
   #number = 0
@@ -57,13 +58,18 @@ export class ExperimentRecorder implements Service, ExperimentDesk {
   /** The newest event that has been counted, perhaps behind the position. */
   #counted: string | undefined
   #wroteAt = 0
-  #active: { readonly stop: AbortController; readonly done: Promise<void> } | undefined
   #isRestored = false
-  #changing: Promise<void> = Promise.resolve()
 
   constructor(options: ExperimentRecorderOptions) {
     this.#options = options
     this.#types = new Set(options.types)
+    const { isWanted, onTrouble } = options
+    this.#loop = new WhileWanted({
+      isWanted,
+      begin: () => this.#begin(),
+      run: (signal) => this.#read(signal),
+      onTrouble,
+    })
     this.#experiment = new Experiment(options)
     this.#file = new ExperimentFile({
       ...options,
@@ -72,12 +78,12 @@ export class ExperimentRecorder implements Service, ExperimentDesk {
         position: this.#position,
         versions: this.#experiment.totals(),
       }),
-      onFailure: options.onTrouble,
+      onFailure: onTrouble,
     })
   }
 
   get isActive(): boolean {
-    return this.#active !== undefined
+    return this.#loop.isRunning
   }
 
   start(): Promise<void> {
@@ -86,14 +92,7 @@ export class ExperimentRecorder implements Service, ExperimentDesk {
 
   /** Records from now on, or no more, as is wanted now. */
   follow(): Promise<void> {
-    return this.#set(() => !this.#stopping.signal.aborted && this.#options.isWanted())
-  }
-
-  #set(isWanted: () => boolean): Promise<void> {
-    this.#changing = this.#changing
-      .then(() => (isWanted() ? this.#begin() : this.#end()))
-      .catch((error: unknown) => this.#options.onTrouble(error))
-    return this.#changing
+    return this.#loop.follow()
   }
 
   drain(): Promise<void> {
@@ -101,14 +100,13 @@ export class ExperimentRecorder implements Service, ExperimentDesk {
   }
 
   async stop(): Promise<void> {
-    this.#stopping.abort()
-    await this.follow()
+    await this.#loop.stop()
     this.#file.close()
   }
 
   answered({ requestId, userId, version, items }: GivenAnswer): void {
     const { maxItems, usersPercent } = this.#options
-    if (this.#active === undefined || !isRecorded(userId, usersPercent)) return
+    if (!this.isActive || !isRecorded(userId, usersPercent)) return
     this.#number += 1
     const answer = {
       number: this.#number,
@@ -141,7 +139,6 @@ export class ExperimentRecorder implements Service, ExperimentDesk {
   }
 
   async #begin(): Promise<void> {
-    if (this.#active !== undefined || this.#stopping.signal.aborted) return
     const { log, clock } = this.#options
     const wasRestored = !this.#isRestored && this.#restore()
     this.#isRestored = true
@@ -151,17 +148,6 @@ export class ExperimentRecorder implements Service, ExperimentDesk {
     }
     this.#file.open()
     this.#file.add({ kind: 'position', position: this.#position })
-    const stop = new AbortController()
-    this.#active = { stop, done: this.#read(stop.signal) }
-  }
-
-  async #end(): Promise<void> {
-    const active = this.#active
-    if (active === undefined) return
-    this.#active = undefined
-    active.stop.abort()
-    await active.done
-    this.#file.flush()
   }
 
   /** What the file says; false: there is none. */
@@ -196,18 +182,14 @@ export class ExperimentRecorder implements Service, ExperimentDesk {
   }
 
   async #read(signal: AbortSignal): Promise<void> {
-    const { log, onTrouble } = this.#options
-    try {
-      // What the log does not keep any more is lost to the counts.
-      const start = (await log.start())[partition] ?? '0'
-      if (log.compare(this.#position, start) < 0) this.#position = start
-      while (!signal.aborted) {
-        const options = { maxEvents: readMaxEvents, waitMs: readWaitMs, signal }
-        const batches = await log.read({ [partition]: this.#position }, options)
-        for (const batch of batches) this.#fold(batch)
-      }
-    } catch (error) {
-      if (!signal.aborted) onTrouble(error)
+    const { log } = this.#options
+    // What the log does not keep any more is lost to the counts.
+    const start = (await log.start())[partition] ?? '0'
+    if (log.compare(this.#position, start) < 0) this.#position = start
+    while (!signal.aborted) {
+      const options = { maxEvents: readMaxEvents, waitMs: readWaitMs, signal }
+      const batches = await log.read({ [partition]: this.#position }, options)
+      for (const batch of batches) this.#fold(batch)
     }
   }
 
