@@ -25,7 +25,7 @@ test.runIf(isHere)(
     const { train, held } = split(all, 1)
     const top100 = new Map<TableKind, number>()
     for (const kind of ['static', 'dynamic', 'restricted'] as const) {
-      const recipe = await Recipe.create(all, train, { kind, seed: 1, threads: 2, batch: 1024 })
+      const recipe = await Recipe.create(all, train, { kind, seed: 1, threads: 1, batch: 1024 })
       for (let pass = 0; pass < 3; pass += 1) recipe.pass()
       top100.set(kind, recipe.topK(held)[4])
       const [user, title] = [recipe.vocabulary.user, recipe.vocabulary.title].map((rows) =>
