@@ -23,7 +23,8 @@ export {
   poolBagsBackward,
   scatterAddRows,
 } from './rows'
-export { countAbove, packPanels, rankExcluded, rankTargets } from './rank'
+export { countAbove, packPanels, rankExcluded } from './rank'
+export { rankTargets } from './rank-scan'
 export { cuckooErase, cuckooFind, cuckooInsert } from './cuckoo'
 export { dedupeKeys } from './dedupe'
 export { hashKeys } from './hash'

@@ -2,10 +2,11 @@
  * The kernels of the progressive evaluation: how many candidates score above a query's target. The
  * candidates are described by a block of five words,
  *
- *     panels, norms, popularity (addresses; popularity may be absent), dims, count
+ *     panels, lengths, popularity (addresses; popularity may be absent), dims, count
  *
- * Panel p holds, dimension by dimension, that coordinate of the candidates 8p .. 8p + 7; norms and
- * popularity hold one float per candidate, up to a multiple of 8. A candidate is named by its slot,
+ * Panel p holds, dimension by dimension, that coordinate of the candidates 8p .. 8p + 7, and three
+ * lengths of each lie alike: of the whole vector, and of its dimensions from a quarter and from the
+ * half on. Popularity is one float per candidate, up to a multiple of 8. A candidate is its slot,
  * its place in this order. score = sum of q[k] v[k], k ascending, then + q[dims] popularity; of a
  * query of several heads the largest sum, q[dims] being the same in all.
  */
@@ -45,7 +46,7 @@ export interface RankKernels {
     ]
   >
   /**
-   * Row i of `vectors` (`stride` floats apart) becomes the candidate at slots[i], norm included.
+   * Row i of `vectors` (`stride` floats apart) becomes the candidate at slots[i], lengths and all.
    */
   packPanels: Whole<
     [candidates: Address, slots: Address, vectors: Address, stride: number, count: number]

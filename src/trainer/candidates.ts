@@ -26,6 +26,8 @@ export interface CandidatesOptions {
  * Half-lives between two landmarks: counts up to 2^60 times larger than they are, far below 2^127.
  */
 const landmarkStep = 60
+/** Lengths of a vector that the ranking kernels keep. */
+const lengthsEach = 3
 
 /**
  * Invariant: `#slots[#handles[slot]] === slot` for every slot below `size`, -1 for all other
@@ -36,7 +38,8 @@ export class Candidates {
   readonly #slots: Int32Array
   readonly #handles: Int32Array
   readonly #panels: Block<Float32Array>
-  readonly #norms: Block<Float32Array>
+  /** They lie and move as so many dimensions more. */
+  readonly #lengths: Block<Float32Array>
   readonly #counts: Block<Float32Array>
   readonly #popularity: Block<Float32Array>
   readonly #descriptor: Block<Uint32Array>
@@ -51,12 +54,12 @@ export class Candidates {
     this.#slots = new Int32Array(capacity).fill(-1)
     this.#handles = new Int32Array(capacity)
     this.#panels = arena.floats(slots * dims)
-    this.#norms = arena.floats(slots)
+    this.#lengths = arena.floats(slots * lengthsEach)
     this.#counts = arena.floats(slots)
     this.#popularity = arena.floats(slots)
     this.#descriptor = arena.words(5)
     const popularity = hasPopularity ? this.#popularity.address : absent
-    this.#descriptor.view.set([this.#panels.address, this.#norms.address, popularity, dims, 0])
+    this.#descriptor.view.set([this.#panels.address, this.#lengths.address, popularity, dims, 0])
   }
 
   get capacity(): number {
@@ -136,14 +139,15 @@ export class Candidates {
     order.sort((a, b) => counts[b] - counts[a] || a - b)
     const handles = this.#handles.slice(0, this.#size)
     const oldCounts = counts.slice(0, this.#size)
-    const norms = this.#norms.view.slice(0, this.#size)
-    const panels = this.#panels.view.slice(0, Math.ceil(this.#size / 8) * 8 * dims)
+    const slots = Math.ceil(this.#size / 8) * 8
+    const lengths = this.#lengths.view.slice(0, slots * lengthsEach)
+    const panels = this.#panels.view.slice(0, slots * dims)
     for (let slot = 0; slot < this.#size; slot += 1) {
       const from = order[slot]
       this.#slots[handles[from]] = slot
       this.#handles[slot] = handles[from]
       counts[slot] = oldCounts[from]
-      this.#norms.view[slot] = norms[from]
+      copyVector(lengths, from, this.#lengths.view, slot, lengthsEach)
       copyVector(panels, from, this.#panels.view, slot, dims)
     }
   }
@@ -185,7 +189,7 @@ export class Candidates {
     this.#handles[to] = this.#handles[from]
     this.#slots[this.#handles[to]] = to
     this.#counts.view[to] = this.#counts.view[from]
-    this.#norms.view[to] = this.#norms.view[from]
+    copyVector(this.#lengths.view, from, this.#lengths.view, to, lengthsEach)
     copyVector(this.#panels.view, from, this.#panels.view, to, dims)
   }
 

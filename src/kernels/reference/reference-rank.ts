@@ -1,4 +1,4 @@
-/** The twins of assembly/rank.ts: every candidate is scored, nothing is skipped. */
+/** The twins of assembly/rank*.ts: every candidate is scored, nothing is skipped. */
 import type { Address } from '../operands.ts'
 import type { RankKernels } from '../rank-kernels.ts'
 
@@ -7,7 +7,7 @@ const { fround } = Math
 /** All places count in words of four bytes. */
 interface Candidates {
   readonly panels: number
-  readonly norms: number
+  readonly lengths: number
   /** 0: scores have no such term. */
   readonly popularity: number
   readonly dims: number
@@ -33,10 +33,10 @@ class RankMemory {
 
   candidates(address: Address): Candidates {
     const at = address >>> 2
-    const [panels, norms, popularity, dims, count] = this.words.subarray(at, at + 5)
+    const [panels, lengths, popularity, dims, count] = this.words.subarray(at, at + 5)
     return {
       panels: panels >>> 2,
-      norms: norms >>> 2,
+      lengths: lengths >>> 2,
       popularity: popularity >>> 2,
       dims,
       count,
@@ -70,9 +70,11 @@ class RankMemory {
     return Number.isFinite(value) ? value : NaN
   }
 
-  norm(vector: number, dims: number): number {
+  /** From a quarter of the vector on, or from more of them. */
+  length(vector: number, dims: number, quarters: number): number {
+    const from = vector + ((dims * quarters) >> 2)
     let sum = 0
-    for (const x of this.floats.subarray(vector, vector + dims)) sum = fround(sum + fround(x * x))
+    for (const x of this.floats.subarray(from, vector + dims)) sum = fround(sum + fround(x * x))
     return fround(Math.sqrt(sum))
   }
 
@@ -122,7 +124,8 @@ export function referenceRankKernels(memory: WebAssembly.Memory): RankKernels {
         const vector = (vectors >>> 2) + i * stride
         const at = all.panels + (slot >>> 3) * all.dims * 8 + (slot & 7)
         for (let k = 0; k < all.dims; k += 1) floats[at + 8 * k] = floats[vector + k]
-        floats[all.norms + slot] = ranks.norm(vector, all.dims)
+        const lengths = all.lengths + (slot >>> 3) * 24 + (slot & 7)
+        for (const n of [0, 1, 2]) floats[lengths + 8 * n] = ranks.length(vector, all.dims, n)
       }
     },
     countAbove: (...[out, values, n, thresholds, from, to]) => {

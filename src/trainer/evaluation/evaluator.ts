@@ -101,30 +101,27 @@ export class Evaluator {
    * have them once what is returned has been called: before `ranker` follows the batch.
    */
   async begin(examples: readonly Example[], ranker: Ranker): Promise<() => void> {
-    const due = [...examples]
-    // Queries are scanned for four at a time: those with targets alike skip much the same.
-    due.sort((a, b) => countOf(b, ranker) - countOf(a, ranker) || a.index - b.index)
-    const requests = due.map(({ query, item, seen }) => ({
+    const requests = examples.map(({ query, item, seen }) => ({
       query,
       target: item.handle,
       excluded: seen,
     }))
-    const byScore = new Float64Array(due.length)
-    const byCount = new Float64Array(due.length)
+    const byScore = new Float64Array(examples.length)
+    const byCount = new Float64Array(examples.length)
     const finish = await ranker.begin(requests, { byScore, byCount })
     return () => {
       finish()
       const total = sumOfCounts(ranker)
-      for (let i = 0; i < due.length; i += 1) {
+      for (let i = 0; i < examples.length; i += 1) {
         const coVisited =
           byCount[i] === Infinity
             ? Infinity
-            : this.#coVisitationRank(due[i], requests[i], ranker, total)
-        const { timestamp } = due[i].query
+            : this.#coVisitationRank(examples[i], requests[i], ranker, total)
+        const { timestamp } = examples[i].query
         this.#add('model', byScore[i], timestamp)
         this.#add('recentlyPopular', byCount[i], timestamp)
         this.#add('coVisitation', coVisited, timestamp)
-        this.#addToCohorts(due[i], byScore[i])
+        this.#addToCohorts(examples[i], byScore[i])
       }
     }
   }
@@ -255,12 +252,6 @@ export class Evaluator {
       if (slot >= 0) this.#boosts[slot] = values[k] * total
     }
   }
-}
-
-/** Of the example's item, in the unit of the counts; -1: it is no candidate. */
-function countOf({ item }: Example, { candidates }: Ranker): number {
-  const slot = candidates.slot(item.handle)
-  return slot < 0 ? -1 : candidates.counts.view[slot]
 }
 
 /** Of all candidates, in the unit of the counts. */

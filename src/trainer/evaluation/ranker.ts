@@ -83,7 +83,7 @@ export class Ranker {
     const { handleCapacity, maxQueries, maxItems, maxExcluded, model } = options
     const { outputDim } = model
     const vectors = maxQueries * model.queryHeads + maxItems
-    const floats = (model.spec.dim + 3) * (handleCapacity + 8) + vectors * (outputDim + 8)
+    const floats = (model.spec.dim + 5) * (handleCapacity + 8) + vectors * (outputDim + 8)
     const arena = new Arena(4 * (floats + excludedBlock + maxExcluded) + (1 << 18))
     const { threads, implementation } = options
     return new Ranker(options, arena, await ThreadPool.create(arena, { threads, implementation }))
