@@ -86,6 +86,7 @@ export function trainerProcess(config: Config): TrainerProcess {
     kernels: options.kernels,
     niceness: options.trainer.niceness,
     deltaIntervalMs: options.trainer.deltaIntervalMs,
+    deltaMaxRows: options.trainer.deltaMaxRows,
     readMaxEvents: options.trainer.readMaxEvents,
     checkpoints: { directory: paths.checkpoints, ...checkpoints },
     ...(copies && { copies }),

@@ -112,6 +112,12 @@ export interface EmbeddingTable {
    */
   accumulate(keys: Keys, change: Accumulation, stamp: Stamp): Awaitable<void>
 
+  /**
+   * Whether at least so many rows have changed for the next delta, as far as that is known without
+   * going over them again for every few: told when it is an eighth more, at the latest.
+   */
+  hasChanged(rows: number): boolean
+
   /** What the next delta must carry. */
   takeChanges(): Awaitable<TableChanges>
 

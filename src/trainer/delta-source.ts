@@ -48,6 +48,11 @@ export class DeltaSource {
     this.#isVoid = true
   }
 
+  /** Whether so many rows of any table have changed since the last call of `take`. */
+  hasChanged(rows: number): boolean {
+    return [...this.#options.tables.values()].some((table) => table.hasChanged(rows))
+  }
+
   /** What has changed since the last call. */
   async take(stamp: DeltaStamp): Promise<Delta> {
     const { model, tables } = this.#options

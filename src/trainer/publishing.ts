@@ -1,7 +1,8 @@
 /**
- * When readers are told what has changed, and by whom: a delta is made between two events, at once,
- * and carried to them beside the batches that follow. One is on its way at a time, and the next
- * waits for it: where none arrives training stands still.
+ * When readers are told what has changed, and by whom: after so much time or so many changed rows,
+ * so that a burst makes several deltas and not one of its size, a delta is made between two events,
+ * at once, and carried to them beside the batches that follow. One is on its way at a time, and the
+ * next waits for it: where none arrives training stands still.
  */
 import type { Clock } from '../base/clock.ts'
 import type { ParameterPublisher } from '../sync/parameter-sync.ts'
@@ -14,6 +15,8 @@ export interface PublishingOptions {
   readonly clock: Clock
   /** From delta to delta, at present. */
   readonly intervalMs: () => number
+  /** Of a table: with so many changed ones the next delta does not wait; absent: it always does. */
+  readonly maxRows?: number | undefined
   /** Where the trainer stands. */
   readonly place: () => Omit<DeltaStamp, 'publishedAt'>
 }
@@ -42,6 +45,12 @@ export class Publishing {
     if (!this.#hasChanges) return Infinity
     const { clock, intervalMs } = this.#options
     return this.#publishedAt + intervalMs() - clock.monotonic()
+  }
+
+  get isDue(): boolean {
+    const { deltas, maxRows = Infinity } = this.#options
+    if (this.leftMs <= 0) return true
+    return this.#hasChanges && deltas.hasChanged(maxRows)
   }
 
   /** Throws what a delta could not be carried for. */

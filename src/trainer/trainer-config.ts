@@ -56,6 +56,8 @@ export interface TrainerProcess {
   readonly niceness?: number
   /** Between two deltas, in milliseconds. */
   readonly deltaIntervalMs: number
+  /** One is made earlier when so many rows of a table have changed; default: never. */
+  readonly deltaMaxRows?: number | undefined
   /** Events read from the log at once. */
   readonly readMaxEvents: number
   /** Of a replay: see `LearnerOptions.deltaIntervalMs`. */

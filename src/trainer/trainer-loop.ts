@@ -159,6 +159,7 @@ export class Trainer {
       deltas: this.#deltas,
       clock: options.clock,
       intervalMs: () => backlog.deltaIntervalMs(options.process.deltaIntervalMs),
+      maxRows: options.process.deltaMaxRows,
       place: () => this.#place(),
     })
   }
@@ -369,7 +370,7 @@ export class Trainer {
   async #afterSlice(): Promise<void> {
     this.#writer.requireSound()
     this.#publishing.requireSound()
-    if (this.#publishing.leftMs <= 0) await this.#publishing.publish()
+    if (this.#publishing.isDue) await this.#publishing.publish()
     const isDue = this.#checkpoints?.isDue() === true
     if (isDue && (await this.#reachBoundary())) await this.#writer.start()
     await yieldToEvents()

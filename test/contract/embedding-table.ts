@@ -271,6 +271,20 @@ function testChanges(open: OpenTable): void {
     expect(await changes(table)).toEqual([[], []])
   })
 
+  test('so many rows have changed, counted once each, or an eighth more', async () => {
+    const table = await open(tableSpec({ capacityRows: 512 }))
+    for (let n = 1; n <= 4; n += 1) await train(table, range(0, 40), n)
+    expect([table.hasChanged(40), table.hasChanged(41), table.hasChanged(1000)]).toEqual([
+      true,
+      false,
+      false,
+    ])
+    await train(table, range(40, 70), 5)
+    expect([table.hasChanged(64), table.hasChanged(71)]).toEqual([true, false])
+    await changes(table)
+    expect(table.hasChanged(1)).toBe(false)
+  })
+
   test('what restrict removes is in the next changes', async () => {
     const table = await open(tableSpec())
     await train(table, range(0, 4), 1)

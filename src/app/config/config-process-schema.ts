@@ -103,6 +103,9 @@ const trainer = z
       .default(5)
       .describe('how far training stands behind queries for a processor (Linux); 0: equal'),
     deltaIntervalMs: milliseconds.default(100).describe('between two deltas to the readers'),
+    deltaMaxRows: count
+      .default(65_536)
+      .describe('a delta is made earlier when so many rows of a table have changed'),
     readMaxEvents: count.max(1_000_000).default(4096).describe('events read from the log at once'),
     leaseMs: milliseconds
       .min(1_000)

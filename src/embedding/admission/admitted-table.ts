@@ -147,6 +147,10 @@ export class AdmittedTable implements DurableTable {
     return this.#table.accumulate(keys, change, stamp)
   }
 
+  hasChanged(rows: number): boolean {
+    return this.#table.hasChanged(rows)
+  }
+
   takeChanges(): Awaitable<TableChanges> {
     return this.#table.takeChanges()
   }

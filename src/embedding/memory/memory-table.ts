@@ -71,6 +71,8 @@ export class MemoryTable implements DurableTable {
   readonly #pauses: Pauses
   /** The one taken last, which may still be under way. */
   #snapshot: TableSnapshot | undefined
+  /** Rows changed since changes were taken or counted, with repetitions. */
+  #touched = 0
   /** The latest version of any stamp. */
   #version = 0
   readonly #restrict: TableRestrict
@@ -166,6 +168,7 @@ export class MemoryTable implements DurableTable {
     this.#checkFloats(keys, gradients)
     assert(occurrences.length >= keyCount(keys), 'one count of occurrences for each key')
     this.#advance(stamp)
+    this.#touched += keyCount(keys)
     this.#shards.eachPart(keys, (part) => {
       const { table, rows, vectors: staged, occurrences: counts, dim } = part.storage
       part.storage.lookUp(part.size)
@@ -225,6 +228,7 @@ export class MemoryTable implements DurableTable {
     this.#restrict.change(earliest)
     // Rows that were changed before the last snapshot are in no delta to it.
     if (earliest < this.#version) this.#erased.forget()
+    if (changed) this.#touched += keyCount(keys)
     const changes = changed ? changedBits.mark : changedBits.keep
     const before = (part: TablePart): void => this.#lookUpAndSave(part)
     return this.#shards.write(records, { keys, changes, before })
@@ -273,7 +277,16 @@ export class MemoryTable implements DurableTable {
     return this.#shards.compactSome(request)
   }
 
+  hasChanged(rows: number): boolean {
+    if (this.#touched < rows) return false
+    const changed = sum(this.#shards.storages.map((storage) => storage.changedRows))
+    const isThere = changed >= rows
+    this.#touched = isThere ? changed : Math.min(changed, rows - Math.ceil(rows / 8))
+    return isThere
+  }
+
   takeChanges(): TableChanges {
+    this.#touched = 0
     const resync = this.#removed.overflowed
     const removed = this.#removed.take((pending) => this.#areGone(pending))
     return { changed: takeChanged(this.#shards.storages), removed, resync }
@@ -402,6 +415,7 @@ export class MemoryTable implements DurableTable {
   }
 
   #eachInserting(keys: Keys, visit: (part: TablePart) => void): void {
+    this.#touched += keyCount(keys)
     this.#shards.eachPart(keys, visit, true)
   }
 

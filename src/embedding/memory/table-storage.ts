@@ -167,6 +167,12 @@ export class TableStorage {
     this.#parts.pending.view.fill(0)
   }
 
+  /** How many rows a delta has yet to carry: a pass over a bit a row. */
+  get changedRows(): number {
+    const { buffer, byteOffset, length } = this.#parts.changed.view
+    return countBits(new Int32Array(buffer, byteOffset, length / 4))
+  }
+
   /** Rows are no longer changed ones for a delta. */
   forgetChanges(): void {
     this.#parts.changed.view.fill(0)
@@ -286,4 +292,14 @@ function partBytes(
     pending: bits,
     frozen: bits,
   }
+}
+
+/** Ones. */
+function countBits(words: Int32Array): number {
+  let ones = 0
+  for (let word of words) {
+    // A word loses its lowest one at each turn: most have none.
+    for (; word !== 0; word &= word - 1) ones += 1
+  }
+  return ones
 }

@@ -214,6 +214,10 @@ export class TieredTable implements DurableTable {
     return this.#directory.previewRestrict(request, samples)
   }
 
+  hasChanged(rows: number): boolean {
+    return this.#directory.hasChanged(rows)
+  }
+
   takeChanges(): TableChanges {
     return this.#directory.takeChanges()
   }
