@@ -11,13 +11,13 @@ import type { AnnIndex, SearchOptions, SearchResult } from '../ann/ann-index.ts'
 import type { Item } from '../stream/example.ts'
 import { ranksOf } from './ranks.ts'
 import { itemsPerCall, type Replica } from './replica.ts'
+import type { VectorAges } from './vector-ages.ts'
 
 export interface FreshRankingOptions {
   readonly replica: Replica
   readonly index: AnnIndex
   readonly itemOf: (handle: number) => Item | undefined
-  /** The model version that each handle's vector is of, at the start. */
-  readonly versions: Float64Array
+  readonly ages: VectorAges
 }
 
 /** Embedded anew for one search, at most, the best of every query first: under a millisecond. */
@@ -30,42 +30,19 @@ const headroom = 2
 /** The share falls by this with every search that would have done with less. */
 const decay = 0.98
 
-/**
- * Invariants: `#versions` has the model version that each vector of the index was made with;
- * `#isMoved` is 1 where what it is made of has changed since, whatever the version.
- */
 export class FreshRanking {
   readonly #options: FreshRankingOptions
-  readonly #versions: Float64Array
-  readonly #isMoved: Uint8Array
   #share = 1
   #refreshed = 0
   readonly #stale: number[] = []
 
   constructor(options: FreshRankingOptions) {
     this.#options = options
-    this.#versions = options.versions.slice()
-    this.#isMoved = new Uint8Array(this.#versions.length)
   }
 
   /** Vectors embedded anew for searches, since start. */
   get refreshed(): number {
     return this.#refreshed
-  }
-
-  versionOf(handle: number): number {
-    return this.#versions[handle]
-  }
-
-  /** The handle's vector is now of this version. */
-  setVersion(handle: number, version: number): void {
-    this.#versions[handle] = version
-    this.#isMoved[handle] = 0
-  }
-
-  /** What the handle's vector is made of is not what it was. */
-  touch(handle: number): void {
-    this.#isMoved[handle] = 1
   }
 
   /** As the index's. */
@@ -82,7 +59,7 @@ export class FreshRanking {
 
   /** Embeds again what is outdated, the best first; whether anything was. */
   #refresh(ids: Int32Array, wide: number): boolean {
-    const { replica, itemOf } = this.#options
+    const { replica, itemOf, ages } = this.#options
     // Vectors of a part of the parameters would be worse than old ones.
     if (!replica.isComplete) return false
     const stale = this.#stale
@@ -92,7 +69,7 @@ export class FreshRanking {
         const handle = ids[at]
         if (handle < 0 || !this.#isStale(handle)) continue
         // Other queries' finds come up once.
-        this.setVersion(handle, replica.state.version)
+        ages.embedded(handle, replica.state.version)
         stale.push(handle)
       }
     }
@@ -106,9 +83,9 @@ export class FreshRanking {
   }
 
   #isStale(handle: number): boolean {
-    const { replica } = this.#options
-    if (this.#isMoved[handle] === 1) return true
-    return replica.needsSweep && this.#versions[handle] !== replica.state.version
+    const { replica, ages } = this.#options
+    if (ages.isMoved(handle)) return true
+    return replica.needsSweep && ages.versionOf(handle) !== replica.state.version
   }
 
   #ranked(queries: Float32Array, found: SearchResult, { wide, k }: Breadth): SearchResult {

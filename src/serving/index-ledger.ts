@@ -21,10 +21,6 @@ export class IndexLedger {
     }
   }
 
-  version(handle: number): number {
-    return this.shared.versions[handle]
-  }
-
   setVersion(handle: number, version: number): void {
     this.shared.versions[handle] = version
   }

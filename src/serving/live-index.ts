@@ -1,10 +1,10 @@
 /**
  * The index that follows the towers. Every vector carries the model version it was embedded with;
  * three queues say what to embed again: *touched* (the item's own rows or facts changed), *new*,
- * and a *sweep* over all items. A slice of work drains them in that order, except that each of the
- * later two is sure of a part, so that no flood of touched items keeps a new one out of sight or
- * lets an old vector age for ever: with N items and S swept a second, none is older than N / S
- * seconds.
+ * and a *sweep* that takes whichever vector is the oldest. A slice of work drains them in that
+ * order, except that each of the later two is sure of a part, so that no flood of touched items
+ * keeps a new one out of sight or lets an old vector age for ever: with N items and S swept a
+ * second, none is older than N / S seconds. What a search has embedded since, none embeds again.
  *
  * Popularity moves with every click and needs no tower: it is one float of the vector and is
  * written alone, clicked items first, then all items in turn.
@@ -28,6 +28,7 @@ import { NumberIndex } from './number-index.ts'
 import type { ItemFilter } from './recommendation.ts'
 import { itemsPerCall, type Replica } from './replica.ts'
 import { TokenIndex } from './token-index.ts'
+import { VectorAges } from './vector-ages.ts'
 import { type VersionSpread, versionSpread } from './version-spread.ts'
 
 /** What one slice of work may take. */
@@ -80,17 +81,15 @@ export class LiveIndex {
   readonly #clicked = new HandleQueue()
   readonly #expiries = new ExpiryHeap()
   readonly #ledger: IndexLedger
+  readonly #ages: VectorAges
   readonly #ranking: FreshRanking
   readonly #visible: Uint32Array
   /** Items as tokens and numbers know them, by handle. */
   readonly #items: (Item | undefined)[] = []
   readonly #chunk = new Int32Array(popularityChunk)
-  #sweepAt = 0
   /** Handles that the sweep is to embed whatever their version, and how many. */
   readonly #renewed: Uint32Array
   #toRenew = 0
-  /** Once around the catalogue every vector was of this version. */
-  #cleanVersion = -1
   #popularityAt = 0
   #embedded = 0
 
@@ -103,11 +102,16 @@ export class LiveIndex {
     this.#index = index
     const { catalogue } = replica.facts
     this.#ledger = ledger ?? new IndexLedger(catalogue.handleCapacity)
+    const known = [...catalogue.items()].map(({ handle }) => handle)
+    this.#ages = new VectorAges(
+      this.#ledger.shared.versions,
+      known.filter((handle) => index.has(handle)),
+    )
     this.#ranking = new FreshRanking({
       replica,
       index,
       itemOf: (handle) => this.#items[handle],
-      versions: this.#ledger.shared.versions,
+      ages: this.#ages,
     })
     this.#visible = new Uint32Array(Math.ceil(catalogue.handleCapacity / 32))
     this.#renewed = new Uint32Array(this.#visible.length)
@@ -189,7 +193,6 @@ export class LiveIndex {
     for (const { handle } of this.#replica.facts.catalogue.items()) {
       if (this.#index.has(handle)) this.#setToRenew(handle, true)
     }
-    this.#cleanVersion = -1
   }
 
   /** Of what is to be embedded again by `renewAll`, how many are left. */
@@ -205,7 +208,7 @@ export class LiveIndex {
 
   #touch(handle: number): void {
     this.#touched.push(handle)
-    this.#ranking.touch(handle)
+    this.#ages.move(handle)
   }
 
   /** Hides what has expired. */
@@ -225,14 +228,14 @@ export class LiveIndex {
     const mostSwept = this.#replica.needsSweep || this.#toRenew > 0 ? swept : 0
     const forSweep = Math.min(reserved, mostSwept)
     let left = items
-    left -= this.#drain(left - forNew - forSweep, () => this.#touched.shift())
+    left -= this.#drain(left - forNew - forSweep, () => this.#nextTouched())
     left -= this.#drain(left - forSweep, () => this.#new.shift())
     const bySweep = this.#drain(Math.min(left, mostSwept), this.#sweeper())
     left -= bySweep
     // Whatever is embedded has its popularity written, too.
     this.#writePopularities(Math.max(0, popularities - bySweep))
     // What one has left over is another's.
-    left -= this.#drain(left, () => this.#touched.shift())
+    left -= this.#drain(left, () => this.#nextTouched())
     left -= this.#drain(left, () => this.#new.shift())
     return { items: items - left, swept: bySweep }
   }
@@ -271,7 +274,7 @@ export class LiveIndex {
   }
 
   versionOf(handle: number): number {
-    return this.#ranking.versionOf(handle)
+    return this.#ages.versionOf(handle)
   }
 
   /** Of the index alone, at once. */
@@ -302,7 +305,7 @@ export class LiveIndex {
   #ageOf(handle: number, current: number): number {
     const isBehind = this.#replica.needsSweep || this.#touched.has(handle)
     // A trainer that went back to a checkpoint has a smaller version.
-    return isBehind ? Math.abs(current - this.#ranking.versionOf(handle)) : 0
+    return isBehind ? Math.abs(current - this.#ages.versionOf(handle)) : 0
   }
 
   #add(item: Item, now: number): void {
@@ -327,6 +330,7 @@ export class LiveIndex {
     setBit(this.#visible, handle, false)
     this.#setToRenew(handle, false)
     this.#index.remove(Int32Array.of(handle))
+    this.#ages.remove(handle)
   }
 
   #forget(known: Item): void {
@@ -348,8 +352,7 @@ export class LiveIndex {
       const { version } = this.#replica.state
       for (const { handle } of batch) {
         this.#setToRenew(handle, false)
-        this.#ledger.setVersion(handle, version)
-        this.#ranking.setVersion(handle, version)
+        this.#ages.embedded(handle, version)
       }
       done += batch.length
     }
@@ -369,21 +372,23 @@ export class LiveIndex {
     return batch
   }
 
-  /** Handles of outdated vectors from where the last sweep ended; at most once around. */
+  /** Of those that have been embedded since, for a search, nothing is left to do. */
+  #nextTouched(): number {
+    let handle = this.#touched.shift()
+    while (handle >= 0 && !this.#ages.isMoved(handle)) handle = this.#touched.shift()
+    return handle
+  }
+
+  /** Handles of outdated vectors, the oldest first. */
   #sweeper(): () => number {
-    const { handleLimit } = this.#replica.facts.catalogue
     const { version } = this.#replica.state
-    let left = this.#cleanVersion === version ? 0 : handleLimit
+    let next = this.#ages.oldest
     return () => {
-      while (left > 0) {
-        left -= 1
-        const handle = this.#sweepAt < handleLimit ? this.#sweepAt : 0
-        this.#sweepAt = handle + 1
-        const isDue = this.#ledger.version(handle) !== version || isSet(this.#renewed, handle)
-        if (isDue && this.#index.has(handle)) return handle
-      }
-      this.#cleanVersion = version
-      return -1
+      const handle = next
+      const isDue = this.#ages.versionOf(handle) !== version || isSet(this.#renewed, handle)
+      if (handle < 0 || !isDue) return -1
+      next = this.#ages.after(handle)
+      return handle
     }
   }
 

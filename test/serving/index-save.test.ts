@@ -63,7 +63,7 @@ test('a saved index answers as before, from its tree, at its effort', async () =
   await bench.save()
   const { taken, index, ledger } = bench.restore()
   expect(taken).toBe(items)
-  expect(ledger.version(77)).toBe(1_077)
+  expect(ledger.shared.versions[77]).toBe(1_077)
   expect(index.stats().tree).toMatchObject({
     leaves: bench.index.stats().tree?.leaves,
     effort: bench.index.stats().tree?.effort,

@@ -60,7 +60,7 @@ class Bench implements AsyncDisposable {
 
 const everything = { items: 10_000, swept: 10_000, popularities: 0 }
 
-test('touched items are embedded first, then the sweep goes on where it was', async () => {
+test('touched items are embedded first, then those that were longest ago', async () => {
   await using bench = await Bench.open()
   bench.happen(...catalogue(20))
   expect(bench.live.isCaughtUp).toBe(false)
@@ -76,8 +76,30 @@ test('touched items are embedded first, then the sweep goes on where it was', as
   expect(bench.versions('i0', 'i1', 'i2', 'i3')).toEqual([7, 7, 7, 0])
   bench.version(8)
   expect(bench.live.work({ items: 2, swept: 1000, popularities: 0 }).items).toBe(2)
-  expect(bench.versions('i0', 'i3', 'i4')).toEqual([7, 8, 8])
+  expect(bench.versions('i0', 'i3', 'i4', 'i5')).toEqual([7, 8, 7, 8])
   expect(bench.live.stats().versions).toMatchObject({ max: 8, behind: 18 })
+})
+
+test('what a search has embedded is not embedded again until it changes or all others have been', async () => {
+  await using bench = await Bench.open()
+  bench.happen(...catalogue(200))
+  bench.live.work(everything)
+  bench.version(7)
+  bench.live.touch(Int32Array.from({ length: 200 }, (_, i) => i))
+  const query = new Float32Array(bench.replica.indexDim).fill(1)
+  const found = [...bench.live.search(query, 3, {}).ids]
+  const fresh = bench.live.stats().embedded - 200
+  expect(fresh).toBeGreaterThan(10)
+  expect(found.map((handle) => bench.live.versionOf(handle))).toEqual([7, 7, 7])
+  const budget = { items: 200, swept: 0, popularities: 0 }
+  expect(bench.live.work(budget).items).toBe(200 - fresh)
+  expect(bench.live.drainedMark).toBe(200)
+
+  bench.version(8)
+  bench.live.search(query, 3, {})
+  const left = 200 - (bench.live.stats().embedded - 400)
+  expect(bench.live.work({ items: left, swept: left, popularities: 0 }).swept).toBe(left)
+  expect(bench.live.stats().versions).toEqual({ p50: 0, p99: 0, max: 0, behind: 0 })
 })
 
 test('a flood of touched items holds up neither new ones nor the sweep', async () => {
