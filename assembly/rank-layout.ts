@@ -89,3 +89,10 @@ export function lengthFrom(vector: usize, from: i32, dims: i32): f32 {
   }
   return sqrt(sum)
 }
+
+/** Of the four; one that is no number is the greatest. */
+@inline
+export function greatest(x: v128): f32 {
+  const two = f32x4.max(x, v128.shuffle<f32>(x, x, 2, 3, 0, 1))
+  return f32x4.extract_lane(f32x4.max(two, v128.shuffle<f32>(two, two, 1, 0, 3, 2)), 0)
+}

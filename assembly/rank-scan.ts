@@ -13,7 +13,7 @@
  * `src/kernels/reference/reference-rank.ts`, scans everything.
  */
 import {
-  Candidates, headOf, laneBytes, leastOf, lengthBytes, lengthFrom, slack, stopOf,
+  Candidates, greatest, headOf, laneBytes, leastOf, lengthBytes, lengthFrom, slack, stopOf,
 } from './rank-layout'
 import { scratch } from './scratch'
 
@@ -153,13 +153,6 @@ function boundPanels(all: Candidates, first: i32, count: i32): void {
     store<f32>(at + highest, greatest(high))
     store<f32>(at + lowest, -greatest(f32x4.neg(low)))
   }
-}
-
-/** Of the four; one that is no number is the greatest. */
-@inline
-function greatest(x: v128): f32 {
-  const two = f32x4.max(x, v128.shuffle<f32>(x, x, 2, 3, 0, 1))
-  return f32x4.extract_lane(f32x4.max(two, v128.shuffle<f32>(two, two, 1, 0, 3, 2)), 0)
 }
 
 /** Lists the panels that may reach the target; a bound that is no number says nothing. */

@@ -3,7 +3,8 @@
  * candidates lie, and values are counted that are there already.
  */
 import {
-  Candidates, headOf, laneBytes, leastOf, lengthBytes, lengthFrom, placeOf, scoreOf, stopOf,
+  Candidates, greatest, headOf, laneBytes, leastOf, lengthBytes, lengthFrom, placeOf, scoreOf,
+  stopOf,
 } from './rank-layout'
 
 /** Takes excluded candidates back out of the counts of `rankTargets`. Range: queries. */
@@ -64,36 +65,78 @@ export function packPanels(
   }
 }
 
-/** For each threshold how many of n values are above it and how many equal. Range: thresholds. */
+/** Values of a block whose greatest and least are kept. */
+const blockValues: i32 = 256
+
+/** The greatest and the least of every 256 of n values. Whole. */
+export function boundBlocks(bounds: usize, values: usize, n: i32): void {
+  for (let from = 0; from < n; from += blockValues) {
+    const at = values + (usize(from) << 2)
+    const count = min(blockValues, n - from)
+    let high = f32x4.splat(load<f32>(at))
+    let low = high
+    for (let i = 0; i + 4 <= count; i += 4) {
+      const x = v128.load(at + (usize(i) << 2))
+      high = f32x4.max(high, x)
+      low = f32x4.min(low, x)
+    }
+    for (let i = count & ~3; i < count; i += 1) {
+      const x = v128.load_splat<u32>(at + (usize(i) << 2))
+      high = f32x4.max(high, x)
+      low = f32x4.min(low, x)
+    }
+    const out = bounds + (usize(from / blockValues) << 3)
+    store<f32>(out, greatest(high))
+    store<f32>(out, -greatest(f32x4.neg(low)), 4)
+  }
+}
+
+/**
+ * For each threshold how many of n values are above it and how many equal; only blocks that lie on
+ * both sides of it are gone over. Range: thresholds.
+ */
 export function countAbove(
   out: usize,
   values: usize,
   n: i32,
+  bounds: usize,
   thresholds: usize,
   from: i32,
   to: i32,
 ): void {
-  const whole = n & ~3
   for (let t = from; t < to; t += 1) {
     const threshold = load<f32>(thresholds + (usize(t) << 2))
-    const splat = f32x4.splat(threshold)
-    let above = i32x4.splat(0)
-    let equal = i32x4.splat(0)
-    for (let i = 0; i < whole; i += 4) {
-      const x = v128.load(values + (usize(i) << 2))
-      above = i32x4.sub(above, f32x4.gt(x, splat))
-      equal = i32x4.sub(equal, f32x4.eq(x, splat))
+    const counts = out + (usize(t) << 3)
+    store<i64>(counts, 0)
+    for (let first = 0; first < n; first += blockValues) {
+      const block = bounds + (usize(first / blockValues) << 3)
+      const count = min(blockValues, n - first)
+      if (load<f32>(block) < threshold) continue
+      if (load<f32>(block, 4) > threshold) store<i32>(counts, load<i32>(counts) + count)
+      else countBlock(counts, values + (usize(first) << 2), count, threshold)
     }
-    let more = sumLanes(above)
-    let same = sumLanes(equal)
-    for (let i = whole; i < n; i += 1) {
-      const x = load<f32>(values + (usize(i) << 2))
-      if (x > threshold) more += 1
-      if (x == threshold) same += 1
-    }
-    store<i32>(out + (usize(t) << 3), more)
-    store<i32>(out + (usize(t) << 3), same, 4)
   }
+}
+
+function countBlock(counts: usize, values: usize, n: i32, threshold: f32): void {
+  const whole = n & ~3
+  const splat = f32x4.splat(threshold)
+  let above = i32x4.splat(0)
+  let equal = i32x4.splat(0)
+  for (let i = 0; i < whole; i += 4) {
+    const x = v128.load(values + (usize(i) << 2))
+    above = i32x4.sub(above, f32x4.gt(x, splat))
+    equal = i32x4.sub(equal, f32x4.eq(x, splat))
+  }
+  let more = sumLanes(above)
+  let same = sumLanes(equal)
+  for (let i = whole; i < n; i += 1) {
+    const x = load<f32>(values + (usize(i) << 2))
+    if (x > threshold) more += 1
+    if (x == threshold) same += 1
+  }
+  store<i32>(counts, load<i32>(counts) + more)
+  store<i32>(counts, load<i32>(counts, 4) + same, 4)
 }
 
 @inline

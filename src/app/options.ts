@@ -84,7 +84,8 @@ export function trainerProcess(config: Config): TrainerProcess {
   return {
     threads: options.trainer.threads,
     kernels: options.kernels,
-    niceness: options.trainer.niceness,
+    // Nobody waits for a process that trains and nothing else.
+    niceness: options.roles.includes('serving') ? options.trainer.niceness : 0,
     deltaIntervalMs: options.trainer.deltaIntervalMs,
     deltaMaxRows: options.trainer.deltaMaxRows,
     readMaxEvents: options.trainer.readMaxEvents,

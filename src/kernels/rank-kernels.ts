@@ -51,9 +51,13 @@ export interface RankKernels {
   packPanels: Whole<
     [candidates: Address, slots: Address, vectors: Address, stride: number, count: number]
   >
+  /** bounds[2b], bounds[2b + 1] = the greatest and the least of values 256b .. 256b + 255. */
+  boundBlocks: Whole<[bounds: Address, values: Address, n: number]>
   /**
    * out[2t], out[2t + 1] = how many of n values are above thresholds[t], and how many equal to it.
-   * Range: thresholds.
+   * `bounds` are theirs, by `boundBlocks`. Range: thresholds.
    */
-  countAbove: Split<[out: Address, values: Address, n: number, thresholds: Address]>
+  countAbove: Split<
+    [out: Address, values: Address, n: number, bounds: Address, thresholds: Address]
+  >
 }

@@ -169,26 +169,33 @@ test('ranks do not depend on how the queries are split over threads', async () =
   expect([...subject.out]).toEqual(ranked(shape, 'wasm').all)
 })
 
-test('countAbove counts as its reference', () => {
+test('countAbove counts as its reference, in one block or in several that differ', () => {
   const numbers = array(integer({ min: -3, max: 3 }), { maxLength: 40 })
+  const limits = array(integer({ min: -4, max: 7 }), { maxLength: 5 })
   assert(
-    property(numbers, array(integer({ min: -4, max: 4 }), { maxLength: 5 }), (values, limits) => {
+    property(numbers, limits, constantFrom(1, 20), (some, thresholds, times) => {
+      const { length } = some
+      const values = Array.from({ length: length * times }, (_, i) => some[i % length] + (i >> 8))
       const counts = (['wasm', 'reference'] as const).map((implementation) => {
         const arena = new Arena(1 << 17)
-        const [x, thresholds] = [arena.floats(values.length), arena.floats(limits.length)]
-        const out = arena.ints(2 * limits.length)
+        const [x, limit] = [arena.floats(values.length), arena.floats(thresholds.length)]
+        const out = arena.ints(2 * thresholds.length)
         x.view.set(values)
-        thresholds.view.set(limits)
+        limit.view.set(thresholds)
         const kernels = loadKernels(arena, { implementation })
-        const n = limits.length
-        kernels.countAbove(out.address, x.address, values.length, thresholds.address, 0, n)
-        return Array.from(out.view)
+        const counted = [x.address, values.length] as const
+        const bounds = arena.floats(2 * Math.ceil(values.length / 256))
+        kernels.boundBlocks(bounds.address, ...counted)
+        const operands = [...counted, bounds.address, limit.address] as const
+        kernels.countAbove(out.address, ...operands, 0, thresholds.length)
+        return { counts: Array.from(out.view), bounds: Array.from(bounds.view) }
       })
-      const expected = limits.flatMap((limit) => [
-        values.filter((value) => value > limit).length,
-        values.filter((value) => value === limit).length,
+      const expected = thresholds.flatMap((threshold) => [
+        values.filter((value) => value > threshold).length,
+        values.filter((value) => value === threshold).length,
       ])
-      expect(counts).toEqual([expected, expected])
+      expect(counts[0].counts).toEqual(expected)
+      expect(counts[1]).toEqual(counts[0])
     }),
   )
 })

@@ -101,7 +101,7 @@ const trainer = z
     niceness: whole
       .max(19)
       .default(5)
-      .describe('how far training stands behind queries for a processor (Linux); 0: equal'),
+      .describe('how far training stands behind queries of its process for a processor (Linux)'),
     deltaIntervalMs: milliseconds.default(100).describe('between two deltas to the readers'),
     deltaMaxRows: count
       .default(65_536)

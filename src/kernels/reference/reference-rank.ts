@@ -128,7 +128,15 @@ export function referenceRankKernels(memory: WebAssembly.Memory): RankKernels {
         for (const n of [0, 1, 2]) floats[lengths + 8 * n] = ranks.length(vector, all.dims, n)
       }
     },
-    countAbove: (...[out, values, n, thresholds, from, to]) => {
+    boundBlocks: (...[bounds, values, n]) => {
+      for (let at = 0; at < n; at += 256) {
+        const from = (values >>> 2) + at
+        const block = floats.subarray(from, from + Math.min(256, n - at))
+        floats[(bounds >>> 2) + at / 128] = Math.max(...block)
+        floats[(bounds >>> 2) + at / 128 + 1] = Math.min(...block)
+      }
+    },
+    countAbove: (...[out, values, n, , thresholds, from, to]) => {
       for (let t = from; t < to; t += 1) {
         const at = (out >>> 2) + 2 * t
         words.fill(0, at, at + 2)

@@ -75,6 +75,8 @@ export class Ranker {
   readonly #excluded: Block<Int32Array>
   readonly #counts: Block<Int32Array>
   readonly #thresholds: Block<Float32Array>
+  /** Of the candidates' counts, in blocks; as they are while ranks are finished. */
+  readonly #bounds: Block<Float32Array>
   readonly #vectors: Block<Float32Array>
   readonly #slots: Block<Int32Array>
   #calls = 0
@@ -108,6 +110,7 @@ export class Ranker {
     this.#excluded = arena.ints(excludedBlock + maxExcluded)
     this.#counts = arena.ints(2 * maxQueries)
     this.#thresholds = arena.floats(maxQueries)
+    this.#bounds = arena.floats(2 * Math.ceil(handleCapacity / 256))
     this.#vectors = arena.floats(maxItems * outputDim)
     this.#slots = arena.ints(maxItems)
   }
@@ -168,12 +171,16 @@ export class Ranker {
     return finish
   }
 
-  /** How many candidates' counts are above the value, and how many equal to it. */
+  /**
+   * How many candidates' counts are above the value, and how many equal to it. Only once ranks are
+   * there, and before a count changes.
+   */
   countAbove(value: number): readonly [above: number, equal: number] {
     this.#thresholds.view[0] = value
     const { counts, size } = this.candidates
     const { address } = this.#counts
-    this.#pool.kernels.countAbove(address, counts.address, size, this.#thresholds.address, 0, 1)
+    const operands = [counts.address, size, this.#bounds.address, this.#thresholds.address] as const
+    this.#pool.kernels.countAbove(address, ...operands, 0, 1)
     return [this.#counts.view[0], this.#counts.view[1]]
   }
 
@@ -248,7 +255,9 @@ export class Ranker {
     for (let q = 0; q < ranks.length; q += 1) {
       thresholds[q] = targets[q] < 0 ? Infinity : counts.view[targets[q]]
     }
-    const operands = [counts.address, size, this.#thresholds.address] as const
+    const bounds = this.#bounds.address
+    this.#pool.kernels.boundBlocks(bounds, counts.address, size)
+    const operands = [counts.address, size, bounds, this.#thresholds.address] as const
     const grain = Math.ceil(shareOfCounts / (size + 1))
     this.#pool.run('countAbove', [this.#counts.address, ...operands], ranks.length, grain)
     for (let q = 0; q < ranks.length; q += 1) {
