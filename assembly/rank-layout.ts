@@ -80,16 +80,6 @@ export function leastOf(
   return value + (value - value)
 }
 
-/** Of the coordinates from `from` on. */
-export function lengthFrom(vector: usize, from: i32, dims: i32): f32 {
-  let sum: f32 = 0
-  for (let k = usize(from) << 2; k < usize(dims) << 2; k += 4) {
-    const x = load<f32>(vector + k)
-    sum += x * x
-  }
-  return sqrt(sum)
-}
-
 /** Of the four; one that is no number is the greatest. */
 @inline
 export function greatest(x: v128): f32 {

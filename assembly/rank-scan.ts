@@ -13,7 +13,7 @@
  * `src/kernels/reference/reference-rank.ts`, scans everything.
  */
 import {
-  Candidates, greatest, headOf, laneBytes, leastOf, lengthBytes, lengthFrom, slack, stopOf,
+  Candidates, greatest, headOf, laneBytes, leastOf, lengthBytes, slack, stopOf,
 } from './rank-layout'
 import { scratch } from './scratch'
 
@@ -116,6 +116,16 @@ function longest(all: Candidates, vectors: usize, stride: i32, heads: i32, stop:
     most = max(most, lengthFrom(headOf(vectors, stride, h), stopOf(all.dims, stop), all.dims))
   }
   return most * (1 + slack)
+}
+
+/** Of the coordinates from `from` on. */
+function lengthFrom(vector: usize, from: i32, dims: i32): f32 {
+  let sum: f32 = 0
+  for (let k = usize(from) << 2; k < usize(dims) << 2; k += 4) {
+    const x = load<f32>(vector + k)
+    sum += x * x
+  }
+  return sqrt(sum)
 }
 
 function scan(all: Candidates, stride: i32, heads: i32, queries: i32): void {

@@ -3,8 +3,7 @@
  * candidates lie, and values are counted that are there already.
  */
 import {
-  Candidates, greatest, headOf, laneBytes, leastOf, lengthBytes, lengthFrom, placeOf, scoreOf,
-  stopOf,
+  Candidates, greatest, headOf, laneBytes, leastOf, lengthBytes, placeOf, scoreOf, stopOf,
 } from './rank-layout'
 
 /** Takes excluded candidates back out of the counts of `rankTargets`. Range: queries. */
@@ -52,15 +51,18 @@ export function packPanels(
   for (let i = 0; i < count; i += 1) {
     const slot = load<i32>(slots + (usize(i) << 2))
     const vector = vectors + ((usize(i) * usize(stride)) << 2)
-    let at = placeOf(all, slot)
-    for (let k: usize = 0; k < usize(all.dims) << 2; k += 4) {
-      store<f32>(at, load<f32>(vector + k))
-      at += laneBytes
-    }
-    at = all.lengths + usize(slot >> 3) * lengthBytes + (usize(slot & 7) << 2)
-    for (let n = 0; n < 3; n += 1) {
-      store<f32>(at, lengthFrom(vector, stopOf(all.dims, n), all.dims))
-      at += laneBytes
+    const lengths = all.lengths + usize(slot >> 3) * lengthBytes + (usize(slot & 7) << 2)
+    const at = placeOf(all, slot)
+    // From the last dimension on, so that one sum passes all stops.
+    let stop = 2
+    let sum: f32 = 0
+    for (let k = all.dims - 1; k >= 0; k -= 1) {
+      const x = load<f32>(vector + (usize(k) << 2))
+      store<f32>(at + usize(k) * laneBytes, x)
+      sum += x * x
+      for (; stop >= 0 && stopOf(all.dims, stop) == k; stop -= 1) {
+        store<f32>(lengths + usize(stop) * laneBytes, sqrt(sum))
+      }
     }
   }
 }

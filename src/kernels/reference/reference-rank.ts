@@ -74,7 +74,9 @@ class RankMemory {
   length(vector: number, dims: number, quarters: number): number {
     const from = vector + ((dims * quarters) >> 2)
     let sum = 0
-    for (const x of this.floats.subarray(from, vector + dims)) sum = fround(sum + fround(x * x))
+    for (const x of this.floats.subarray(from, vector + dims).toReversed()) {
+      sum = fround(sum + fround(x * x))
+    }
     return fround(Math.sqrt(sum))
   }
 
