@@ -195,9 +195,11 @@ class DistributedRun {
         .catch(() => undefined)
       return (metrics?.get('freshet_jobs_finished_total{job="restrict",state="done"}') ?? 0) > 0
     })
-    await this.#until('all are there', () =>
-      fleet.members.every(({ life }) => life.hasBeenReady && !life.isEnded),
-    )
+    // Now, not once: a trainer that has just lost its lease is about to end by itself.
+    await this.#until('all are there', async () => {
+      const ready = fleet.members.map(({ client }) => client?.isReady().catch(() => false))
+      return (await Promise.all(ready)).every((isReady) => isReady === true)
+    })
   }
 
   async #allFollow(): Promise<boolean> {
@@ -250,7 +252,11 @@ class DistributedRun {
     const reasons: string[] = []
     for (const member of [fleet.member('jobs'), ...standbys, ...(active ? [active] : [])]) {
       const code = await member.end('SIGTERM')
-      if (code !== 0) reasons.push(`${member.name} ended with ${code} when it was told to stop`)
+      if (code !== 0) {
+        const { client, lastWords } = member.life
+        const when = client === undefined ? 'before it listened' : `after: ${lastWords}`
+        reasons.push(`${member.name} ended with ${code} when it was told to stop, ${when}`)
+      }
     }
     for (const { name, ownEnds } of [...fleet.replicas, fleet.member('ingest')]) {
       if (ownEnds.length > 0) reasons.push(`${name} ended by itself: ${ownEnds.join(', ')}`)
