@@ -19,6 +19,8 @@ const rounds = 8
 /** The first of them need only one in so many: a third less work. */
 const [earlyRounds, earlyOf] = [4, 3]
 const codeSamples = 8_192
+/** Of an index with tails one leaf in so many has no centroid yet. */
+const freeOf = 16
 const codeRounds = 4
 /** Rounds of catching up, each over what changed during the one before, and what ends them. */
 const [catchUps, fewChanged] = [8, 256]
@@ -47,8 +49,7 @@ export class TreeGrowth {
 
   /** Every step yields the number of vectors that it has gone over. */
   *steps(): Generator<number, void> {
-    const { leaves } = this.#order
-    this.#tree.reset(leaves)
+    const leaves = this.#begin()
     yield* this.#takeSample(leaves * samplesPerLeaf)
     yield* this.#measureRanges()
     this.#firstCentroids(leaves)
@@ -60,6 +61,14 @@ export class TreeGrowth {
     yield* this.#codebook()
     yield* this.#fill()
     yield* this.#catchUp()
+  }
+
+  /** How many leaves are to have centroids: some stay free for what will be far from all others. */
+  #begin(): number {
+    const { leaves } = this.#order
+    this.#tree.reset(leaves)
+    const isAllUsed = this.#tree.memory.shape.exactDims === 0
+    return isAllUsed ? leaves : leaves - Math.floor(leaves / freeOf)
   }
 
   *#takeSample(most: number): Generator<number, void> {

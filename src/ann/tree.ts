@@ -32,6 +32,12 @@ const [rangeSteps, mostSteps] = [2_047, 8_191]
 /** Of a leaf that goes where its members are at once. */
 const fewMembers = 8
 
+/** A member so many times as far from the centroid, squared, as others is no match for it. */
+const farSquares = 3
+
+/** Leaves of fewer than one in so many of the mean may be given to such a member. */
+const smallShare = 4
+
 /** A leaf of so many times the mean is crowded. */
 const crowdTolerance = 4
 
@@ -192,7 +198,9 @@ export class Tree {
     const tolerated = crowdTolerance * (this.items / Math.max(1, leafLimit)) + 1
     // In units of the centroids' own squares: the distances that drifting vectors are at.
     let unit = 0
-    for (let leaf = 0; leaf < leafLimit; leaf += 1) unit -= bases[leaf] / leafLimit
+    for (let leaf = 0; leaf < leafLimit; leaf += 1) {
+      if (biases[leaf] > -Infinity) unit -= bases[leaf] / leafLimit
+    }
     for (let leaf = 0; leaf < leafLimit; leaf += 1) {
       if (biases[leaf] === -Infinity) continue
       const crowd = sizes[leaf] / tolerated
@@ -233,7 +241,66 @@ export class Tree {
     const { kernels, layout } = this.memory
     this.#staging.ids.view.set(ids)
     const strays = kernels.treeRefresh(layout, this.#staging.ids.address, ids.length)
-    if (strays > 0) this.#placeStaged(strays)
+    if (strays === 0) return
+    this.#placeStaged(strays)
+    if (this.memory.shape.exactDims > 0) this.#setApart(strays)
+  }
+
+  /**
+   * What is most popular in its leaf and far from it, as what has just been trained much is from
+   * all others, would be missed by every query to which it is near and the leaf is not. So it gets
+   * a leaf of its own; the first of those staged.
+   */
+  #setApart(n: number): void {
+    const { sizes, scales, coded } = this.memory
+    const { ids, leaves } = this.#staging
+    for (let i = 0; i < n; i += 1) {
+      const [id, leaf] = [ids.view[i], leaves.view[i]]
+      if (sizes[leaf] <= fewMembers || this.#tailOf(id) < this.#greatestTail(leaf)) continue
+      if (this.square(id, leaf) <= farSquares * coded * scales[leaf] ** 2) continue
+      this.#giveLeaf(id, scales[leaf])
+      return
+    }
+  }
+
+  /** That of a few who are less popular and find room elsewhere, if there is one. */
+  #giveLeaf(id: number, scale: number): void {
+    const { sizes, biases, scales, rows, stride, coded } = this.memory
+    const leaf = this.#leastWanted(this.#tailOf(id))
+    if (leaf < 0) return
+    biases[leaf] = -Infinity
+    const members = this.#members(leaf)
+    for (let from = 0; from < members.length; from += treeChunk) {
+      this.place(members.subarray(from, from + treeChunk))
+    }
+    if (sizes[leaf] > 0) return
+    this.setCentroid(leaf, rows.subarray(id * stride, id * stride + coded))
+    scales[leaf] = scale
+    this.place(Int32Array.of(id))
+  }
+
+  /** The smallest leaf in which nobody is as popular; -1: all such leaves are large. */
+  #leastWanted(tail: number): number {
+    const { sizes } = this.memory
+    let [found, fewest] = [-1, this.items / this.leafLimit / smallShare]
+    for (let leaf = 1; leaf < this.leafLimit; leaf += 1) {
+      if (sizes[leaf] >= fewest) continue
+      if (sizes[leaf] > 0 && this.#greatestTail(leaf) >= tail) continue
+      found = leaf
+      fewest = sizes[leaf]
+    }
+    return found
+  }
+
+  /** The first of them. */
+  #tailOf(id: number): number {
+    const { rows, stride, coded } = this.memory
+    return rows[id * stride + coded]
+  }
+
+  #greatestTail(leaf: number): number {
+    const { tailEnds, shape } = this.memory
+    return tailEnds[(leaf >> 5) * shape.exactDims * treeGroup * 2 + (leaf & 31)]
   }
 
   /** Puts ids (at most `treeChunk`) into the leaves named for them. */

@@ -141,6 +141,28 @@ test('a tree that most items have left holds the recall until the next one has g
   expect(recallOf(index, queries)).toBeGreaterThan(0.955)
 })
 
+test('what has become popular far from all others is found by those to whom it is near', () => {
+  const index = indexOf({ flatBelow: 1_000, leavesFor: () => 64 })
+  index.upsert(range(4_000), points(1, 4_000, dim))
+  settle(index)
+  const hot = range(4)
+  // Each along an axis of its own, far beyond the centres.
+  const far = new Float32Array(hot.length * dim)
+  for (const id of hot) {
+    far[id * dim + id] = 9
+    far[id * dim + dim - 1] = 10 + id
+    index.upsert(Int32Array.of(id), far.subarray(id * dim, (id + 1) * dim))
+  }
+  const queries = new Float32Array(far)
+  for (const id of hot) {
+    queries[id * dim + ((id + 1) % 16)] = -3
+    queries[id * dim + dim - 1] = 0.1
+  }
+  const found = index.search(queries, 1, { effort: 0.1 })
+  expect(found).toEqual(index.search(queries, 1, { exact: true }))
+  expect(found.ids).toEqual(hot)
+})
+
 /** As it is by default, and where it has laid its memory. */
 function inlineWithSites(): { readonly background: Background; readonly sites: IndexSite[] } {
   const sites: IndexSite[] = []
