@@ -2,9 +2,8 @@
  * `freshet bench distributed`: recorded interactions through the distributed shape, as separate
  * processes on this machine: produced to a topic, learned by a trainer, followed by replicas that
  * are asked over HTTP meanwhile. First as fast as it goes (events per second until every replica
- * answers with all that was learned), so many events ahead of the trainer at most: else all others
- * would work first and the trainer be left alone. Then at a steady rate (freshness by stage). In
- * the end the trainer's journal is replayed by an embedded trainer over a file log, which must come to the same
+ * answers with all that was learned), then at a steady rate (freshness by stage). In the end the
+ * trainer's journal is replayed by an embedded trainer over a file log, which must come to the same
  * progressive metrics and the same bits.
  */
 import { cpSync, mkdtempSync, rmSync } from 'node:fs'
@@ -35,8 +34,6 @@ interface DistributedBenchOptions {
   /** Events before measuring, then as fast as it goes; all: what the rest of it leaves. */
   readonly warmup: number
   readonly events: number | 'all'
-  /** Most events that are sent and not learned while it goes as fast as it goes. */
-  readonly ahead: number
   /** Then so many a second, for so long. */
   readonly rate: number
   readonly seconds: number
@@ -81,8 +78,8 @@ export async function run(asked: DistributedBenchOptions, progress: Progress): P
     const equality = options.verify
       ? await verify(options, { trainerDirectory, journal, topic: load.topic, progress })
       : {}
-    const { events, warmup, ahead, rate, seconds, queries } = options
-    const parameters = { events, warmup, ahead, rate, seconds, queries, partitions, replicas }
+    const { events, warmup, rate, seconds, queries } = options
+    const parameters = { events, warmup, rate, seconds, queries, partitions, replicas }
     return { parameters, processors: availableParallelism(), ...measured, ...equality }
   } finally {
     rmSync(trainerDirectory, { recursive: true, force: true })
@@ -125,7 +122,7 @@ async function measure(options: Measured, parts: Parts): Promise<object> {
   for (const { client } of fleet.replicas) await client.waitUntilReady(settleLimitMs)
   await using asking = new Asking(fleet.replicas, options.queries, load)
   progress(`${options.events} events as fast as it goes`)
-  const burst = await throughput(options, parts)
+  const burst = await throughput(options.events, parts)
   progress(
     `${String(burst.eventsPerSecond)} events/s; now ${options.rate} for ${options.seconds} s`,
   )
@@ -134,16 +131,10 @@ async function measure(options: Measured, parts: Parts): Promise<object> {
 }
 
 /** Until every replica answers with what was learned from the last event. */
-async function throughput({ events, ahead }: Measured, { fleet, load }: Parts) {
+async function throughput(events: number, { fleet, load }: Parts) {
   const processor = fleet.processorSeconds()
   const begin = performance.now()
-  for (let left = events; left > 0;) {
-    const room = ahead - (load.produced - (await learnedBy(fleet)))
-    const some = Math.min(left, Math.max(room, 0))
-    await load.produce(some)
-    left -= some
-    if (left > 0) await sleep(lookMs)
-  }
+  await load.produce(events)
   const produced = (performance.now() - begin) / 1_000
   const seconds = ((await settled(fleet, load.produced)) - begin) / 1_000
   const spent = difference(fleet.processorSeconds(), processor)
@@ -154,10 +145,6 @@ async function throughput({ events, ahead }: Measured, { fleet, load }: Parts) {
     producedPerSecond: Math.round(events / produced),
     processorMicrosPerEvent: perEvent(spent, events),
   }
-}
-
-async function learnedBy({ trainer }: BenchFleet): Promise<number> {
-  return (await trainer.client.metrics()).sum('freshet_trainer_events_total')
 }
 
 async function steadyStream(

@@ -109,7 +109,6 @@ function addDistributed(bench: Command, terminal: Terminal): void {
     .option('--columns <mapping>', 'which column is what (default: guessed)')
     .option('--events <number>', 'as fast as it goes; all: the whole file', orAll, 400_000)
     .option('--warmup <number>', 'events before that', wholeNumber(1), 40_000)
-    .option('--ahead <number>', 'most of them not yet learned', wholeNumber(1000), 100_000)
     .option('--rate <number>', 'events per second after that', wholeNumber(1), 5_000)
     .option('--seconds <number>', 'at that rate', wholeNumber(1), 20)
     .option('--queries <number>', 'recommendations per second', decimal(1), 50)
