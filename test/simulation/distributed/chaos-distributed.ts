@@ -197,7 +197,7 @@ class DistributedRun {
     })
     // Now, not once: a trainer that has just lost its lease is about to end by itself.
     await this.#until('all are there', async () => {
-      const ready = fleet.members.map(({ client }) => client?.isReady().catch(() => false))
+      const ready = fleet.members.map(async ({ client }) => client?.isReady().catch(() => false))
       return (await Promise.all(ready)).every((isReady) => isReady === true)
     })
   }
