@@ -80,20 +80,28 @@ export class RepeatedQueries {
   /** Leaves the first query of each row, row by row, where those of all queries were. */
   gather(inputs: Float32Array): void {
     const { width } = this.#side.plan
-    for (let row = 0; row < this.#rows; row += 1) {
-      const from = this.#firstOf[row] * width
-      if (this.#firstOf[row] !== row) inputs.copyWithin(row * width, from, from + width)
+    const firstOf = this.#firstOf
+    for (let row = 0; row < this.#rows;) {
+      const [begin, from] = [row, firstOf[row]]
+      // Of queries between which none is repeated the rows follow each other, too.
+      do row += 1
+      while (row < this.#rows && firstOf[row] - from === row - begin)
+      if (from === begin) continue
+      inputs.copyWithin(begin * width, from * width, (from + row - begin) * width)
     }
   }
 
   /** The way back: a row's gradient is that of its first query, and the others have none. */
   spread(gradients: Float32Array): void {
     const { width } = this.#side.plan
-    for (let b = this.#queries - 1; b >= 0; b -= 1) {
-      const row = this.rowOf[b]
-      const isFirst = this.#firstOf[row] === b
-      if (!isFirst) gradients.fill(0, b * width, (b + 1) * width)
-      else if (row !== b) gradients.copyWithin(b * width, row * width, (row + 1) * width)
+    let end = this.#queries
+    for (let row = this.#rows; row > 0;) {
+      const [rowsEnd, last] = [row, this.#firstOf[row - 1]]
+      gradients.fill(0, (last + 1) * width, end * width)
+      do row -= 1
+      while (row > 0 && last - this.#firstOf[row - 1] === rowsEnd - row)
+      end = this.#firstOf[row]
+      if (end !== row) gradients.copyWithin(end * width, row * width, rowsEnd * width)
     }
   }
 
