@@ -3,6 +3,8 @@
  * lately. Streams repeat themselves: a repeated id is then neither allocated, nor hashed again by
  * the maps that it is looked up in. A direct-mapped cache of fixed size; a collision replaces.
  */
+import { fnvPrime } from './fnv.ts'
+
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** Longer strings are rarely repeated, and comparing them costs more than it saves. */
@@ -21,7 +23,7 @@ export class StringInterner {
   decode(bytes: Uint8Array, at: number, length: number): string {
     if (length > maxLength) return decoder.decode(bytes.subarray(at, at + length))
     let hash = length
-    for (let i = at; i < at + length; i += 1) hash = Math.imul(hash ^ bytes[i], 0x01000193)
+    for (let i = at; i < at + length; i += 1) hash = Math.imul(hash ^ bytes[i], fnvPrime)
     const slot = (hash ^ (hash >>> 15)) & (this.#strings.length - 1)
     const known = this.#strings[slot]
     if (known.length === length && isText(known, bytes, at)) return known

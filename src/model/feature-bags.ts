@@ -3,6 +3,7 @@
  * what each counts, and where its pooled vector goes.
  */
 import { unreachable } from '../base/assert.ts'
+import { fnvPrime } from '../base/fnv.ts'
 import { exp, ln } from '../base/math.ts'
 import type { Block } from '../kernels/arena.ts'
 import { absent } from '../kernels/operands.ts'
@@ -15,8 +16,6 @@ import type { TableLookup } from './table-lookup.ts'
 export type Pooling = 'sum' | 'mean' | 'sqrtn' | 'max' | 'learned' | 'attention'
 
 const bytesPerFloat = 4
-/** Of the hash FNV-1a. */
-const fnvPrime = 0x01000193
 const { fround, sqrt } = Math
 
 export interface FeatureOfSide {

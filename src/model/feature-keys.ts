@@ -1,10 +1,11 @@
+import type { FeatureValue } from '../base/features.ts'
 /**
  * From feature values to the strings that are hashed to keys. What a key means is its namespace and
  * its value, never its table: item ids are one namespace wherever they occur, user ids another, and
  * any other feature has its field's name, so that features that share a table share rows exactly
  * where they mean the same.
  */
-import type { FeatureValue } from '../base/features.ts'
+import { fnvBasis, fnvPrime } from '../base/fnv.ts'
 import { ln } from '../base/math.ts'
 import { maxCategories } from './plan.ts'
 import type { FeatureSpec } from './spec.ts'
@@ -19,9 +20,9 @@ export const namespaces = {
 
 /** The seed of a namespace's keys in the model of this seed: FNV-1a over its UTF-16 units. */
 export function namespaceSeed(namespace: string, modelSeed: number): number {
-  let hash = (0x811c9dc5 ^ modelSeed) >>> 0
+  let hash = (fnvBasis ^ modelSeed) >>> 0
   for (let i = 0; i < namespace.length; i += 1) {
-    hash = Math.imul(hash ^ namespace.charCodeAt(i), 0x01000193) >>> 0
+    hash = Math.imul(hash ^ namespace.charCodeAt(i), fnvPrime) >>> 0
   }
   return hash
 }

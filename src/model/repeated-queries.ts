@@ -4,14 +4,12 @@
  * of them is summed.
  */
 import { unreachable } from '../base/assert.ts'
+import { fnvBasis, fnvPrime } from '../base/fnv.ts'
 import type { FeaturePlan, SidePlan } from './plan.ts'
 import type { PooledSide } from './pooled-side.ts'
 import type { TowerSpec } from './spec.ts'
 
 const noRow = -1
-/** Of FNV-1a. */
-const offsetBasis = 0x811c9dc5
-const prime = 0x01000193
 
 /** Features in which two queries of one user are hardly ever the same. */
 const tellsApart = ({ spec }: FeaturePlan): boolean => {
@@ -124,11 +122,11 @@ export class RepeatedQueries {
 
   #hash(query: number): number {
     const { bags, plan } = this.#side
-    let h = offsetBasis
+    let h = fnvBasis
     for (const bag of bags) h = bag.hash(query, h)
     for (const { column, width } of this.#plain) {
       const at = query * plan.width + column
-      for (let j = at; j < at + width; j += 1) h = Math.imul(h ^ this.#bits[j], prime)
+      for (let j = at; j < at + width; j += 1) h = Math.imul(h ^ this.#bits[j], fnvPrime)
     }
     return h ^ (h >>> 15)
   }

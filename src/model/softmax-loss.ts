@@ -235,12 +235,11 @@ export class SoftmaxLoss {
   }
 
   #placeQueries(input: StepInput): void {
-    const { query, shared } = this.#shape
-    const isShared = input.shared !== undefined
-    assert(!isShared || shared !== undefined, 'rows are shared where there is room for it')
-    this.#queries = isShared && shared !== undefined ? shared.queries : query.output
-    this.#queryGradients =
-      isShared && shared !== undefined ? shared.gradients : query.outputGradients
+    const { query, shared: room } = this.#shape
+    const shared = input.shared && room
+    assert(input.shared === undefined || room !== undefined, 'there is room for shared rows')
+    this.#queries = shared?.queries ?? query.output
+    this.#queryGradients = shared?.gradients ?? query.outputGradients
     this.#set('queries', this.#queries)
     this.#set('queryGradients', this.#queryGradients)
   }
