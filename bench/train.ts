@@ -11,8 +11,10 @@ import { env } from 'node:process'
 
 import { peakRssBytes } from '../src/app/machine.ts'
 import { digestBytes } from '../src/base/digest.ts'
+import type { Stamp } from '../src/embedding/embedding-table.ts'
 import { MemoryTable } from '../src/embedding/memory/memory-table.ts'
 import type { EngineName, ModelSpec, TowerSpec } from '../src/model/spec.ts'
+import type { Lookup } from '../src/model/table-lookup.ts'
 import type { TensorflowPlace, TfjsBackend } from '../src/model/tfjs/load-tensorflow.ts'
 import { TwoTower, type StepStage } from '../src/model/two-tower.ts'
 import { tensorflowPackages } from '../test/support/fetch-tensorflow.ts'
@@ -189,11 +191,12 @@ class Trainer {
     const stamp = { time: version, version }
     const { queries, columns, batch } = this.#maker.make(version % this.#batches)
     this.columns = columns.length
-    const lookups = this.#model.prepareStep(queries, columns)
-    clock.enter('gather')
-    for (const { table, keys, rows } of lookups) {
-      this.#tables.get(table)?.findOrInsert(keys, rows, stamp)
-    }
+    const ofQueries = this.#model.prepareStepQueries(queries)
+    this.#gather(ofQueries, stamp)
+    this.#model.beginQueries()
+    const ofCandidates = this.#model.prepareStepCandidates(columns)
+    this.#gather(ofCandidates, stamp)
+    const lookups = [...ofQueries, ...ofCandidates]
     const { loss } = this.#model.step(batch)
     clock.enter('scatter')
     for (const { table, keys, gradients, occurrences } of lookups) {
@@ -203,6 +206,13 @@ class Trainer {
     this.#model.update()
     clock.enter('other')
     return loss
+  }
+
+  #gather(lookups: readonly Lookup[], stamp: Stamp): void {
+    this.clock.enter('gather')
+    for (const { table, keys, rows } of lookups) {
+      this.#tables.get(table)?.findOrInsert(keys, rows, stamp)
+    }
   }
 }
 

@@ -95,6 +95,15 @@ export interface StepOutput {
   readonly squaredGradient: () => number
 }
 
+/** Below it a division would make noise of nothing. */
+const leastDivisor = 1e-6
+
+/** `divisor`, of the weights of queries with a target and those of pushes. */
+export function divisorOf({ pull, pulls, reduction }: StepInput, weight: number): number {
+  if (reduction === 'sum') return 1
+  return Math.max(leastDivisor, weight + (pull > 0 ? pulls.length / 2 : 0))
+}
+
 export interface ExportedTowers {
   readonly query: ModelArtifacts
   readonly candidate: ModelArtifacts
@@ -104,7 +113,13 @@ export interface DenseEngine {
   /** Name and backend, for the log and for checkpoints. */
   readonly kind: string
 
-  /** Loss and gradients of one batch; weights stay as they are. */
+  /**
+   * Says ahead of `step` what its queries are, and what is dropped of them: an engine may see to
+   * their tower while the caller sees to the candidates. n rows of Q, unchanged until the step.
+   */
+  beginQueries(queries: Float32Array, n: number, seed?: number): void
+
+  /** Loss and gradients of the batch that was begun; weights stay as they are. */
   step(input: StepInput): StepOutput
 
   /** One update of the dense weights with the gradients of the last step. */

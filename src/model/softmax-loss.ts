@@ -10,7 +10,7 @@ import type { Block } from '../kernels/arena.ts'
 import type { Address } from '../kernels/operands.ts'
 import type { ThreadPool } from '../kernels/thread-pool.ts'
 import { lossCode, softmaxWord, softmaxWords } from '../kernels/tower-kernels.ts'
-import type { Pushes, StepInput } from './dense-engine.ts'
+import { divisorOf, type Pushes, type StepInput } from './dense-engine.ts'
 import type { Allocator } from './dense-parameters.ts'
 import type { Instruction, ProgramSet } from './program.ts'
 import type { LossSpec } from './spec.ts'
@@ -40,8 +40,6 @@ export const columnGranularity = 16
 const panelColumns = 8
 const largestTile = 128
 const bytesPerFloat = 4
-/** Below it a division would make noise of nothing. */
-const leastDivisor = 1e-6
 
 export interface SoftmaxShape {
   readonly dim: number
@@ -342,12 +340,6 @@ export class SoftmaxLoss {
   #view(address: number): Float32Array {
     return new Float32Array(this.#job.view.buffer, address)
   }
-}
-
-/** What gradients are divided by for the dense weights: see `StepOutput`. */
-export function divisorOf({ pull, pulls, reduction }: StepInput, weight: number): number {
-  if (reduction === 'sum') return 1
-  return Math.max(leastDivisor, weight + (pull > 0 ? pulls.length / 2 : 0))
 }
 
 function copy<View extends Float32Array | Int32Array>(from: View, to: View, length: number): void {

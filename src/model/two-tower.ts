@@ -40,7 +40,7 @@ import {
 import { mayRepeat, RepeatedQueries } from './repeated-queries.ts'
 import type { ModelSpec } from './spec.ts'
 import type { StepBatch, StepResult } from './step-batch.ts'
-import type { Lookup } from './table-lookup.ts'
+import type { Lookup, TableLookup } from './table-lookup.ts'
 import type { TensorflowPlace } from './tfjs/load-tensorflow.ts'
 
 /** Keys of one table. */
@@ -104,10 +104,16 @@ export class TwoTower {
   readonly #repeated: RepeatedQueries | undefined
   readonly #onStage: (stage: StepStage) => void
   readonly #rowNorms: Float64Array
-  #queries = 0
+  /** Tables that serve queries alone, and the others. */
+  readonly #ofQueries: readonly TableLookup[]
+  readonly #ofCandidates: readonly TableLookup[]
   /** Of the batch prepared last. */
-  #seed: number | undefined
+  #queries = 0
   #items = 0
+  #seed: number | undefined
+  /** Once its query tower has begun: queries that share rows. */
+  #shared: SharedRows | undefined
+  #hasBegun = false
   /** Of the last step; 0 once applied. */
   #divisor = 0
 
@@ -143,6 +149,8 @@ export class TwoTower {
     this.#onStage = onStage
     this.#rowNorms = new Float64Array(memory.lookups.length)
     this.#engine = engine
+    this.#ofQueries = memory.lookups.filter(({ usedBy }) => usedBy === 'query')
+    this.#ofCandidates = memory.lookups.filter(({ usedBy }) => usedBy !== 'query')
     const entries = memory.lookups.map(({ maxEntries }) => maxEntries)
     this.#deduper = new KeyDeduper({ maxKeys: Math.max(1, ...entries), implementation })
     this.#hasher = new KeyHasher({ maxKeys: mostHashed(plan, options), implementation })
@@ -193,6 +201,31 @@ export class TwoTower {
     return this.#prepare(queries, candidates, { withGradients: true, step })
   }
 
+  /**
+   * The same in two parts: first the rows that are the queries' alone, so that once these are
+   * there `beginQueries` can be called, then the others.
+   */
+  prepareStepQueries(queries: readonly QueryInput[], step?: number): readonly Lookup[] {
+    this.#begin(step)
+    this.#stageQueries(queries, step)
+    return this.#dedupe(this.#ofQueries, true)
+  }
+
+  prepareStepCandidates(candidates: readonly ItemInput[]): readonly Lookup[] {
+    this.#onStage('keys')
+    this.#stageItems(candidates, this.#seed)
+    return this.#dedupe(this.#ofCandidates, true)
+  }
+
+  /**
+   * Leaves the query tower to the workers until `step`, where all its rows are those of
+   * `prepareStepQueries`: keys and rows of candidates can be seen to meanwhile.
+   */
+  beginQueries(): void {
+    if (this.#queriesAlone) this.#forwardQueries()
+    this.#onStage('idle')
+  }
+
   /** The rows that embedding these needs; then fill them and call `embedQueries`. */
   prepareQueries(queries: readonly QueryInput[]): readonly Lookup[] {
     return this.#prepare(queries, [])
@@ -210,14 +243,14 @@ export class TwoTower {
     const { loss: lossSpec, score } = this.spec
     const { query, candidate, popularity, popularityWeights } = this.#memory
     assert(this.#queries > 0 && this.#items > 0, 'a step was prepared')
+    if (!this.#hasBegun) this.#forwardQueries()
     this.#onStage('forward')
-    query.forward(this.#pool, this.#queries)
     candidate.forward(this.#pool, this.#items)
     popularity?.forward(this.#pool, this.#queries)
     const output = this.#engine.step({
       ...batch,
       batch: this.#queries,
-      shared: this.#sharedRows(),
+      shared: this.#shared,
       seed: this.#seed,
       columns: this.#items,
       queries: query.inputs,
@@ -228,6 +261,7 @@ export class TwoTower {
       l2: lossSpec.l2,
       reduction: lossSpec.reduction,
     })
+    this.#hasBegun = false
     this.#divisor = output.divisor
     // Meanwhile the workers have the gradients of the weights, if that takes them long enough.
     const early = this.#pooledFloats() > fewPooled ? output.squaredGradient() : undefined
@@ -356,17 +390,35 @@ export class TwoTower {
     items: readonly ItemInput[],
     { withGradients, step }: Preparation = { withGradients: false },
   ): readonly Lookup[] {
-    assert(queries.length <= this.maxQueries, 'no more queries than were reserved')
-    assert(items.length <= this.maxItems, 'no more items than were reserved')
+    this.#begin(step)
+    if (queries.length > 0) this.#stageQueries(queries, step)
+    if (items.length > 0) this.#stageItems(items, step)
+    return this.#dedupe(this.#memory.lookups, withGradients)
+  }
+
+  #begin(step: number | undefined): void {
     this.#onStage('keys')
-    const { lookups } = this.#memory
-    for (const lookup of lookups) lookup.begin()
-    if (queries.length > 0) this.#queryEncoder.encode(queries, step)
-    if (items.length > 0) this.#itemEncoder.encode(items, step)
+    for (const lookup of this.#memory.lookups) lookup.begin()
     this.#seed = step
-    this.#queries = queries.length
-    this.#items = items.length
+    this.#queries = 0
+    this.#items = 0
+    this.#hasBegun = false
     this.#divisor = 0
+  }
+
+  #stageQueries(queries: readonly QueryInput[], step: number | undefined): void {
+    assert(queries.length <= this.maxQueries, 'no more queries than were reserved')
+    this.#queryEncoder.encode(queries, step)
+    this.#queries = queries.length
+  }
+
+  #stageItems(items: readonly ItemInput[], step: number | undefined): void {
+    assert(items.length <= this.maxItems, 'no more items than were reserved')
+    this.#itemEncoder.encode(items, step)
+    this.#items = items.length
+  }
+
+  #dedupe(lookups: readonly TableLookup[], withGradients: boolean): readonly Lookup[] {
     const found: Lookup[] = []
     for (const lookup of lookups) {
       lookup.dedupe(this.#deduper)
@@ -374,6 +426,21 @@ export class TwoTower {
     }
     this.#onStage('idle')
     return found
+  }
+
+  /** Whether all rows of the query tower are those of `prepareStepQueries`. */
+  get #queriesAlone(): boolean {
+    return this.#memory.query.bags.every(({ lookup }) => lookup.usedBy === 'query')
+  }
+
+  #forwardQueries(): void {
+    const { query } = this.#memory
+    this.#onStage('forward')
+    query.forward(this.#pool, this.#queries)
+    this.#shared = this.#sharedRows()
+    const rows = this.#shared?.rows ?? this.#queries
+    this.#engine.beginQueries(query.inputs, rows, this.#seed)
+    this.#hasBegun = true
   }
 
   /** From the engine's gradients to those of rows and pooling weights. */

@@ -35,7 +35,8 @@ export interface EngineMemory {
   readonly query: Tower
   readonly candidate: Tower
   readonly loss: SoftmaxLoss
-  /** Queries, candidates and their packing for the loss, and the weights transposed. */
+  readonly forwardQueries: ProgramSet
+  /** Candidates and their packing for the loss, and all weights transposed. */
   readonly forward: ProgramSet
   readonly embedQueries: ProgramSet
   readonly embedCandidates: ProgramSet
@@ -53,8 +54,10 @@ interface SharedQueries {
   readonly width: number
 }
 
+/** Of programs of both towers; also what their random weights differ by. */
 const queryProgram = 0
 const candidateProgram = 1
+const nothing = (): void => {}
 
 const shapeOf = (spec: TowerSpec, side: SidePlan, maxRows: number): TowerShape => ({
   layers: spec.layers,
@@ -102,8 +105,8 @@ export function layOutEngine(
     query,
     candidate,
     loss,
+    forwardQueries: programs(perRow(...query.forward)),
     forward: programs(
-      perRow(...query.forward),
       perRow(...candidate.forward, loss.pack),
       ...query.transposes,
       ...candidate.transposes,
@@ -141,6 +144,8 @@ export class WasmEngine implements DenseEngine {
   readonly #queryPrograms: number
   readonly #onStage: (stage: EngineStage) => void
   #divisor = 0
+  /** Takes part in what the workers have of the query tower. */
+  #joinQueries = nothing
 
   constructor(
     memory: EngineMemory,
@@ -166,18 +171,26 @@ export class WasmEngine implements DenseEngine {
     return this.#memory.parameters.stateSize
   }
 
+  beginQueries(queries: Float32Array, n: number, seed = 0): void {
+    const { query, forwardQueries } = this.#memory
+    this.#settleQueries()
+    place(queries, query.input.view, n * this.#widths.query)
+    forwardQueries.setExamples(queryProgram, n)
+    forwardQueries.setSeed(seed)
+    this.#joinQueries = forwardQueries.begin(this.#pool)
+  }
+
   step(input: StepInput): StepOutput {
     const { batch, columns } = input
     const { query, candidate, loss, forward, backward, parameters } = this.#memory
     const pool = this.#pool
     const rows = input.shared?.rows ?? batch
     this.#onStage('forward')
-    place(input.queries, query.input.view, rows * this.#widths.query)
     place(input.candidates, candidate.input.view, columns * this.#widths.candidate)
     loss.begin(input)
-    forward.setExamples(queryProgram, rows)
-    forward.setExamples(candidateProgram, columns)
+    forward.setExamples(0, columns)
     forward.setSeed(input.seed ?? 0)
+    this.#settleQueries()
     forward.run(pool)
     loss.padCandidates()
     this.#handOut(input)
@@ -213,6 +226,7 @@ export class WasmEngine implements DenseEngine {
 
   embedQueries(inputs: Float32Array, n: number): Float32Array {
     const { query, embedQueries } = this.#memory
+    this.#settleQueries()
     place(inputs, query.input.view, n * this.#widths.query)
     embedQueries.setExamples(0, n)
     embedQueries.run(this.#pool)
@@ -221,6 +235,7 @@ export class WasmEngine implements DenseEngine {
 
   embedCandidates(inputs: Float32Array, n: number): Float32Array {
     const { candidate, embedCandidates } = this.#memory
+    this.#settleQueries()
     place(inputs, candidate.input.view, n * this.#widths.candidate)
     embedCandidates.setExamples(0, n)
     embedCandidates.run(this.#pool)
@@ -267,6 +282,12 @@ export class WasmEngine implements DenseEngine {
     const rest = weights.subarray(queryWeights)
     initialWeights(candidate, seededRandom(spec.seed, candidateProgram), rest)
     this.resetState()
+  }
+
+  #settleQueries(): void {
+    const join = this.#joinQueries
+    this.#joinQueries = nothing
+    join()
   }
 
   /** To each query the vector of its row. */

@@ -35,8 +35,11 @@ export function findRows(lookups: readonly Lookup[], tables: Tables): Promise<vo
   return eachTable(lookups, tables, (table, { keys, rows }) => table.find(keys, rows))
 }
 
-/** Not before the last one: they write into memory that is used again. */
-async function settled(waiting: readonly Promise<void>[]): Promise<void> {
+/**
+ * Settles when all have, not before the last one: they write into memory that is used again.
+ * Rejects with the error of the first that failed.
+ */
+export async function settled(waiting: readonly Promise<void>[]): Promise<void> {
   for (const result of await Promise.allSettled(waiting)) {
     if (result.status === 'rejected') throw result.reason
   }

@@ -12,7 +12,7 @@ import type { Example } from '../stream/example.ts'
 import type { Catalogue } from '../stream/facts/catalogue.ts'
 import type { Guard, GuardTrip } from './guard.ts'
 import type { ActiveItems, ColumnBuilder, Columns } from './negatives.ts'
-import { eachTable, type Tables } from './rows.ts'
+import { eachTable, settled, type Tables } from './rows.ts'
 import type { SamplingBias } from './sampling-bias.ts'
 
 /** What a step changes, but for `columns`, which is working space. */
@@ -48,21 +48,25 @@ export async function trainStep(
   examples: readonly Example[],
   context: StepContext,
 ): Promise<TrainResult> {
-  const { model, bias, guard } = learning
+  const { model, bias, guard, tables } = learning
+  const queries = examples.map(({ query }) => query)
+  const ofQueries = model.prepareStepQueries(queries, context.step)
+  const queryRows = fetchRows(ofQueries, tables, context.stamp)
+  // Rows that are far are fetched with those of the candidates, at the same time.
+  if (queryRows === undefined) model.beginQueries()
   const columns = learning.columns.build(examples, context.catalogue, bias, context.step)
   const popularity = popularityBefore(columns, model.spec, context)
-  const lookups = model.prepareStep(
-    examples.map(({ query }) => query),
-    columns.items,
-    context.step,
-  )
-  await fetchRows(lookups, learning.tables, context.stamp)
+  const ofCandidates = model.prepareStepCandidates(columns.items)
+  const candidateRows = fetchRows(ofCandidates, tables, context.stamp)
+  const waiting = [queryRows, candidateRows].filter((rows) => rows !== undefined)
+  if (waiting.length > 0) await settled(waiting)
   context.onRows?.()
+  const lookups = [...ofQueries, ...ofCandidates]
   const result = model.step({ ...columns, popularity })
   const trip = guard.check(result, context.stamp.time)
   if (trip === undefined) {
     const rates = ratesOf(model.spec, context)
-    await applyGradients(lookups, learning.tables, { ...context.stamp, rateScale: rates.rows })
+    await applyGradients(lookups, tables, { ...context.stamp, rateScale: rates.rows })
     model.update(rates.dense)
   }
   return { loss: result.loss, weight: result.weight, columns, trip }

@@ -71,6 +71,7 @@ export interface Stepped {
   readonly result: StepResult
   /** Of all rows, table by table. */
   readonly gradients: readonly Float32Array[]
+  readonly tables: readonly string[]
 }
 
 /** A step on everything at random, the zero starts too. */
@@ -88,7 +89,8 @@ function step(model: TwoTower, batch: StepBatch): Stepped {
   const lookups = model.prepareStep(people, items)
   fillRows(lookups)
   const result = model.step(batch)
-  return { model, result, gradients: lookups.map(({ gradients }) => gradients.slice()) }
+  const gradients = lookups.map((lookup) => lookup.gradients.slice())
+  return { model, result, gradients, tables: lookups.map(({ table }) => table) }
 }
 
 function embedded(model: TwoTower): { q: Float32Array; c: Float32Array } {
@@ -131,6 +133,28 @@ export function denseEngineContract(make: MakeModel, makeOther: MakeModel): void
     const weights = mine.model.weights(withState)
     expect(distance(weights, other.model.weights(withState))).toBeLessThan(1e-4)
     await Promise.all([mine.model.close(), other.model.close()])
+  })
+
+  test.each(engineSpecs)('queries that go ahead change no bit of a step: %s', async (_, spec) => {
+    const whole = await stepped(make, spec)
+    const model = await make(spec, limits(queries, columns))
+    model.load(whole.model.weights())
+    // What was begun and is not wanted leaves nothing.
+    fillRows(model.prepareStepQueries(people.slice(0, 4)))
+    model.beginQueries()
+    const ofQueries = model.prepareStepQueries(people)
+    fillRows(ofQueries)
+    model.beginQueries()
+    const ofCandidates = model.prepareStepCandidates(items)
+    fillRows(ofCandidates)
+    const result = model.step(someBatch(queries, columns))
+    const parts = [...ofQueries, ...ofCandidates]
+    expect(new Set(parts.map(({ table }) => table))).toEqual(new Set(whole.tables))
+    for (const { table, gradients } of parts) {
+      expect(gradients).toEqual(whole.gradients[whole.tables.indexOf(table)])
+    }
+    expect(result).toEqual(whole.result)
+    await Promise.all([model.close(), whole.model.close()])
   })
 
   test.each([

@@ -9,10 +9,15 @@
  */
 import { assert } from '../../base/assert.ts'
 import type { ThreadPool } from '../../kernels/thread-pool.ts'
-import type { DenseEngine, ExportedTowers, StepInput, StepOutput } from '../dense-engine.ts'
+import {
+  type DenseEngine,
+  divisorOf,
+  type ExportedTowers,
+  type StepInput,
+  type StepOutput,
+} from '../dense-engine.ts'
 import type { DenseParameters } from '../dense-parameters.ts'
 import type { ModelPlan } from '../plan.ts'
-import { divisorOf } from '../softmax-loss.ts'
 import type { LossOutcome } from './closed-loss.ts'
 import { ClosedTower } from './closed-tower.ts'
 import type { TfjsParts } from './open-tfjs.ts'
@@ -80,6 +85,9 @@ export class TfjsEngine implements DenseEngine {
   get stateCount(): number {
     return this.#parameters.stateSize
   }
+
+  /** Its library has threads of its own, and a step is one pass. */
+  beginQueries(): void {}
 
   step(input: StepInput): StepOutput {
     const { batch, columns, shared } = input
