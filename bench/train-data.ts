@@ -86,6 +86,7 @@ export class BatchMaker {
   readonly #multiplicity = new Int32Array(items)
   readonly #columns: ItemInput[] = []
   readonly #batch: StepBatch
+  #distinct = 0
 
   constructor({ batches, batch, seed }: Readonly<Record<'batches' | 'batch' | 'seed', number>>) {
     this.#size = batch
@@ -109,13 +110,15 @@ export class BatchMaker {
 
   make(index: number): MadeBatch {
     const first = index * this.#size
-    this.#columns.length = 0
+    this.#distinct = 0
     for (let b = 0; b < this.#size; b += 1) {
       const item = this.#data.items[first + b]
       this.#batch.targets[b] = this.#column(item)
       this.#batch.targetCorrections[b] = -this.#logQ[item]
     }
-    for (const [column, { handle }] of this.#columns.entries()) {
+    this.#columns.length = this.#distinct
+    for (let column = 0; column < this.#distinct; column += 1) {
+      const { handle } = this.#columns[column]
       this.#batch.corrections[column] = Math.log(this.#multiplicity[column]) - this.#logQ[handle]
       this.#columnOf[handle] = -1
     }
@@ -125,9 +128,10 @@ export class BatchMaker {
   #column(item: number): number {
     let column = this.#columnOf[item]
     if (column < 0) {
-      column = this.#columns.length
+      column = this.#distinct
+      this.#distinct += 1
       this.#columnOf[item] = column
-      this.#columns.push(this.#catalogue[item])
+      this.#columns[column] = this.#catalogue[item]
       this.#multiplicity[column] = 0
     }
     this.#multiplicity[column] += 1

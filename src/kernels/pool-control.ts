@@ -87,7 +87,8 @@ export class PoolControl {
    */
   claim(shares: number): number {
     const taken = Atomics.add(this.#words, word.next, this.#oneMore)
-    const [first, last] = [taken & countMask, taken >>> countBits]
+    const first = taken & countMask
+    const last = taken >>> countBits
     if (first + last >= shares) return -1
     return this.#oneMore === 1 ? first : shares - 1 - last
   }

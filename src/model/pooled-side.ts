@@ -157,12 +157,13 @@ export class PooledSide implements SideInputs {
     const stride = this.plan.width
     const rows = lookup.rows.address
     const grain = fewBags
+    const { width } = plan
+    const { address } = offsets
     if (bag.pooling === 'max') {
-      const operands = [out, stride, rows, plan.width, offsets.address, indices] as const
-      pool.run('maxBags', [...operands, accumulate], bags, grain)
+      pool.run('maxBags', [out, stride, rows, width, address, indices, accumulate], bags, grain)
     } else {
-      const operands = [out, stride, rows, plan.width, offsets.address, indices] as const
-      pool.run('poolBags', [...operands, bag.weightsOrNone, accumulate], bags, grain)
+      const how = [bag.weightsOrNone, accumulate] as const
+      pool.run('poolBags', [out, stride, rows, width, address, indices, ...how], bags, grain)
     }
   }
 

@@ -46,6 +46,11 @@ interface Drawing {
   readonly salt: number
 }
 
+interface Counting {
+  readonly at: Place
+  readonly operand: number
+}
+
 /** Each layer of each tower has draws of its own. */
 export const dropoutSalt = (layer: number, isFirst: boolean): number =>
   1 + 2 * layer + (isFirst ? 0 : 1)
@@ -70,6 +75,8 @@ export class ProgramSet {
   readonly #examples: Int32Array
   /** Instructions that draw, and what makes their draws different from each other's. */
   readonly #drawing: readonly Drawing[]
+  /** Instructions that are told the number of examples. */
+  readonly #counting: readonly Counting[]
   #rows = 0
 
   constructor(allocator: Allocator, programs: readonly Program[]) {
@@ -85,6 +92,11 @@ export class ProgramSet {
         operation === 'dropout' ? [{ at: { program, instruction }, salt: operands[2] }] : [],
       ),
     )
+    this.#counting = programs.flatMap(({ instructions }, program) =>
+      instructions.flatMap(({ examples }, instruction) =>
+        examples === undefined ? [] : [{ at: { program, instruction }, operand: examples }],
+      ),
+    )
   }
 
   /** What is drawn in the next run is of this seed. */
@@ -98,10 +110,8 @@ export class ProgramSet {
     const program = this.#programs[index]
     this.#examples[index] = examples
     this.#headers.view[index * programWords] = program.rows ?? examples
-    for (const [k, instruction] of program.instructions.entries()) {
-      if (instruction.examples !== undefined) {
-        this.setOperand({ program: index, instruction: k }, instruction.examples, examples)
-      }
+    for (const { at, operand } of this.#counting) {
+      if (at.program === index) this.setOperand(at, operand, examples)
     }
     this.#rows = 0
     for (let i = 0; i < this.#programs.length; i += 1) {
