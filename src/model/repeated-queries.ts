@@ -5,6 +5,7 @@
  */
 import { unreachable } from '../base/assert.ts'
 import { fnvBasis, fnvPrime } from '../base/fnv.ts'
+import type { SharedRows } from './dense-engine.ts'
 import type { FeaturePlan, SidePlan } from './plan.ts'
 import type { PooledSide } from './pooled-side.ts'
 import type { TowerSpec } from './spec.ts'
@@ -39,7 +40,7 @@ export const mayRepeat = (side: SidePlan, { layers, layersModel }: TowerSpec): b
   !side.features.some(tellsApart)
 
 /** What is found of a batch of B queries: R rows, in the order in which they come first. */
-export class RepeatedQueries {
+export class RepeatedQueries implements SharedRows {
   /** The row of each query (B). */
   readonly rowOf: Int32Array
   /** The first query of each row (R). */
@@ -67,26 +68,15 @@ export class RepeatedQueries {
     return this.#rows
   }
 
-  /** Once keys are distinct and plain columns written; before rows are pooled. */
-  find(queries: number): void {
-    this.#queries = queries
-    this.#rows = 0
-    this.#slots.fill(noRow)
-    for (let b = 0; b < queries; b += 1) this.rowOf[b] = this.#rowFor(b)
-  }
-
-  /** Leaves the first query of each row, row by row, where those of all queries were. */
-  gather(inputs: Float32Array): void {
-    const { width } = this.#side.plan
-    const firstOf = this.#firstOf
-    for (let row = 0; row < this.#rows;) {
-      const [begin, from] = [row, firstOf[row]]
-      // Of queries between which none is repeated the rows follow each other, too.
-      do row += 1
-      while (row < this.#rows && firstOf[row] - from === row - begin)
-      if (from === begin) continue
-      inputs.copyWithin(begin * width, from * width, (from + row - begin) * width)
-    }
+  /**
+   * Leaves what the tower is to see once in front of its inputs, which are pooled. Nothing if all
+   * queries differ: each has its own row, as before.
+   */
+  share(inputs: Float32Array, queries: number): this | undefined {
+    this.#find(queries)
+    if (this.#rows === queries) return undefined
+    this.#gather(inputs)
+    return this
   }
 
   /** The way back: a row's gradient is that of its first query, and the others have none. */
@@ -100,6 +90,27 @@ export class RepeatedQueries {
       while (row > 0 && last - this.#firstOf[row - 1] === rowsEnd - row)
       end = this.#firstOf[row]
       if (end !== row) gradients.copyWithin(end * width, row * width, rowsEnd * width)
+    }
+  }
+
+  #find(queries: number): void {
+    this.#queries = queries
+    this.#rows = 0
+    this.#slots.fill(noRow)
+    for (let b = 0; b < queries; b += 1) this.rowOf[b] = this.#rowFor(b)
+  }
+
+  /** Leaves the first query of each row, row by row, where those of all queries were. */
+  #gather(inputs: Float32Array): void {
+    const { width } = this.#side.plan
+    const firstOf = this.#firstOf
+    for (let row = 0; row < this.#rows;) {
+      const [begin, from] = [row, firstOf[row]]
+      // Of queries between which none is repeated the rows follow each other, too.
+      do row += 1
+      while (row < this.#rows && firstOf[row] - from === row - begin)
+      if (from === begin) continue
+      inputs.copyWithin(begin * width, from * width, (from + row - begin) * width)
     }
   }
 

@@ -13,7 +13,6 @@
  * `prepare*`.
  */
 import { assert } from '../base/assert.ts'
-import { ServiceError } from '../base/errors.ts'
 import type { Keys } from '../base/keys.ts'
 import { seededRandom } from '../base/random.ts'
 import { Arena, type Block } from '../kernels/arena.ts'
@@ -21,7 +20,7 @@ import { scratchBytes } from '../kernels/kernels.ts'
 import { KeyDeduper } from '../kernels/key-deduper.ts'
 import { KeyHasher } from '../kernels/key-hasher.ts'
 import { ThreadPool } from '../kernels/thread-pool.ts'
-import type { DenseEngine, ExportedTowers, SharedRows, StepOutput } from './dense-engine.ts'
+import type { DenseEngine, ExportedTowers, StepOutput } from './dense-engine.ts'
 import { ItemEncoder, QueryEncoder, type EncoderParts } from './encoder.ts'
 import { namespaceSeed, namespaces } from './feature-keys.ts'
 import type { ItemInput, QueryInput } from './inputs.ts'
@@ -38,6 +37,7 @@ import {
   type ModelPlan,
 } from './plan.ts'
 import { mayRepeat, RepeatedQueries } from './repeated-queries.ts'
+import { loadWeights, saveWeights, type WeightParts } from './saved-weights.ts'
 import type { ModelSpec } from './spec.ts'
 import type { StepBatch, StepResult } from './step-batch.ts'
 import type { Lookup, TableLookup } from './table-lookup.ts'
@@ -96,6 +96,7 @@ export class TwoTower {
   readonly #memory: ModelMemory
   readonly #pool: ThreadPool
   readonly #engine: DenseEngine
+  readonly #weightParts: WeightParts
   readonly #hasher: KeyHasher
   readonly #deduper: KeyDeduper
   readonly #queryEncoder: QueryEncoder
@@ -112,7 +113,7 @@ export class TwoTower {
   #items = 0
   #seed: number | undefined
   /** Once its query tower has begun: queries that share rows. */
-  #shared: SharedRows | undefined
+  #shared: RepeatedQueries | undefined
   #hasBegun = false
   /** Of the last step; 0 once applied. */
   #divisor = 0
@@ -149,6 +150,7 @@ export class TwoTower {
     this.#onStage = onStage
     this.#rowNorms = new Float64Array(memory.lookups.length)
     this.#engine = engine
+    this.#weightParts = { pooling: memory.pooling, engine }
     this.#ofQueries = memory.lookups.filter(({ usedBy }) => usedBy === 'query')
     this.#ofCandidates = memory.lookups.filter(({ usedBy }) => usedBy !== 'query')
     const entries = memory.lookups.map(({ maxEntries }) => maxEntries)
@@ -334,46 +336,15 @@ export class TwoTower {
 
   /** All dense weights, flat (a copy), followed by the optimizer's state when asked for. */
   weights(options?: { readonly optimizerState: boolean }): Float32Array<ArrayBuffer> {
-    const { pooling } = this.#memory
-    const count = this.#weightCount
-    const state = options?.optimizerState === true ? this.#stateCount : 0
-    const into = new Float32Array(count + state)
-    into.set(pooling.values.view)
-    this.#engine.saveWeights(into.subarray(pooling.size, count))
-    if (state === 0) return into
-    pooling.saveState(into.subarray(count))
-    this.#engine.saveState(into.subarray(count + pooling.stateSize))
-    return into
+    return saveWeights(this.#weightParts, options?.optimizerState === true)
   }
 
   /**
    * Takes what `weights` gave; without state, the optimizer starts fresh. Throws `WEIGHTS_INVALID`.
    */
   load(weights: Float32Array): void {
-    const { pooling } = this.#memory
-    const [count, state] = [this.#weightCount, this.#stateCount]
-    if (weights.length !== count && weights.length !== count + state) {
-      const expected = `${count} or ${count + state}`
-      throw new ServiceError('WEIGHTS_INVALID', { expected, actual: weights.length })
-    }
-    pooling.values.view.set(weights.subarray(0, pooling.size))
-    this.#engine.loadWeights(weights.subarray(pooling.size, count))
+    loadWeights(this.#weightParts, weights)
     this.#divisor = 0
-    if (weights.length === count) {
-      pooling.resetState()
-      this.#engine.resetState()
-      return
-    }
-    pooling.loadState(weights.subarray(count, count + pooling.stateSize))
-    this.#engine.loadState(weights.subarray(count + pooling.stateSize))
-  }
-
-  get #weightCount(): number {
-    return this.#memory.pooling.size + this.#engine.weightCount
-  }
-
-  get #stateCount(): number {
-    return this.#memory.pooling.stateSize + this.#engine.stateCount
   }
 
   #initializePooling(): void {
@@ -437,7 +408,7 @@ export class TwoTower {
     const { query } = this.#memory
     this.#onStage('forward')
     query.forward(this.#pool, this.#queries)
-    this.#shared = this.#sharedRows()
+    this.#shared = this.#repeated?.share(query.inputs, this.#queries)
     const rows = this.#shared?.rows ?? this.#queries
     this.#engine.beginQueries(query.inputs, rows, this.#seed)
     this.#hasBegun = true
@@ -451,7 +422,7 @@ export class TwoTower {
     pooling.gradients.view.fill(0)
     for (const lookup of lookups) lookup.clearGradients(pool.kernels)
     const queries = settle(output.queryGradients, towers.query.inputGradients)
-    if (this.#hasRepeated) this.#repeated?.spread(towers.query.inputGradients.view)
+    this.#shared?.spread(towers.query.inputGradients.view)
     query.backward(pool, queries, this.#queries)
     const candidates = settle(output.candidateGradients, towers.candidate.inputGradients)
     candidate.backward(pool, candidates, this.#items)
@@ -462,19 +433,6 @@ export class TwoTower {
       const { address } = gradients
       pool.kernels.scale(address, address, 1 / output.divisor, 0, distinct * spec.dim)
     }
-  }
-
-  get #hasRepeated(): boolean {
-    return this.#repeated !== undefined && this.#repeated.rows < this.#queries
-  }
-
-  /** Leaves what the tower is to see once where all queries' inputs were. */
-  #sharedRows(): SharedRows | undefined {
-    const repeated = this.#repeated
-    repeated?.find(this.#queries)
-    if (repeated === undefined || !this.#hasRepeated) return undefined
-    repeated.gather(this.#memory.query.inputs)
-    return repeated
   }
 
   /** Floats of rows that the step puts into towers' inputs, and back. */

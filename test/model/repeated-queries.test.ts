@@ -60,14 +60,17 @@ function prepared(people: readonly QueryInput[]) {
   encoder.encode(people)
   const deduper = new KeyDeduper({ maxKeys: 100 * most })
   for (const lookup of lookups) lookup.dedupe(deduper)
-  const repeated = new RepeatedQueries(query, most)
-  repeated.find(people.length)
-  return { repeated, width: query.plan.width }
+  return {
+    repeated: new RepeatedQueries(query, most),
+    width: query.plan.width,
+    inputs: query.inputs,
+  }
 }
 
 test.each([1, 2, 3])('queries share a row where nothing tells them apart: seed %d', (seed) => {
   const people = someoneOf(seed)
-  const { repeated } = prepared(people)
+  const { repeated, inputs } = prepared(people)
+  repeated.share(inputs, people.length)
   const named = people.map(({ userId, userFeatures }) => JSON.stringify([userId, userFeatures]))
   const rows = [...new Set(named)]
   expect(repeated.rows).toBe(rows.length)
@@ -78,18 +81,29 @@ test.each([1, 2, 3])('queries share a row where nothing tells them apart: seed %
 test('rows are gathered in front, and their gradients go back to the first of each', () => {
   const people = someoneOf(4)
   const { repeated, width } = prepared(people)
+  // Each query's inputs are its own number, wherever they come to lie.
+  const values = Float32Array.from({ length: most * width }, (_, i) => Math.floor(i / width))
+  expect(repeated.share(values, people.length)).toBe(repeated)
   const { rows } = repeated
   const rowOf = [...repeated.rowOf]
-  const values = Float32Array.from({ length: most * width }, (_, i) => rowOf[Math.floor(i / width)])
-  repeated.gather(values)
-  const front = Array.from({ length: rows * width }, (_, i) => Math.floor(i / width))
+  const front = Array.from({ length: rows * width }, (_, i) => {
+    return rowOf.indexOf(Math.floor(i / width))
+  })
   expect([...values.subarray(0, rows * width)]).toEqual(front)
-  const gradients = values.map((value) => value + 1)
+  const gradients = values.map((_, i) => Math.floor(i / width) + 1)
   repeated.spread(gradients)
   const expected = rowOf.flatMap((row, b) =>
     Array.from({ length: width }, () => (rowOf.indexOf(row) === b ? row + 1 : 0)),
   )
   expect([...gradients]).toEqual(expected)
+})
+
+test('queries that all differ keep their rows', () => {
+  const { repeated } = prepared(someoneOf(5))
+  const before = Float32Array.of(1, 2, 3)
+  const inputs = before.slice()
+  expect(repeated.share(inputs, 1)).toBe(undefined)
+  expect(inputs).toEqual(before)
 })
 
 test('they are looked for where neither history, nor time, nor chance tells them apart', () => {
