@@ -45,6 +45,22 @@ test('three cross layers with a bias of ones', async () => {
   expect(await through(layers, row, () => 1)).toEqual(close([0.9256, 1.8512, 2.7768]))
 })
 
+/**
+ * One whose x is not x0: the layer before has no matrix, and a bias that makes [.4, .5, .6] of
+ * [.1, .2, .3]; its own matrix is of ones.
+ */
+const secondCross = (diagScale: number, bias: number): Promise<number[]> =>
+  through([cross, { ...cross, diagScale }], row, (i) => {
+    if (i < 12) return [0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 1.5, 1][i]
+    return i < 21 ? 1 : bias
+  })
+
+test('a cross layer of what entered the first and what came out of it', async () => {
+  expect(await secondCross(0, 0)).toEqual(close([0.55, 0.8, 1.05]))
+  expect(await secondCross(0, 1)).toEqual(close([0.65, 1, 1.35]))
+  expect(await secondCross(1, 0)).toEqual(close([0.59, 0.9, 1.23]))
+})
+
 test('a cross layer of rank one is the product of a column and a row', async () => {
   const layer = { ...cross, projectionDim: 1 }
   expect(await through([layer], row, onesOfRankOne)).toEqual(close([0.16, 0.32, 0.48]))
