@@ -252,8 +252,10 @@ class DistributedRun {
     const reasons: string[] = []
     for (const member of [fleet.member('jobs'), ...standbys, ...(active ? [active] : [])]) {
       const code = await member.end('SIGTERM')
-      if (code !== 0) {
-        const { client, lastWords } = member.life
+      const { client, lastWords } = member.life
+      // One that stood still for longer than its lease has another in its place, and ends.
+      const isFenced = code === 1 && lastWords.includes('LEASE_LOST')
+      if (code !== 0 && !isFenced) {
         const when = client === undefined ? 'before it listened' : `after: ${lastWords}`
         reasons.push(`${member.name} ended with ${code} when it was told to stop, ${when}`)
       }
