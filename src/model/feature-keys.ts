@@ -1,10 +1,10 @@
-import type { FeatureValue } from '../base/features.ts'
 /**
  * From feature values to the strings that are hashed to keys. What a key means is its namespace and
  * its value, never its table: item ids are one namespace wherever they occur, user ids another, and
  * any other feature has its field's name, so that features that share a table share rows exactly
  * where they mean the same.
  */
+import type { FeatureValue } from '../base/features.ts'
 import { fnvBasis, fnvPrime } from '../base/fnv.ts'
 import { ln } from '../base/math.ts'
 import { maxCategories } from './plan.ts'

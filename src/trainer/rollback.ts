@@ -1,14 +1,14 @@
+/**
+ * The way back from a model that the guard no longer trusts: to the newest checkpoint that was
+ * written while batches were accepted and whose weights are numbers. Journaled before it is done,
+ * so a restart goes back at the same place to the same checkpoint.
+ */
 import { ByteReader } from '../base/bytes.ts'
 import { ServiceError } from '../base/errors.ts'
 import type { Json } from '../stream/event.ts'
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
 import type { Checkpoints } from './checkpoint/checkpoints.ts'
 import type { DeltaSource } from './delta-source.ts'
-/**
- * The way back from a model that the guard no longer trusts: to the newest checkpoint that was
- * written while batches were accepted and whose weights are numbers. Journaled before it is done,
- * so a restart goes back at the same place to the same checkpoint.
- */
 import { Guard } from './guard.ts'
 import { guardPart, type Learner } from './learner.ts'
 import type { RollBackCommand, RollBackResult, TrainerReport } from './trainer-status.ts'

@@ -30,8 +30,30 @@ const models = {
   'text behind a layer': textModel,
   'rows to be earned': admittingModel,
 }
+
+/** Numbers of the context by what the stream has shown of them, behind a dense layer. */
+function measuringModel(): TrainerModel {
+  const { spec, ...model } = textModel()
+  const { query, dim } = spec
+  const number = { kind: 'numeric', field: 'battery', offset: 0, scale: 1 } as const
+  const features = [
+    ...query.features,
+    { ...number, name: 'level', transform: 'zscore' },
+    { ...number, name: 'step', transform: 'quantile', buckets: 4 },
+  ] as const
+  const layers = [{ kind: 'dense', units: dim, activation: 'linear' }] as const
+  return { ...model, spec: { ...spec, query: { ...query, combine: 'concat', features, layers } } }
+}
+
+const numbered = (events: readonly Event[]): readonly Event[] =>
+  events.map((event, i) => {
+    if (event.kind !== 'interaction') return event
+    return { ...event, context: { ...event.context, battery: (i * 37) % 101 } }
+  })
+
 const repeatable = {
   ...models,
+  'numbers measured as they flow': measuringModel,
   'examples taught once more': () =>
     trainerModel({ replay: { examples: 9, reservoirExamples: 120 } }),
 }
@@ -59,7 +81,7 @@ test.each(Object.entries(repeatable))(
     const states = []
     for (const threads of [1, 2]) {
       await using learner = await create(model(), { threads })
-      await feed(learner, shopEvents(600))
+      await feed(learner, numbered(shopEvents(600)))
       states.push([await learner.digest(), learner.evaluation()])
     }
     expect(states[1]).toEqual(states[0])
@@ -139,7 +161,7 @@ const savedParts = (learner: Learner): ReadonlyMap<string, readonly Uint8Array[]
 test.each(Object.entries(repeatable))(
   '%s: a restored learner goes on bit by bit',
   async (_, model) => {
-    const events = shopEvents(900)
+    const events = numbered(shopEvents(900))
     await using learner = await create(model())
     const at = 1 + (await trainedFrom(learner, events, 500))
     const parts = savedParts(learner)
