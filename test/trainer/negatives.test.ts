@@ -157,13 +157,15 @@ test('logq: the mixture of stream and draws, and how often a column came', () =>
   ])
 })
 
+/** Of an item that has come so often in a row, or not yet. */
+function correctionAfter(seen: number, initialGap: number): number {
+  const bias = new SamplingBias({ cells: 1024, rate: 1, initialGap })
+  for (let i = 0; i < seen; i += 1) bias.observe(0)
+  const subject = builder({ correction: 'logq', extraNegatives: 0 })
+  return subject.build([example(0)], catalogue(100), bias, 1).targetCorrections[0]
+}
+
 test('logq: nothing counts for rarer than one in a million, or for more than certain', () => {
-  const correctionAfter = (seen: number, initialGap: number): number => {
-    const bias = new SamplingBias({ cells: 1024, rate: 1, initialGap })
-    for (let i = 0; i < seen; i += 1) bias.observe(0)
-    const subject = builder({ correction: 'logq', extraNegatives: 0 })
-    return subject.build([example(0)], catalogue(100), bias, 1).targetCorrections[0]
-  }
   expect(correctionAfter(0, 1e9)).toBeCloseTo(Math.log(1e6), 5)
   expect(correctionAfter(0, 1e5)).toBeCloseTo(Math.log(1e5), 5)
   expect(Math.abs(correctionAfter(10, 1e9))).toBe(0)
