@@ -23,13 +23,17 @@ export async function openLoop(
 ): Promise<void> {
   const startedAt = clock.monotonic()
   const sent = streams.map(() => 0)
-  const underWay = new Set<Promise<void>>()
+  let underWay = 0
+  let isSent = false
+  const answered = Promise.withResolvers<void>()
+  const ended = (): void => {
+    underWay -= 1
+    if (isSent && underWay === 0) answered.resolve()
+  }
   const dispatch = (stream: Stream, index: number): void => {
     const dueAt = startedAt + (index * 1000) / stream.ratePerSecond
-    const answered = timed(stream, index, () => clock.monotonic() - dueAt).finally(() =>
-      underWay.delete(answered),
-    )
-    underWay.add(answered)
+    underWay += 1
+    void timed(stream, index, () => clock.monotonic() - dueAt).then(ended)
   }
   for (;;) {
     const elapsed = clock.monotonic() - startedAt
@@ -40,7 +44,8 @@ export async function openLoop(
     }
     await new Promise((resolve) => setTimeout(resolve, tickMs))
   }
-  await Promise.all(underWay)
+  isSent = true
+  if (underWay > 0) await answered.promise
 }
 
 async function timed(stream: Stream, index: number, elapsed: () => number): Promise<void> {

@@ -1,13 +1,15 @@
 /**
  * `freshet bench http --overload 3`: what the service answers when it is asked for more than it
- * can. First its capacity, as many connections as keep it busy each asking again as soon as they
- * are answered; then a multiple of that on a fixed timetable; then half of it, to see how soon all
- * is as before. A request that is turned away must be told so quickly.
+ * can, itself and the load each on processors of their own. First its capacity, as many
+ * connections as keep it busy each asking again as soon as they are answered; then a multiple of
+ * that on a fixed timetable; then half of it, to see how soon all is as before. A request that is
+ * turned away must be told so quickly.
  */
 import type { Clock } from '../../base/clock.ts'
 import type { JsonObject } from '../command.ts'
 import { Latencies } from './latencies.ts'
 import { openLoop, type Stream } from './open-loop.ts'
+import { placeApart } from './placement.ts'
 import { ProcessorMeter } from './processor-use.ts'
 import { RawHttpClient } from './raw-http.ts'
 import { Recovery } from './recovery.ts'
@@ -93,6 +95,7 @@ export async function benchOverload(
 ): Promise<JsonObject> {
   const { overload, seconds, progress } = options
   const { address, processId } = loaded.service
+  const placement = placeApart(processId)
   const few = new RawHttpClient(address, { maxConnections: busyConnections, maxQueued: 20_000 })
   // One that finds no connection free has not been asked: it is not the service that refused it.
   const many = new RawHttpClient(address, { maxConnections: offeredConnections, maxQueued: 0 })
@@ -112,13 +115,17 @@ export async function benchOverload(
     const calm = new Asker(few, loaded, options)
     await calm.at(calmShare * capacity, Math.min(5, seconds), signal)
     const offered = flood.answered.count + flood.refused.count + flood.failed
+    const goodputShare = flood.answered.count / seconds / capacity
     return {
+      placement: placement.words,
       capacityPerSecond: Math.round(capacity),
       capacity: busy.answered.report(seconds),
       capacityProcessors,
       offeredPerSecond: Math.round(offered / seconds),
       notSentPerSecond: Math.round(flood.failed / seconds),
-      goodputShare: flood.answered.count / seconds / capacity,
+      goodputShare,
+      // What it would be had the answering thread had its processor as it had at its capacity.
+      ownGoodputShare: (goodputShare * capacityProcessors.answering) / processors.answering,
       answered: flood.answered.report(seconds),
       refused: flood.refused.report(seconds),
       processors,
@@ -126,6 +133,7 @@ export async function benchOverload(
       lastTroubleMs: calm.recovery.lastTroubleMs,
     }
   } finally {
+    placement.undo()
     few.close()
     many.close()
   }

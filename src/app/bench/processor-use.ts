@@ -17,7 +17,9 @@ export interface ProcessorUse {
   readonly generator: number
   /** By name of thread; those of one name together. */
   readonly service: Readonly<Record<string, number>>
-  /** The thread that answers was ready and had no processor. */
+  /** The thread that answers. */
+  readonly answering: number
+  /** It was ready and had no processor. */
   readonly answeringWaited: number
   readonly [name: string]: number | Readonly<Record<string, number>>
 }
@@ -40,16 +42,17 @@ export class ProcessorMeter {
     const ms = performance.now() - this.#startedAt
     const { user, system } = process.cpuUsage(this.#own)
     const service: Record<string, number> = {}
-    let answeringWaited = 0
+    let [answering, answeringWaited] = [0, 0]
     for (const [id, thread] of threadsOf(this.#processId)) {
       const before = this.#threads.get(id)
       const ran = share(thread.ranMs - (before?.ranMs ?? 0), ms)
       if (ran > 0) service[thread.name] = share((service[thread.name] ?? 0) + ran, 1)
       if (id === String(this.#processId)) {
+        answering = ran
         answeringWaited = share(thread.waitedMs - (before?.waitedMs ?? 0), ms)
       }
     }
-    return { generator: share((user + system) / 1000, ms), service, answeringWaited }
+    return { generator: share((user + system) / 1000, ms), service, answering, answeringWaited }
   }
 }
 

@@ -1,16 +1,27 @@
 /**
  * The smallest HTTP/1.1 client that can load a server on the same machine: keep-alive connections
  * over plain sockets, one request at a time each, bodies by content-length. A general client costs
- * more than the server that it is to measure.
+ * more than the server that it is to measure; so of an answer only the status is looked at until
+ * somebody asks for its body, and a request is one promise.
  */
 import { connect, type Socket } from 'node:net'
 
-export interface Answer {
+export class Answer {
   readonly status: number
-  readonly body: string
+  readonly #bytes: Buffer
+
+  constructor(status: number, bytes: Buffer) {
+    this.status = status
+    this.#bytes = bytes
+  }
+
+  get body(): string {
+    return this.#bytes.toString('utf8')
+  }
 }
 
 interface Exchange {
+  readonly request: string
   readonly resolve: (answer: Answer) => void
   readonly reject: (error: Error) => void
 }
@@ -18,14 +29,23 @@ interface Exchange {
 const headerEnd = Buffer.from('\r\n\r\n')
 const noBytes = Buffer.alloc(0)
 
+interface ConnectionOptions {
+  readonly host: string
+  readonly port: number
+  /** The exchange is over, well or not. */
+  readonly onEnd: (connection: Connection) => void
+}
+
 /** One connection; the next request is written when the answer to the last has come. */
 class Connection {
   readonly #socket: Socket
+  readonly #onEnd: (connection: Connection) => void
   #received: Buffer = noBytes
   #exchange: Exchange | undefined
   #failed: Error | undefined
 
-  constructor(host: string, port: number) {
+  constructor({ host, port, onEnd }: ConnectionOptions) {
+    this.#onEnd = onEnd
     this.#socket = connect({ host, port, noDelay: true })
     this.#socket.on('data', (bytes) => this.#take(bytes))
     this.#socket.on('error', (error) => this.#fail(error))
@@ -36,15 +56,9 @@ class Connection {
     return this.#failed !== undefined
   }
 
-  send(request: Buffer): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      if (this.#failed !== undefined) {
-        reject(this.#failed)
-        return
-      }
-      this.#exchange = { resolve, reject }
-      this.#socket.write(request)
-    })
+  send(exchange: Exchange): void {
+    this.#exchange = exchange
+    this.#socket.write(exchange.request)
   }
 
   close(): void {
@@ -62,19 +76,25 @@ class Connection {
       return
     }
     const from = end + headerEnd.length
-    if (this.#received.length < from + length) return
-    const body = this.#received.toString('utf8', from, from + length)
-    this.#received = this.#received.subarray(from + length)
-    const exchange = this.#exchange
-    this.#exchange = undefined
-    exchange?.resolve({ status: Number(head.slice(9, 12)), body })
+    const to = from + length
+    if (this.#received.length < to) return
+    const answer = new Answer(Number(head.slice(9, 12)), this.#received.subarray(from, to))
+    this.#received = this.#received.length === to ? noBytes : this.#received.subarray(to)
+    this.#end((exchange) => exchange.resolve(answer))
   }
 
   #fail(error: Error): void {
     this.#failed ??= error
-    this.#exchange?.reject(error)
-    this.#exchange = undefined
     this.#socket.destroy()
+    this.#end((exchange) => exchange.reject(error))
+  }
+
+  #end(tell: (exchange: Exchange) => void): void {
+    const exchange = this.#exchange
+    if (exchange === undefined) return
+    this.#exchange = undefined
+    tell(exchange)
+    this.#onEnd(this)
   }
 }
 
@@ -85,7 +105,7 @@ export class RawHttpClient {
   readonly #maxConnections: number
   readonly #maxQueued: number
   readonly #idle: Connection[] = []
-  readonly #waiting: (() => void)[] = []
+  readonly #waiting: Exchange[] = []
   #open = 0
 
   constructor(
@@ -100,48 +120,44 @@ export class RawHttpClient {
   }
 
   /** Rejects when too many wait already, or the connection breaks. */
-  async request(method: string, path: string, body?: string): Promise<Answer> {
+  request(method: string, path: string, body?: string): Promise<Answer> {
     const request = this.#format(method, path, body)
-    const connection = await this.#acquire()
-    try {
-      return await connection.send(request)
-    } finally {
-      this.#release(connection)
-    }
+    return new Promise((resolve, reject) => this.#begin({ request, resolve, reject }))
   }
 
   close(): void {
     for (const connection of this.#idle.splice(0)) connection.close()
   }
 
-  #format(method: string, path: string, body?: string): Buffer {
+  #format(method: string, path: string, body?: string): string {
     const start = `${method} ${path} HTTP/1.1\r\nhost: ${this.#host}:${this.#port}\r\n`
-    if (body === undefined) return Buffer.from(`${start}\r\n`)
+    if (body === undefined) return `${start}\r\n`
     const length = Buffer.byteLength(body)
-    const type = 'content-type: application/json\r\n'
-    return Buffer.from(`${start}${type}content-length: ${length}\r\n\r\n${body}`)
+    return `${start}content-type: application/json\r\ncontent-length: ${length}\r\n\r\n${body}`
   }
 
-  async #acquire(): Promise<Connection> {
-    for (;;) {
-      const idle = this.#idle.pop()
-      if (idle !== undefined && !idle.failed) return idle
-      if (idle !== undefined) {
-        this.#open -= 1
-      } else if (this.#open < this.#maxConnections) {
-        this.#open += 1
-        return new Connection(this.#host, this.#port)
-      } else if (this.#waiting.length >= this.#maxQueued) {
-        throw new Error('too many requests wait for a connection')
-      } else {
-        await new Promise<void>((resolve) => this.#waiting.push(resolve))
-      }
+  #begin(exchange: Exchange): void {
+    const connection = this.#free()
+    if (connection !== undefined) connection.send(exchange)
+    else if (this.#waiting.length < this.#maxQueued) this.#waiting.push(exchange)
+    else exchange.reject(new Error('too many requests wait for a connection'))
+  }
+
+  #free(): Connection | undefined {
+    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
+      if (!idle.failed) return idle
+      this.#open -= 1
     }
+    if (this.#open >= this.#maxConnections) return undefined
+    this.#open += 1
+    const onEnd = (connection: Connection): void => this.#release(connection)
+    return new Connection({ host: this.#host, port: this.#port, onEnd })
   }
 
   #release(connection: Connection): void {
     if (connection.failed) this.#open -= 1
     else this.#idle.push(connection)
-    this.#waiting.shift()?.()
+    const next = this.#waiting.shift()
+    if (next !== undefined) this.#begin(next)
   }
 }

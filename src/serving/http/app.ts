@@ -170,31 +170,38 @@ function addBodyParsers(app: FastifyInstance, { bodyLimitBytes }: HttpSettings):
 }
 
 function addHooks(app: FastifyInstance, { settings, dependencies, gate, load }: AppParts): void {
-  const { metrics } = dependencies
+  const { metrics, clock } = dependencies
   app.addHook('onRequest', (request, reply, done) => {
-    void reply.headers(securityHeaders).header('x-request-id', request.id)
-    const { ndjson } = request.routeOptions.config
-    const limit = ndjson === true ? settings.ndjsonLimitBytes : settings.bodyLimitBytes
-    const bytes = announcedBytes(request, limit)
+    const began = clock.monotonic()
+    const { headers, method } = request
+    const { raw } = reply.headers(securityHeaders).header('x-request-id', request.id)
+    // Put together each time that it is asked for.
+    const { config } = request.routeOptions
+    const limit = config.ndjson === true ? settings.ndjsonLimitBytes : settings.bodyLimitBytes
+    const bytes = announcedBytes(headers, limit)
     try {
-      gate.admit(request, bytes)
+      gate.admit({ headers, bytes }, config)
     } catch (error) {
       metrics.countRefused(toServiceError(error).code)
       throw error
     } finally {
       load.enter(bytes)
-      // Comes also when the client goes away before its answer.
-      reply.raw.once('close', () => load.leave(bytes))
+      raw.once('close', () => {
+        load.leave(bytes)
+        // The client went away before its answer.
+        if (!raw.writableEnded) return
+        const ms = clock.monotonic() - began
+        const { statusCode: status } = raw
+        metrics.countRequest({
+          route: config.url ?? 'unknown',
+          method,
+          status,
+          seconds: ms / 1_000,
+        })
+        // Writes wait for the disk, refusals for nothing.
+        if (config.scope === 'read' && status < 400) load.answered(ms)
+      })
     }
-    done()
-  })
-  app.addHook('onResponse', (request, reply, done) => {
-    const { url: route = 'unknown', config } = request.routeOptions
-    const { method } = request
-    const { elapsedTime: ms, statusCode: status } = reply
-    metrics.countRequest({ route, method, status, seconds: ms / 1_000 })
-    // Writes wait for the disk, refusals for nothing.
-    if (config.scope === 'read' && status < 400) load.answered(ms)
     done()
   })
 }

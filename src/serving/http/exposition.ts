@@ -23,10 +23,10 @@ export interface HistogramView {
 export interface HistogramFamily {
   readonly name: string
   readonly help: string
-  readonly labelName: string
+  readonly labelNames: readonly string[]
   /** Multiplies bounds and sum: .001 for a histogram of milliseconds shown in seconds. */
   readonly scale: number
-  readonly series: readonly (readonly [label: string, histogram: HistogramView])[]
+  readonly series: readonly (readonly [labels: readonly string[], histogram: HistogramView])[]
 }
 
 /** Of a finer histogram every second, third, ... bound is shown: each is a series to a scraper. */
@@ -36,8 +36,8 @@ const shownBounds = 20
 export function familyText({ kind, name, help, labelNames, samples }: Family): string {
   if (samples.length === 0) return ''
   const lines = samples.map(([labels, value]) => {
-    const pairs = labelNames.map((label, i) => pair(label, labels[i] ?? ''))
-    return `${name}${pairs.length === 0 ? '' : `{${pairs.join(',')}}`} ${text(value)}`
+    const label = pairs(labelNames, labels)
+    return `${name}${label === '' ? '' : `{${label}}`} ${text(value)}`
   })
   return `${heading(name, help, kind)}${lines.join('\n')}\n`
 }
@@ -49,10 +49,10 @@ export function histogramText(family: HistogramFamily): string {
 }
 
 function seriesText(
-  { name, labelName, scale }: HistogramFamily,
-  [value, { bounds, counts, sum, count }]: readonly [string, HistogramView],
+  { name, labelNames, scale }: HistogramFamily,
+  [values, { bounds, counts, sum, count }]: readonly [readonly string[], HistogramView],
 ): string {
-  const label = pair(labelName, value)
+  const label = pairs(labelNames, values)
   const lines: string[] = []
   const step = Math.ceil(bounds.length / shownBounds)
   let below = 0
@@ -73,6 +73,9 @@ function seriesText(
 
 const heading = (name: string, help: string, kind: string): string =>
   `# HELP ${name} ${help}\n# TYPE ${name} ${kind}\n`
+
+const pairs = (names: readonly string[], values: readonly string[]): string =>
+  names.map((name, i) => pair(name, values[i] ?? '')).join(',')
 
 const pair = (name: string, value: string): string =>
   `${name}="${value.replaceAll('\\', '\\\\').replaceAll('\n', '\\n').replaceAll('"', '\\"')}"`

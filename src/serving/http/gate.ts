@@ -2,7 +2,7 @@
  * Everything that stands before a handler: is there room, is the caller's host name ours, has the
  * key the scope, is it within its rate. Each refusal is counted by its code.
  */
-import type { FastifyRequest } from 'fastify'
+import type { FastifyContextConfig, FastifyRequest } from 'fastify'
 
 import type { Clock } from '../../base/clock.ts'
 import { ServiceError } from '../../base/errors.ts'
@@ -18,12 +18,20 @@ interface GateParts {
   readonly keys?: KeySource | undefined
 }
 
+interface Incoming {
+  readonly headers: FastifyRequest['headers']
+  /** What it brings. */
+  readonly bytes: number
+}
+
 export class Gate {
   readonly #settings: HttpSettings
   readonly #load: LoadGuard
   readonly #clock: Clock
   readonly #keys: ApiKeys
   readonly #buckets = new TokenBuckets()
+  /** The last Host that named this machine: nearly every caller says the same. */
+  #ownHost: string | undefined
   #draining = false
 
   constructor(settings: HttpSettings, { load, clock, keys }: GateParts) {
@@ -48,16 +56,17 @@ export class Gate {
   }
 
   /** Throws what the caller is to be told. */
-  admit(request: FastifyRequest, bytes: number): void {
-    const { headers } = request
-    const { scope, urgent } = request.routeOptions.config
-    if (this.#keys.open && !isLoopbackHost(headers.host)) {
-      throw new ServiceError('HOST_FORBIDDEN', { host: headers.host ?? '' })
-    }
+  admit({ headers, bytes }: Incoming, { scope, urgent }: FastifyContextConfig): void {
+    if (this.#keys.open && headers.host !== this.#ownHost) this.#learnHost(headers.host)
     // Before any work for the caller: turning away must cost next to nothing.
     if (urgent === false) this.#refuseWhenBusy(bytes)
     if (scope === undefined) return
     this.#limit(this.#keys.authorize(headers, scope, this.#clock.now()))
+  }
+
+  #learnHost(host: string | undefined): void {
+    if (!isLoopbackHost(host)) throw new ServiceError('HOST_FORBIDDEN', { host: host ?? '' })
+    this.#ownHost = host
   }
 
   #refuseWhenBusy(bytes: number): void {
@@ -80,8 +89,8 @@ export class Gate {
 }
 
 /** What a request brings, by its own word; the limit where it does not say. */
-export function announcedBytes(request: FastifyRequest, limitBytes: number): number {
-  const length = request.headers['content-length']
+export function announcedBytes(headers: FastifyRequest['headers'], limitBytes: number): number {
+  const length = headers['content-length']
   if (length !== undefined) return Math.min(Number(length) || 0, limitBytes)
-  return request.headers['transfer-encoding'] === undefined ? 0 : limitBytes
+  return headers['transfer-encoding'] === undefined ? 0 : limitBytes
 }

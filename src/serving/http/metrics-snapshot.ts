@@ -410,9 +410,9 @@ export const histogramsOf = ({ freshness }: MetricsSnapshot): readonly Histogram
   {
     name: 'freshet_freshness_duration_seconds',
     help: 'From the acceptance of an event to its effect on queries, by stage',
-    labelName: 'stage',
+    labelNames: ['stage'],
     scale: 0.001,
-    series: Object.entries(freshness ?? {}),
+    series: Object.entries(freshness ?? {}).map(([stage, view]) => [[stage], view]),
   },
 ]
 

@@ -6,21 +6,13 @@
 import { Counter, Histogram, Registry } from 'prom-client'
 
 import type { JobRun } from '../../jobs/scheduler.ts'
-import { familyText, histogramText } from './exposition.ts'
+import { type Family, familyText, histogramText, type Sample } from './exposition.ts'
 import { familiesOf, histogramsOf } from './metrics-snapshot.ts'
 import type { MetricsSnapshot } from './metrics-snapshot.ts'
 import { addLoadMetrics, addProcessMetrics } from './process-metrics.ts'
 import type { LoadView } from './process-metrics.ts'
+import { type AnsweredRequest, RequestTimes } from './request-times.ts'
 
-export interface AnsweredRequest {
-  /** The pattern, never the path: ids must not become labels. */
-  readonly route: string
-  readonly method: string
-  readonly status: number
-  readonly seconds: number
-}
-
-const requestBounds = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10]
 const jobBounds = [0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 900]
 const appendBounds = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1]
 
@@ -29,25 +21,12 @@ export class Metrics {
   readonly #registry = new Registry()
   #source: () => MetricsSnapshot = () => ({})
 
-  readonly #requests = new Histogram({
-    name: 'freshet_http_request_duration_seconds',
-    help: 'From the request line to the end of the answer',
-    labelNames: ['route', 'method', 'status'],
-    buckets: requestBounds,
-    registers: [this.#registry],
-  })
-  /** By code. Counted apart: thousands a second are refused when there is too much to do. */
+  // Counted apart: there are thousands of these a second.
+  readonly #requests = new RequestTimes()
+  /** By code. */
   readonly #refusals = new Map<string, number>()
-  readonly #refused: Counter = new Counter({
-    name: 'freshet_http_refused_requests_total',
-    help: 'Requests turned away before their handler, by error code',
-    labelNames: ['code'],
-    registers: [this.#registry],
-    collect: () => {
-      this.#refused.reset()
-      for (const [code, requests] of this.#refusals) this.#refused.inc({ code }, requests)
-    },
-  })
+  /** By fallback. */
+  readonly #answered = new Map<string, number>()
   readonly #accepted = new Counter({
     name: 'freshet_ingest_accepted_events_total',
     help: 'Events appended and durable',
@@ -69,12 +48,6 @@ export class Metrics {
     name: 'freshet_log_fsync_duration_seconds',
     help: 'Syncs of the log to disk',
     buckets: appendBounds,
-    registers: [this.#registry],
-  })
-  readonly #answered = new Counter({
-    name: 'freshet_recommendations_answered_total',
-    help: 'Recommendations, by what stood in for the user: none, when the user is known',
-    labelNames: ['fallback'],
     registers: [this.#registry],
   })
   readonly #jobs = new Counter({
@@ -106,12 +79,12 @@ export class Metrics {
     addLoadMetrics(this.#registry, load)
   }
 
-  countRequest({ route, method, status, seconds }: AnsweredRequest): void {
-    this.#requests.observe({ route, method, status }, seconds)
+  countRequest(request: AnsweredRequest): void {
+    this.#requests.add(request)
   }
 
   countRefused(code: string): void {
-    this.#refusals.set(code, (this.#refusals.get(code) ?? 0) + 1)
+    countOne(this.#refusals, code)
   }
 
   countAccepted(events: number): void {
@@ -132,7 +105,7 @@ export class Metrics {
   }
 
   countRecommendation(fallback: string | undefined): void {
-    this.#answered.inc({ fallback: fallback ?? 'none' })
+    countOne(this.#answered, fallback ?? 'none')
   }
 
   countJob({ name, state, startedAt, finishedAt }: JobRun): void {
@@ -149,8 +122,35 @@ export class Metrics {
   async text(): Promise<string> {
     const snapshot = this.#source()
     const own = await this.#registry.metrics()
-    const families = familiesOf(snapshot).map((family) => familyText(family))
-    const histograms = histogramsOf(snapshot).map((family) => histogramText(family))
+    const families = [...this.#families(), ...familiesOf(snapshot)].map(familyText)
+    const histograms = [this.#requests.family, ...histogramsOf(snapshot)].map(histogramText)
     return [own, ...families, ...histograms].join('')
   }
+
+  #families(): readonly Family[] {
+    const kind = 'counter'
+    return [
+      {
+        kind,
+        name: 'freshet_http_refused_requests_total',
+        help: 'Requests turned away before their handler, by error code',
+        labelNames: ['code'],
+        samples: samplesOf(this.#refusals),
+      },
+      {
+        kind,
+        name: 'freshet_recommendations_answered_total',
+        help: 'Recommendations, by what stood in for the user: none, when the user is known',
+        labelNames: ['fallback'],
+        samples: samplesOf(this.#answered),
+      },
+    ]
+  }
 }
+
+function countOne(counts: Map<string, number>, label: string): void {
+  counts.set(label, (counts.get(label) ?? 0) + 1)
+}
+
+const samplesOf = (counts: ReadonlyMap<string, number>): readonly Sample[] =>
+  [...counts].map(([label, count]) => [[label], count])

@@ -8,7 +8,7 @@ import * as z from 'zod'
 
 import { ServiceError } from '../../base/errors.ts'
 import { eventSchema } from '../../stream/event-schema.ts'
-import { errorAnswer } from './error-answer.ts'
+import { errorAnswer, toServiceError } from './error-answer.ts'
 import { jsonSchema, part } from './parts.ts'
 import type { JsonSchema, Part } from './parts.ts'
 import type { Scope } from './settings.ts'
@@ -75,6 +75,11 @@ const keyHeader = part(
   }),
 )
 
+function idempotencyKeyOf({ headers }: FastifyRequest): string | undefined {
+  if (headers['idempotency-key'] === undefined) return undefined
+  return keyHeader.parse(headers)['idempotency-key']
+}
+
 /** Schemas that many routes refer to: each stands once in the document. */
 export function addSharedSchemas(app: FastifyInstance): void {
   app.addSchema({ $id: 'Error', ...jsonSchema(errorAnswer, 'output') })
@@ -102,36 +107,67 @@ export function addRoute<Path, Query, Body>(
 function handlerOf<Path, Query, Body>(
   route: Route<Path, Query, Body>,
   limitMs: number,
-): (request: FastifyRequest, reply: FastifyReply) => unknown {
+): (request: FastifyRequest, reply: FastifyReply) => void {
   const status = Number(Object.keys(route.answers ?? { 200: true })[0])
+  const queryOf = remembered(route.query)
   return (request, reply) => {
     const inputs = {
       path: route.path.parse(request.params),
-      query: route.query.parse(request.query),
+      query: queryOf(request),
       body: route.body.parse(request.body),
     }
     void reply.code(status)
     const answer = route.handle(inputs, callOf(request, reply))
-    // A promise is awaited by the framework, a value is sent at once.
-    return answer instanceof Promise ? within(answer, limitMs) : reply.send(answer)
+    if (answer instanceof Promise) sendWithin(limitMs, answer, reply)
+    else void reply.send(answer)
+  }
+}
+
+/** Query strings that are remembered, and the longest of them. */
+const rememberedQueries = 256
+const longestRemembered = 64
+
+/**
+ * Parses a query; one that has come before, as most have (`?n=10`), is not looked at again. It is
+ * only read.
+ */
+function remembered<Query>(query: Part<Query>): (request: FastifyRequest) => Query {
+  if (query.schema === undefined) return ({ query: given }) => query.parse(given)
+  const known = new Map<string, Query>()
+  return (request) => {
+    const { url } = request
+    // The framework's router takes what follows a "#" for a query, too.
+    const start = url.search(/[?#]/)
+    const text = start < 0 ? '' : url.slice(start)
+    const before = known.get(text)
+    if (before !== undefined) return before
+    const parsed = query.parse(request.query)
+    if (text.length <= longestRemembered) {
+      if (known.size === rememberedQueries) known.clear()
+      known.set(text, Object.freeze(parsed))
+    }
+    return parsed
   }
 }
 
 /**
- * Rejects with `OVERLOADED` when the answer takes longer. (The framework's own limit on handlers
- * ends with the request's body, so it does not hold for what has one.)
+ * Sends the answer when it comes, or `OVERLOADED` when it takes longer. (The framework's own limit
+ * on handlers ends with the request's body, so it does not hold for what has one; and a promise
+ * that it is given costs it three more.)
  */
-function within(answer: Promise<unknown>, limitMs: number): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    const late = (): void => reject(new ServiceError('OVERLOADED', { reason: 'no answer in time' }))
-    const timer = setTimeout(late, limitMs)
-    answer.then(resolve, reject).finally(() => clearTimeout(timer))
-  })
+function sendWithin(limitMs: number, answer: Promise<unknown>, reply: FastifyReply): void {
+  const send = (value: unknown): void => {
+    clearTimeout(timer)
+    if (!reply.sent) void reply.send(value)
+  }
+  const late = (): void => send(new ServiceError('OVERLOADED', { reason: 'no answer in time' }))
+  const timer = setTimeout(late, limitMs)
+  answer.then(send, (error: unknown) => send(toServiceError(error)))
 }
 
 const callOf = (request: FastifyRequest, reply: FastifyReply): Call => ({
   requestId: request.id,
-  idempotencyKey: keyHeader.parse(request.headers)['idempotency-key'],
+  idempotencyKey: idempotencyKeyOf(request),
   status: (code) => void reply.code(code),
   type: (mediaType) => void reply.type(mediaType),
 })

@@ -83,11 +83,14 @@ export interface SelectionAfter {
 
 export function selectionOf(text: SelectionText): SelectionAfter {
   const { n, offset: skip, allow, deny, numeric, minSequence: after, ...rest } = text
-  const filter = {
-    allow: byNamespace(allow),
-    deny: byNamespace(deny),
-    ...(numeric === undefined ? {} : { numeric: byName(numeric) }),
-  }
+  const isFiltered = allow !== undefined || deny !== undefined || numeric !== undefined
+  const filter = isFiltered
+    ? {
+        allow: byNamespace(allow),
+        deny: byNamespace(deny),
+        ...(numeric === undefined ? {} : { numeric: byName(numeric) }),
+      }
+    : undefined
   const { exclude, crowding: perTag, effort: share, exact, explain } = rest
   const selection = { n, offset: skip, filter, exclude, effort: share, exact, explain }
   return {

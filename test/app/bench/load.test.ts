@@ -68,7 +68,8 @@ describe('the client', () => {
     const answers = await Promise.all(
       Array.from({ length: 20 }, (_, i) => client.request('POST', `/x/${i}`, `{"i":${i}}`)),
     )
-    expect(answers[7]).toEqual({ status: 202, body: 'POST /x/7 {"i":7} é' })
+    const [status, body] = [answers[7]?.status, answers[7]?.body]
+    expect([status, body]).toEqual([202, 'POST /x/7 {"i":7} é'])
     expect(sockets.size).toBe(2)
   })
 
@@ -80,7 +81,8 @@ describe('the client', () => {
       broken = true
     })
     await expect(client.request('GET', '/')).rejects.toThrow(/closed|reset/)
-    await expect(client.request('GET', '/')).resolves.toEqual({ status: 200, body: 'ok' })
+    const { status, body } = await client.request('GET', '/')
+    expect([status, body]).toEqual([200, 'ok'])
   })
 
   test('what would wait behind too many is refused at once', async () => {

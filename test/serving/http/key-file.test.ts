@@ -10,7 +10,7 @@ import { Gate } from '../../../src/serving/http/gate.ts'
 import { KeyFile, readKeys } from '../../../src/serving/http/key-file.ts'
 import { LoadGuard } from '../../../src/serving/http/load-guard.ts'
 import { HttpServer } from '../../../src/serving/http/server.ts'
-import { defaultHttpSettings } from '../../../src/serving/http/settings.ts'
+import { defaultHttpSettings, type Scope } from '../../../src/serving/http/settings.ts'
 import { run } from '../../support/cli.ts'
 import { memoryDependencies, noon } from '../../support/http-service.ts'
 import { makeCertificate } from '../../support/redis-server.ts'
@@ -25,12 +25,10 @@ function gateOf(file: string) {
   const keys = new KeyFile({ file, logger: quiet })
   const load = new LoadGuard(defaultHttpSettings, clock)
   const gate = new Gate(defaultHttpSettings, { load, clock, keys })
-  const ask = (key: string | undefined, scope: string): string => {
+  const ask = (key: string | undefined, scope: Scope): string => {
     const headers = { host: 'localhost', ...(key !== undefined && { 'x-api-key': key }) }
-    // What the gate looks at of a request.
-    const asked = { headers, routeOptions: { config: { scope, urgent: true } } } as never
     try {
-      gate.admit(asked, 0)
+      gate.admit({ headers, bytes: 0 }, { scope, urgent: true })
       return 'in'
     } catch (error) {
       return (error as { code: string }).code
@@ -53,11 +51,8 @@ test('keys are made, listed, expire, and are revoked while the server runs', asy
   expect(statSync(file).mode & 0o077).toBe(0)
   keys.refresh()
   expect(ask(undefined, 'read')).toBe('KEY_REQUIRED')
-  expect(['read', 'write', 'admin'].map((scope) => ask(key, scope))).toEqual([
-    'in',
-    'in',
-    'SCOPE_MISSING',
-  ])
+  const scopes = ['read', 'write', 'admin'] as const
+  expect(scopes.map((scope) => ask(key, scope))).toEqual(['in', 'in', 'SCOPE_MISSING'])
   expect(ask(`${key}x`, 'read')).toBe('KEY_INVALID')
 
   const brief = await run('keys', 'create', 'brief', '--expires', '2100-01-01', ...data)

@@ -171,8 +171,9 @@ test('everything that is reported is shown under its name', async () => {
 
 test('a fine histogram is shown with fewer bounds, and the counts below them', () => {
   const bounds = Array.from({ length: 40 }, (_, i) => i + 1)
-  const series = [['a', { bounds, counts: bounds.map(() => 1), sum: 820, count: 40 }]] as const
-  const text = histogramText({ name: 'freshet_x_y', help: 'h', labelName: 'of', scale: 1, series })
+  const series = [[['a'], { bounds, counts: bounds.map(() => 1), sum: 820, count: 40 }]] as const
+  const named = { name: 'freshet_x_y', help: 'h', labelNames: ['of'] }
+  const text = histogramText({ ...named, scale: 1, series })
   const lines = text.split('\n').filter((line) => line.includes('_bucket'))
   expect(lines).toHaveLength(21)
   expect(lines[0]).toBe('freshet_x_y_bucket{of="a",le="2"} 2')
@@ -258,6 +259,6 @@ test('values that are no finite numbers are written as Prometheus has them', () 
       .slice(2, 5),
   ).toEqual(['freshet_x_y{of="a"} NaN', 'freshet_x_y{of="b"} +Inf', 'freshet_x_y{of="c"} -Inf'])
   expect(familyText({ ...family, samples: [] })).toBe('')
-  const empty = { name: 'freshet_x_y', help: 'h', labelName: 'of', scale: 1, series: [] }
+  const empty = { name: 'freshet_x_y', help: 'h', labelNames: ['of'], scale: 1, series: [] }
   expect(histogramText(empty)).toBe('')
 })

@@ -52,6 +52,20 @@ test('it listens where it says, and not after it has stopped', async () => {
   await expect(fetch(`${address}/health/live`)).rejects.toThrow('fetch failed')
 })
 
+test('queries that differ are told apart, whatever stands before them', async () => {
+  await using subject = await startServer({ maxEventLoopDelayMs: 10_000 })
+  const { service, server } = subject
+  const paths = ['u', 'u?n=2', 'u#n=3', 'u', 'u?n=2', 'u?n=1001', 'u?n=1001', 'u#n=3']
+  const lines = paths.map((path, i) => {
+    const last = i === paths.length - 1 ? 'connection: close\r\n' : ''
+    return `GET /v1/recommendations/${path} HTTP/1.1\r\nhost: localhost\r\n${last}\r\n`
+  })
+  const answers = await raw(server, lines.join(''))
+  const statuses = [...answers.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => Number(status))
+  expect(statuses).toEqual([200, 200, 200, 200, 200, 400, 400, 200])
+  expect(service.requests.map(({ n }) => n)).toEqual([10, 2, 3, 10, 2, 3])
+})
+
 test.each(['0.0.0.0', '::', '192.0.2.1'])(
   'without keys it refuses to listen on %s, and says why',
   async (host) => {
