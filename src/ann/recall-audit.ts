@@ -35,8 +35,8 @@ export interface AuditedTree {
 type AnswersOf = (queries: readonly Float32Array[]) => Generator<number, Answers>
 
 /**
- * The least of the efforts tried at which recall holds the target, looked for from `from` on: on
- * three rungs at a time, until the target is between two of them.
+ * The least of the efforts worth trying at which recall holds the target, looked for from `from`
+ * on: on three rungs at a time, until the target is between two of them.
  */
 export function* leastEffort(
   subject: AuditedTree,
@@ -44,6 +44,10 @@ export function* leastEffort(
   { target, from }: { readonly target: number; readonly from: number },
 ): Generator<number, AuditReport> {
   const recalls = new Map<number, number>()
+  const lowestRung = Math.ceil(cheapEffort(subject.tree) * efforts)
+  const rungsAround = (rung: number): readonly number[] => [
+    ...new Set([rung - rungStep, rung, rung + rungStep].map(onLadder(lowestRung))),
+  ]
   let rung = Math.round(from * efforts)
   for (;;) {
     const rungs = rungsAround(rung)
@@ -62,10 +66,19 @@ export function* leastEffort(
   return { effort: least / efforts, recall, queries: asked.queries.length }
 }
 
-const onLadder = (rung: number): number => Math.min(efforts, Math.max(0, rung))
-const rungsAround = (rung: number): readonly number[] => [
-  ...new Set([rung - rungStep, rung, rung + rungStep].map(onLadder)),
-]
+/**
+ * The effort at which as many members are scanned as there are leaves. To choose leaves takes about
+ * as long, so below it hardly any time is saved, and recall is lost as soon as vectors move on.
+ */
+function cheapEffort({ leafLimit, items }: Tree): number {
+  const leaves = leafLimit ** 2 / Math.max(1, items)
+  return leaves <= 1 ? 0 : Math.min(1, Math.log(leaves) / Math.log(leafLimit))
+}
+
+const onLadder =
+  (lowest: number) =>
+  (rung: number): number =>
+    Math.min(efforts, Math.max(lowest, rung))
 
 /**
  * Recall of one tree at some efforts. A few queries at a time, so that vectors that change all the

@@ -1,9 +1,11 @@
 /**
  * Ranks what the index finds by the towers as they are now. While a young model learns, vectors
  * move faster than a catalogue can be embedded again; who comes into question moves far more
- * slowly than who comes first. So the index is asked for some more than are wanted, those of them
- * whose vectors are older than the model are embedded anew on the spot, and their new rows decide.
- * They stay in the index, so that the next query finds them done until the model moves on.
+ * slowly than who comes first. So the index is asked for some more than are wanted, and those of
+ * them whose vectors are older than the model are embedded anew on the spot, the likeliest first,
+ * until no other can be expected among the best (threshold algorithm: Fagin et al. 2001, with
+ * bounds that hold nearly always). They stay in the index, so that the next query finds them done
+ * until the model moves on.
  *
  * How many more follows what it takes: from how far down the best have come lately.
  */
@@ -11,6 +13,7 @@ import type { AnnIndex, SearchOptions, SearchResult } from '../ann/ann-index.ts'
 import type { Item } from '../stream/example.ts'
 import { ranksOf } from './ranks.ts'
 import { itemsPerCall, type Replica } from './replica.ts'
+import { ScoreDrift } from './score-drift.ts'
 import type { VectorAges } from './vector-ages.ts'
 
 export interface FreshRankingOptions {
@@ -20,8 +23,10 @@ export interface FreshRankingOptions {
   readonly ages: VectorAges
 }
 
-/** Embedded anew for one search, at most, the best of every query first: under a millisecond. */
+/** Embedded anew for one search, at most, as many for each of its queries: some milliseconds. */
 const mostRefreshed = 4 * itemsPerCall
+/** Embedded together: fewer are hardly quicker. */
+const leastTogether = 16
 /** Beyond the k wanted, so many for each of them and `base` more. */
 const base = 20
 const [leastShare, mostShare] = [0.3, 6]
@@ -30,11 +35,28 @@ const headroom = 2
 /** The share falls by this with every search that would have done with less. */
 const decay = 0.98
 
+/** One query and what the index has found for it, best first. */
+interface Found {
+  readonly query: Float32Array
+  readonly ids: Int32Array
+  /** By the vectors as they are now. */
+  scores: Float32Array
+}
+
+/** A place of what was found whose vector is older than the model. */
+interface Stale {
+  readonly place: number
+  readonly age: number
+  readonly isMoved: boolean
+  /** What it will hardly score above. */
+  readonly bound: number
+}
+
 export class FreshRanking {
   readonly #options: FreshRankingOptions
+  readonly #drift = new ScoreDrift()
   #share = 1
   #refreshed = 0
-  readonly #stale: number[] = []
 
   constructor(options: FreshRankingOptions) {
     this.#options = options
@@ -47,83 +69,93 @@ export class FreshRanking {
 
   /** As the index's. */
   search(queries: Float32Array, k: number, options: SearchOptions): SearchResult {
-    const { index } = this.#options
+    const { index, replica } = this.#options
     const wide = Math.min(index.maxK, k + Math.ceil(this.#share * (k + base)))
-    const found = index.search(queries, wide, options)
-    if (!this.#refresh(found.ids, wide)) {
-      this.#share = Math.max(leastShare, this.#share * decay)
-      return narrowed(found, wide, k)
-    }
-    return this.#ranked(queries, found, { wide, k })
-  }
-
-  /** Embeds again what is outdated, the best first; whether anything was. */
-  #refresh(ids: Int32Array, wide: number): boolean {
-    const { replica, itemOf, ages } = this.#options
-    // Vectors of a part of the parameters would be worse than old ones.
-    if (!replica.isComplete) return false
-    const stale = this.#stale
-    stale.length = 0
-    for (let rank = 0; rank < wide && stale.length < mostRefreshed; rank += 1) {
-      for (let at = rank; at < ids.length && stale.length < mostRefreshed; at += wide) {
-        const handle = ids[at]
-        if (handle < 0 || !this.#isStale(handle)) continue
-        // Other queries' finds come up once.
-        ages.embedded(handle, replica.state.version)
-        stale.push(handle)
-      }
-    }
-    for (let from = 0; from < stale.length; from += itemsPerCall) {
-      const items = stale.slice(from, from + itemsPerCall).flatMap((one) => itemOf(one) ?? [])
-      const handles = Int32Array.from(items, ({ handle }) => handle)
-      this.#options.index.upsert(handles, replica.embedItems(items))
-    }
-    this.#refreshed += stale.length
-    return stale.length > 0
-  }
-
-  #isStale(handle: number): boolean {
-    const { replica, ages } = this.#options
-    if (ages.isMoved(handle)) return true
-    return replica.needsSweep && ages.versionOf(handle) !== replica.state.version
-  }
-
-  #ranked(queries: Float32Array, found: SearchResult, { wide, k }: Breadth): SearchResult {
-    const { index } = this.#options
-    const n = found.ids.length / wide
+    const { ids, scores } = index.search(queries, wide, options)
+    const n = ids.length / wide
     const best = { ids: new Int32Array(n * k), scores: new Float32Array(n * k) }
+    const before = this.#refreshed
     let lowest = k - 1
     for (let q = 0; q < n; q += 1) {
-      const ids = found.ids.subarray(q * wide, (q + 1) * wide)
-      const query = queries.subarray(q * index.dim, (q + 1) * index.dim)
-      const scores = index.scores(query, ids)
-      const ranks = ranksOf(ids, scores)
+      const found: Found = {
+        query: queries.subarray(q * index.dim, (q + 1) * index.dim),
+        ids: ids.subarray(q * wide, (q + 1) * wide),
+        scores: scores.subarray(q * wide, (q + 1) * wide),
+      }
+      // What was embedded for the queries before may be here, too.
+      if (this.#refreshed > before) found.scores = index.scores(found.query, found.ids)
+      // Vectors of a part of the parameters would be worse than old ones.
+      if (replica.isComplete) this.#refresh(found, k, Math.floor(mostRefreshed / n))
+      const ranks = ranksOf(found.ids, found.scores)
       for (let place = 0; place < k; place += 1) {
         const rank = ranks[place]
-        best.ids[q * k + place] = ids[rank]
-        best.scores[q * k + place] = scores[rank]
-        if (ids[rank] >= 0) lowest = Math.max(lowest, rank)
+        best.ids[q * k + place] = found.ids[rank]
+        best.scores[q * k + place] = found.scores[rank]
+        if (found.ids[rank] >= 0) lowest = Math.max(lowest, rank)
       }
     }
     const needed = (headroom * (lowest + 1 - k)) / (k + base)
     this.#share = Math.min(mostShare, Math.max(leastShare, this.#share * decay, needed))
     return best
   }
-}
 
-interface Breadth {
-  readonly wide: number
-  readonly k: number
-}
-
-/** The first k of every `wide`. */
-function narrowed({ ids, scores }: SearchResult, wide: number, k: number): SearchResult {
-  const n = ids.length / wide
-  if (n === 1) return { ids: ids.subarray(0, k), scores: scores.subarray(0, k) }
-  const best = { ids: new Int32Array(n * k), scores: new Float32Array(n * k) }
-  for (let q = 0; q < n; q += 1) {
-    best.ids.set(ids.subarray(q * wide, q * wide + k), q * k)
-    best.scores.set(scores.subarray(q * wide, q * wide + k), q * k)
+  /**
+   * Embeds outdated vectors again, at most so many, as long as one may yet belong to the best k.
+   */
+  #refresh(found: Found, k: number, most: number): void {
+    const stale = this.#staleOf(found).slice(0, most)
+    if (stale.length === 0) return
+    const known = found.scores.slice()
+    for (const { place } of stale) known[place] = -Infinity
+    const together = Math.min(itemsPerCall, Math.max(leastTogether, k))
+    for (let from = 0; from < stale.length; from += together) {
+      const bar = known.toSorted()[Math.max(0, known.length - k)]
+      const some = stale.slice(from, from + together).filter(({ bound }) => bound > bar)
+      if (some.length === 0) return
+      this.#embed(found, some)
+      for (const { place } of some) known[place] = found.scores[place]
+    }
   }
-  return best
+
+  /** The likeliest first. */
+  #staleOf({ query, ids, scores }: Found): Stale[] {
+    const { replica, ages } = this.#options
+    const { version } = replica.state
+    const length = lengthOf(query)
+    const stale: Stale[] = []
+    for (const [place, handle] of ids.entries()) {
+      if (handle < 0) break
+      const isMoved = ages.isMoved(handle)
+      const age = Math.abs(version - ages.versionOf(handle))
+      if (!isMoved && (age === 0 || !replica.needsSweep)) continue
+      const bound = scores[place] + length * this.#drift.most(age, isMoved)
+      stale.push({ place, age, isMoved, bound })
+    }
+    return stale.toSorted((a, b) => b.bound - a.bound || a.place - b.place)
+  }
+
+  #embed({ query, ids, scores }: Found, stale: readonly Stale[]): void {
+    const { replica, index, itemOf, ages } = this.#options
+    const items = stale.flatMap(({ place }) => itemOf(ids[place]) ?? [])
+    const handles = Int32Array.from(items, ({ handle }) => handle)
+    index.upsert(handles, replica.embedItems(items))
+    for (const handle of handles) ages.embedded(handle, replica.state.version)
+    this.#refreshed += handles.length
+    const fresh = index.scores(
+      query,
+      Int32Array.from(stale, ({ place }) => ids[place]),
+    )
+    const length = lengthOf(query)
+    for (const [i, { place, age, isMoved }] of stale.entries()) {
+      if (length > 0) this.#drift.note(age, isMoved, (fresh[i] - scores[place]) / length)
+      scores[place] = fresh[i]
+    }
+  }
+}
+
+/** All dimensions; of most queries that is the tower's part. */
+function lengthOf(vector: Float32Array): number {
+  let squares = 0
+  for (const value of vector) squares += value * value
+  return Math.sqrt(squares)
 }

@@ -1,8 +1,8 @@
 /**
  * How long events take from acceptance to effect, by stage: *fact* (folded: history, exclusions,
- * new items), *parameter* (trained on, and the delta applied), *index* (the items whose rows that
- * delta changed are embedded and searchable). Follows every interaction through the three;
- * bounded, and what is passed over when too much waits is counted.
+ * new items), *parameter* (trained on, and the delta applied), *index* (the items that events were
+ * about and whose rows that delta changed are embedded and searchable). Follows every interaction
+ * through the three; bounded, and what is passed over when too much waits is counted.
  */
 import type { Watermark } from '../sync/delta.ts'
 import { DurationHistogram } from './histogram.ts'
@@ -21,7 +21,7 @@ export interface Folded {
 
 /** Events that were learned from, whose items are not all embedded yet. */
 interface Learned {
-  /** They are when so many touched items have been, since start. */
+  /** They are when so many touched items, of those that events were about, have been. */
   readonly mark: number
   readonly acceptedAt: readonly number[]
 }

@@ -6,6 +6,10 @@
  * keeps a new one out of sight or lets an old vector age for ever: with N items and S swept a
  * second, none is older than N / S seconds. What a search has embedded since, none embeds again.
  *
+ * Of touched items those come first that events were about. Most others were drawn as negatives,
+ * which moves them away from queries: a search that finds one by its old vector embeds it itself,
+ * whereas what people turn to is found by nobody before it is embedded.
+ *
  * Popularity moves with every click and needs no tower: it is one float of the vector and is
  * written alone, clicked items first, then all items in turn.
  */
@@ -76,6 +80,8 @@ export class LiveIndex {
   readonly #index: AnnIndex
   readonly #tokens = new TokenIndex()
   readonly #numbers = new NumberIndex()
+  /** Touched items that events were about, and the others. */
+  readonly #wanted = new HandleQueue()
   readonly #touched = new HandleQueue()
   readonly #new = new HandleQueue()
   readonly #clicked = new HandleQueue()
@@ -84,6 +90,8 @@ export class LiveIndex {
   readonly #ages: VectorAges
   readonly #ranking: FreshRanking
   readonly #visible: Uint32Array
+  /** When the newest event about an item was accepted, by handle, epoch ms. */
+  readonly #eventAt: Float64Array
   /** Items as tokens and numbers know them, by handle. */
   readonly #items: (Item | undefined)[] = []
   readonly #chunk = new Int32Array(popularityChunk)
@@ -115,6 +123,7 @@ export class LiveIndex {
     })
     this.#visible = new Uint32Array(Math.ceil(catalogue.handleCapacity / 32))
     this.#renewed = new Uint32Array(this.#visible.length)
+    this.#eventAt = new Float64Array(catalogue.handleCapacity)
     for (const item of catalogue.items()) this.#add(item, now)
   }
 
@@ -137,13 +146,16 @@ export class LiveIndex {
     this.#tokens.hideCrowd(tag, bitmap)
   }
 
-  /** Touched items pushed so far, and how many of those have been embedded: marks for freshness. */
+  /**
+   * Touched items that events were about, so far, and how many of those have been embedded: marks
+   * for freshness.
+   */
   get touchedMark(): number {
-    return this.#touched.pushed
+    return this.#wanted.pushed
   }
 
   get drainedMark(): number {
-    return this.#touched.shifted
+    return this.#wanted.shifted
   }
 
   /** Whether every item that has come to be known can be found. */
@@ -151,15 +163,17 @@ export class LiveIndex {
     return this.#new.size === 0
   }
 
-  /** Reacts to a folded event. */
-  react(outcome: Outcome, now: number): void {
+  /** Reacts to an event that was folded at `now` and accepted at `acceptedAt`. */
+  react(outcome: Outcome, now: number, acceptedAt: number): void {
     for (const { of, handle } of outcome.evicted) if (of === 'item') this.#remove(handle)
     switch (outcome.kind) {
       case 'interaction':
+        this.#eventAt[outcome.item.handle] = acceptedAt
         if (outcome.isNewItem) this.#add(outcome.item, now)
         else this.#clicked.push(outcome.item.handle)
         return
       case 'item':
+        this.#eventAt[outcome.item.handle] = acceptedAt
         this.#add(outcome.item, now)
         return
       case 'itemRemoved':
@@ -207,7 +221,10 @@ export class LiveIndex {
   }
 
   #touch(handle: number): void {
-    this.#touched.push(handle)
+    // What parameters had learned of before is not what changes them now.
+    const isWanted = this.#eventAt[handle] >= this.#replica.state.watermark.acceptedAt
+    const queue = isWanted ? this.#wanted : this.#touched
+    queue.push(handle)
     this.#ages.move(handle)
   }
 
@@ -291,7 +308,7 @@ export class LiveIndex {
     return {
       index: this.#index.stats(),
       queues: {
-        touched: this.#touched.size,
+        touched: this.#wanted.size + this.#touched.size,
         new: this.#new.size,
         sweep: versions.behind,
         clicked: this.#clicked.size,
@@ -303,7 +320,7 @@ export class LiveIndex {
 
   /** Versions that a vector is behind: none if nothing that it is made of has changed. */
   #ageOf(handle: number, current: number): number {
-    const isBehind = this.#replica.needsSweep || this.#touched.has(handle)
+    const isBehind = this.#replica.needsSweep || this.#ages.isMoved(handle)
     // A trainer that went back to a checkpoint has a smaller version.
     return isBehind ? Math.abs(current - this.#ages.versionOf(handle)) : 0
   }
@@ -374,8 +391,9 @@ export class LiveIndex {
 
   /** Of those that have been embedded since, for a search, nothing is left to do. */
   #nextTouched(): number {
-    let handle = this.#touched.shift()
-    while (handle >= 0 && !this.#ages.isMoved(handle)) handle = this.#touched.shift()
+    const shift = (): number => (this.#wanted.size > 0 ? this.#wanted : this.#touched).shift()
+    let handle = shift()
+    while (handle >= 0 && !this.#ages.isMoved(handle)) handle = shift()
     return handle
   }
 

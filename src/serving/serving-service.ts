@@ -282,7 +282,7 @@ export class ServingService implements Service {
         begin = clock.monotonic()
       }
       const outcome = replica.fold(batch, i)
-      liveIndex.react(outcome, now)
+      liveIndex.react(outcome, now, events[i].acceptedAt)
       // Until it has caught up it folds again what was in effect before the restart.
       if (!this.#factsReady) continue
       const event = { partition, offset: offsets[i], acceptedAt: events[i].acceptedAt }

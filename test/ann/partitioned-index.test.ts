@@ -82,6 +82,23 @@ test('the effort that it chooses holds the recall, under popularity, drift and g
   expect(recallOf(index, queries)).toBeGreaterThan(0.955)
 })
 
+test('however easy its queries are, a search scans no fewer members than there are leaves', () => {
+  const index = indexOf({ flatBelow: 1_000 })
+  // Of 320 kinds: the best leaf has the ten that are nearest. Leaves have room for more than they
+  // hold, which counts.
+  const kinds = vectors(1, 320, dim)
+  const items = vectors(2, 8_000, dim).map((value, i) => {
+    const kind = Math.floor(i / dim) % 320
+    return kinds[kind * dim + (i % dim)] + 0.001 * value
+  })
+  index.upsert(range(8_000), items)
+  ask(index, items.slice(0, 1_024 * dim))
+  settle(index)
+  const { leaves = 0, effort = 0, recall } = index.stats().tree ?? {}
+  expect(recall).toBeGreaterThan(0.97)
+  expect(leaves ** effort * (8_000 / leaves)).toBeGreaterThan(0.7 * leaves)
+})
+
 test('queries of another kind have the effort chosen anew, though no vector changes', () => {
   const index = indexOf({ flatBelow: 1_000 })
   const items = points(1, 8_000, dim)

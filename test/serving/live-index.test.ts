@@ -34,13 +34,15 @@ class Bench implements AsyncDisposable {
   happen(...events: Event[]): void {
     const offsets = events.map((_, i) => String(i))
     const batch = { partition: 0, events, offsets, next: String(events.length) }
-    for (let i = 0; i < events.length; i += 1) this.live.react(this.replica.fold(batch, i), now)
+    for (const [i, { acceptedAt }] of events.entries()) {
+      this.live.react(this.replica.fold(batch, i), now, acceptedAt)
+    }
     this.replica.finish(batch)
   }
 
-  /** A new model version, with no change in any row. */
-  version(modelVersion: number): void {
-    const stamp = { publishedAt: 0, watermark: { offsets: {}, acceptedAt: 0 } }
+  /** A new model version that has learned up to `acceptedAt`, with no change in any row. */
+  version(modelVersion: number, acceptedAt = 0): void {
+    const stamp = { publishedAt: 0, watermark: { offsets: {}, acceptedAt } }
     const delta: Delta = { sequence: modelVersion, base: 1, modelVersion, tables: [], ...stamp }
     for (const handles of this.replica.apply(delta, true)) this.live.touch(handles)
   }
@@ -78,6 +80,47 @@ test('touched items are embedded first, then those that were longest ago', async
   expect(bench.live.work({ items: 2, swept: 1000, popularities: 0 }).items).toBe(2)
   expect(bench.versions('i0', 'i3', 'i4', 'i5')).toEqual([7, 8, 7, 8])
   expect(bench.live.stats().versions).toMatchObject({ max: 8, behind: 18 })
+})
+
+test('of touched items those come first that events were about since the parameters before', async () => {
+  await using bench = await Bench.open()
+  bench.happen(...catalogue(40))
+  bench.live.work(everything)
+  bench.version(7, now + 1_000)
+  bench.happen(click('u', 'i30', { acceptedAt: now + 2_000 }))
+  bench.live.touch(Int32Array.from({ length: 40 }, (_, i) => i))
+  expect(bench.live.touchedMark).toBe(1)
+  expect(bench.live.stats().queues.touched).toBe(40)
+  bench.live.work({ items: 1, swept: 0, popularities: 0 })
+  expect(bench.versions('i0', 'i30')).toEqual([0, 7])
+  expect(bench.live.drainedMark).toBe(1)
+
+  // Waiting already is no reason to wait on.
+  bench.version(8, now + 3_000)
+  bench.happen(click('u', 'i39', { acceptedAt: now + 4_000 }))
+  bench.live.touch(Int32Array.of(bench.handle('i30'), bench.handle('i39')))
+  bench.live.work({ items: 1, swept: 0, popularities: 0 })
+  expect(bench.versions('i0', 'i30', 'i39')).toEqual([0, 7, 8])
+  bench.live.work(everything)
+  expect(bench.live.stats().queues.touched).toBe(0)
+  expect(bench.live.stats().embedded).toBe(40 + 1 + 40)
+})
+
+test('a search embeds no more than may be among the best, once it knows how scores drift', async () => {
+  await using bench = await Bench.open()
+  bench.happen(...catalogue(200))
+  bench.live.work(everything)
+  const query = new Float32Array(bench.replica.indexDim).fill(1)
+  const embeddedBy = (version: number): number => {
+    bench.version(version)
+    const before = bench.live.stats().embedded
+    bench.live.search(query, 3, {})
+    return bench.live.stats().embedded - before
+  }
+  expect(embeddedBy(100)).toBe(26)
+  for (let version = 200; version < 1000; version += 100) embeddedBy(version)
+  // Nothing has moved: the best of all suffice.
+  expect(embeddedBy(1000)).toBe(16)
 })
 
 test('what a search has embedded is not embedded again until it changes or all others have been', async () => {
