@@ -93,7 +93,7 @@ function smallestSpec(): ModelSpec {
 }
 
 // Between two steps there are the weights, and nothing after the last.
-test('10,000 steps leave no tensor behind', { timeout: 120_000 }, async () => {
+test('10,000 steps leave no tensor behind', { timeout: 400_000 }, async () => {
   const run = { steps: 10_000, queries: 1, columns: 1 }
   const found = await tensorsOver(smallestSpec(), run)
   expect(found).toEqual({ between: new Set([2]), after: 0 })
