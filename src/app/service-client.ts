@@ -1,8 +1,8 @@
-import { ServiceError } from '../base/errors.ts'
 /**
  * The client as the command line, the demo, the benchmarks and the crash test use it: every request
  * is made once, and what goes wrong is an error of this service's table.
  */
+import { ServiceError } from '../base/errors.ts'
 import { FreshetAdmin } from '../client/freshet-admin.ts'
 import { FreshetClient, FreshetError } from '../client/freshet-client.ts'
 import type { ClientOptions } from '../client/requests.ts'

@@ -1,4 +1,3 @@
-import { present } from '../base/assert.ts'
 /**
  * What a reader holds of the service's state: facts, which it folds from the log itself, and
  * parameters, which the trainer's deltas carry to it. From both it embeds queries and items. It
@@ -8,6 +7,7 @@ import { present } from '../base/assert.ts'
  * so they are between the pieces of a resync; a query still meets one state, because nothing
  * changes while it is answered.
  */
+import { present } from '../base/assert.ts'
 import { keyCount, type Keys } from '../base/keys.ts'
 import { tablesThatShare } from '../embedding/admission/admission.ts'
 import { SharedRowReader } from '../embedding/admission/shared-row.ts'

@@ -1,6 +1,6 @@
+/** `freshet keys`: who may call the service. A running one takes changes within a second. */
 import { dirname } from 'node:path'
 
-/** `freshet keys`: who may call the service. A running one takes changes within a second. */
 import { type Command, InvalidArgumentError } from 'commander'
 
 import { systemClock } from '../../base/clock.ts'

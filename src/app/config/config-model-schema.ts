@@ -193,7 +193,7 @@ const denseOptimizer = z
     z.strictObject({ kind: z.literal('clippyAdagrad'), ...adagradOptions, ...clippyOptions }),
   ])
   .prefault({ kind: 'adam' })
-  .describe('how dense weights learn; gradients are of the mean loss')
+  .describe('how dense weights learn, from the gradients that `loss.reduction` says')
 
 const schedule = z
   .strictObject({
@@ -373,7 +373,7 @@ export const modelSchema = z.strictObject({
       'what computes the towers; absent: wasm, the built-in engine; auto: tfjs where it has a GPU',
     ),
   seed: whole.default(1).describe('of every initial value and draw'),
-  dim: dim.describe('floats of both towers’ outputs'),
+  dim: dim.default(32).describe('floats of both towers’ outputs'),
   facts,
   tables: z.array(table).min(1).max(64),
   towers: z.strictObject({ query: queryTower, candidate: tower }),

@@ -1,5 +1,5 @@
-import type { BagKernels, MaxBagKernels } from '../dense-kernels.ts'
 /** The twins of assembly/rows.ts for bags of rows. */
+import type { BagKernels, MaxBagKernels } from '../dense-kernels.ts'
 import type { Address } from '../operands.ts'
 import { dot32 } from './reference-exp-log.ts'
 

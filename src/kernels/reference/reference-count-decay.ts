@@ -1,5 +1,5 @@
-import { tableField } from '../table-kernels.ts'
 /** Twins of `assembly/count-decay.ts`: counts that halve with time, in whole numbers. */
+import { tableField } from '../table-kernels.ts'
 import type { TableMemory } from './reference-table-memory.ts'
 
 /** Past this many ticks nothing is left of any count. */

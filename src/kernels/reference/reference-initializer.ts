@@ -1,5 +1,5 @@
-import { initializerCode, tableField } from '../table-kernels.ts'
 /** Twin of `assembly/initializer.ts`. */
+import { initializerCode, tableField } from '../table-kernels.ts'
 import { mix } from './reference-cuckoo.ts'
 import { bringWithinNorm } from './reference-max-norm.ts'
 import type { TableMemory } from './reference-table-memory.ts'

@@ -1,5 +1,5 @@
-import { tableField } from '../table-kernels.ts'
 /** Twin of `assembly/max-norm.ts`. */
+import { tableField } from '../table-kernels.ts'
 import { sumOfSquares64 } from './reference-elements.ts'
 import type { TableMemory } from './reference-table-memory.ts'
 

@@ -1,5 +1,5 @@
-import { optimizerCode, optimizerVariant, tableField } from '../table-kernels.ts'
 /** Twin of `assembly/table-state.ts`. */
+import { optimizerCode, optimizerVariant, tableField } from '../table-kernels.ts'
 import { scale } from './reference-max-norm.ts'
 import type { TableMemory } from './reference-table-memory.ts'
 
