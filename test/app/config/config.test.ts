@@ -51,7 +51,7 @@ describe('a wrong configuration', () => {
   })
 
   test('a missing option is named', () => {
-    expect(() => set('model.dim=null')).toThrow(/model\.dim: is missing/)
+    expect(() => set('model.name=null')).toThrow(/model\.name: is missing/)
   })
 
   test.each([
