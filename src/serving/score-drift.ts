@@ -9,9 +9,9 @@ const ages = 32
 /** As few as say something. */
 const fewest = 64
 /** The newest counts for one in so many, once there have been as many. */
-const memory = 1024
-/** Deviations above the mean that a drift hardly ever goes beyond. */
-const deviations = 3
+const memory = 128
+/** Above the mean, that a drift hardly ever goes beyond: many, as what is pulled up has no bell. */
+const deviations = 6
 
 export class ScoreDrift {
   readonly #counts = new Uint32Array(2 * ages)
