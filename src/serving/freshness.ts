@@ -1,8 +1,8 @@
 /**
  * How long events take from acceptance to effect, by stage: *fact* (folded: history, exclusions,
- * new items), *parameter* (trained on, and the delta applied), *index* (the items that events were
- * about and whose rows that delta changed are embedded and searchable). Follows every interaction
- * through the three; bounded, and what is passed over when too much waits is counted.
+ * new items), *parameter* (trained on, and the delta applied), *index* (the items whose rows that
+ * delta changed are embedded and searchable). Follows every interaction through the three;
+ * bounded, and what is passed over when too much waits is counted.
  */
 import type { Watermark } from '../sync/delta.ts'
 import { DurationHistogram } from './histogram.ts'
@@ -19,10 +19,16 @@ export interface Folded {
   readonly acceptedAt: number
 }
 
+/** So many touched items, since start: of those that go ahead, and of the others. */
+export interface TouchedMark {
+  readonly ahead: number
+  readonly behind: number
+}
+
 /** Events that were learned from, whose items are not all embedded yet. */
 interface Learned {
-  /** They are when so many touched items, of those that events were about, have been. */
-  readonly mark: number
+  /** They are when so many touched items have been. */
+  readonly mark: TouchedMark
   readonly acceptedAt: readonly number[]
 }
 
@@ -39,7 +45,7 @@ export class Freshness {
   readonly #learned: Learned[] = []
   /** Of the last delta, with the mark it came with. */
   #watermark: Watermark = { offsets: {}, acceptedAt: 0 }
-  #mark = 0
+  #mark: TouchedMark = { ahead: 0, behind: 0 }
   #skipped = 0
 
   /** `compare`: the order of offsets, of the log. */
@@ -72,7 +78,7 @@ export class Freshness {
   }
 
   /** Parameters that have learned up to the watermark are applied; `mark`: touched items so far. */
-  learned(watermark: Watermark, mark: number, now: number): void {
+  learned(watermark: Watermark, mark: TouchedMark, now: number): void {
     this.#watermark = watermark
     this.#mark = mark
     this.#teach(
@@ -82,8 +88,9 @@ export class Freshness {
   }
 
   /** So many touched items have been embedded since start. */
-  embedded(mark: number, now: number): void {
-    while (this.#learned.length > 0 && this.#learned[0].mark <= mark) {
+  embedded({ ahead, behind }: TouchedMark, now: number): void {
+    const isDone = ({ mark }: Learned): boolean => mark.ahead <= ahead && mark.behind <= behind
+    while (this.#learned.length > 0 && isDone(this.#learned[0])) {
       const [{ acceptedAt }] = this.#learned.splice(0, 1)
       for (const at of acceptedAt) this.#add('index', now - at)
     }

@@ -26,6 +26,7 @@ import type { Item } from '../stream/example.ts'
 import type { Outcome } from '../stream/facts/facts.ts'
 import { ExpiryHeap } from './expiry-heap.ts'
 import { FreshRanking } from './fresh-ranking.ts'
+import type { TouchedMark } from './freshness.ts'
 import { HandleQueue } from './handle-queue.ts'
 import { IndexLedger } from './index-ledger.ts'
 import { NumberIndex } from './number-index.ts'
@@ -146,16 +147,13 @@ export class LiveIndex {
     this.#tokens.hideCrowd(tag, bitmap)
   }
 
-  /**
-   * Touched items that events were about, so far, and how many of those have been embedded: marks
-   * for freshness.
-   */
-  get touchedMark(): number {
-    return this.#wanted.pushed
+  /** Touched items so far, and how many of those have been embedded: marks for freshness. */
+  get touchedMark(): TouchedMark {
+    return { ahead: this.#wanted.pushed, behind: this.#touched.pushed }
   }
 
-  get drainedMark(): number {
-    return this.#wanted.shifted
+  get drainedMark(): TouchedMark {
+    return { ahead: this.#wanted.shifted, behind: this.#touched.shifted }
   }
 
   /** Whether every item that has come to be known can be found. */

@@ -40,7 +40,7 @@ export const defaultServingSettings: ServingSettings = {
   upkeepShare: 0.03,
   foldEvents: 256,
   exactBelow: 10_000,
-  recallTarget: 0.99,
+  recallTarget: 0.97,
   saveIntervalMs: 300_000,
   sampleQueries: 32,
   sampleEvery: 64,

@@ -6,6 +6,9 @@ const compare = (a: string, b: string): number => Number(a) - Number(b)
 const watermark = (offset: string) => ({ offsets: { 0: offset }, acceptedAt: 0 })
 const event = (offset: string, acceptedAt: number) => ({ partition: 0, offset, acceptedAt })
 
+/** So many touched items, all of one kind. */
+const mark = (touched: number) => ({ ahead: 0, behind: touched })
+
 const maxima = ({ stages }: Freshness): number[] => [
   stages.fact.max,
   stages.parameter.max,
@@ -15,29 +18,39 @@ const maxima = ({ stages }: Freshness): number[] => [
 test('an interaction goes through the three stages, each measured from its acceptance', () => {
   const freshness = new Freshness(compare)
   freshness.folded(event('7', 1000), true, 1005)
-  freshness.learned(watermark('7'), 3, 1050)
+  freshness.learned(watermark('7'), mark(3), 1050)
   expect(maxima(freshness)).toEqual([5, 0, 0])
-  freshness.learned(watermark('8'), 3, 1100)
-  freshness.embedded(2, 1150)
+  freshness.learned(watermark('8'), mark(3), 1100)
+  freshness.embedded(mark(2), 1150)
   expect(maxima(freshness)).toEqual([5, 100, 0])
-  freshness.embedded(3, 1200)
+  freshness.embedded(mark(3), 1200)
   expect(maxima(freshness)).toEqual([5, 100, 200])
+})
+
+test('items that go ahead do not stand for those that changed before them', () => {
+  const freshness = new Freshness(compare)
+  freshness.folded(event('7', 1000), true, 1000)
+  freshness.learned(watermark('8'), { ahead: 1, behind: 5 }, 1100)
+  freshness.embedded({ ahead: 4, behind: 4 }, 1200)
+  expect(freshness.stages.index.count).toBe(0)
+  freshness.embedded({ ahead: 4, behind: 5 }, 1300)
+  expect(maxima(freshness)).toEqual([0, 100, 300])
 })
 
 test('an event that was learned from before it was folded is not waited for', () => {
   const freshness = new Freshness(compare)
-  freshness.learned(watermark('8'), 0, 1100)
+  freshness.learned(watermark('8'), mark(0), 1100)
   freshness.folded(event('7', 1000), true, 1120)
   freshness.settle(0, 1120)
-  freshness.embedded(0, 1130)
+  freshness.embedded(mark(0), 1130)
   expect(maxima(freshness)).toEqual([120, 120, 130])
 })
 
 test('an event that teaches nothing has the first stage only, and no time is negative', () => {
   const freshness = new Freshness(compare)
   freshness.folded(event('7', 1000), false, 990)
-  freshness.learned(watermark('8'), 0, 1100)
-  freshness.embedded(0, 1100)
+  freshness.learned(watermark('8'), mark(0), 1100)
+  freshness.embedded(mark(0), 1100)
   const { fact, parameter, index } = freshness.stages
   expect([fact.count, parameter.count, index.count]).toEqual([1, 0, 0])
   expect(fact.max).toBe(0)
@@ -57,11 +70,11 @@ test('of each partition, what stands before the watermark is learned, and nothin
   for (let i = 0; i < 50; i += 1) {
     freshness.folded({ ...event(String(i), 1000), partition: 1 }, true, 1000)
   }
-  freshness.learned({ offsets: { 0: '60', 1: '10' }, acceptedAt: 0 }, 0, 1100)
+  freshness.learned({ offsets: { 0: '60', 1: '10' }, acceptedAt: 0 }, mark(0), 1100)
   expect(freshness.stages.parameter.count).toBe(70)
   freshness.settle(1, 1200)
   expect(freshness.stages.parameter.count).toBe(70)
-  freshness.learned({ offsets: { 0: '1000', 1: '50' }, acceptedAt: 0 }, 0, 1300)
+  freshness.learned({ offsets: { 0: '1000', 1: '50' }, acceptedAt: 0 }, mark(0), 1300)
   expect(freshness.stages.parameter.count).toBe(150)
   expect(freshness.skipped).toBe(0)
 })

@@ -162,7 +162,7 @@ const serving = z
       .number()
       .min(0.5)
       .max(1)
-      .default(0.99)
+      .default(0.97)
       .describe('recall@10 that the index chooses its effort to hold'),
     sampleQueries: count.max(10_000).default(32).describe('queries kept for the audit'),
     sampleEvery: count.default(64).describe('one query in so many is kept'),
