@@ -108,6 +108,8 @@ export class TwoTower {
   /** Tables that serve queries alone, and the others. */
   readonly #ofQueries: readonly TableLookup[]
   readonly #ofCandidates: readonly TableLookup[]
+  /** Whether all rows of the query tower are those of `prepareStepQueries`. */
+  readonly #queriesAlone: boolean
   /** Of the batch prepared last. */
   #queries = 0
   #items = 0
@@ -152,6 +154,7 @@ export class TwoTower {
     this.#engine = engine
     this.#weightParts = { pooling: memory.pooling, engine }
     this.#ofQueries = memory.lookups.filter(({ usedBy }) => usedBy === 'query')
+    this.#queriesAlone = memory.query.bags.every(({ lookup }) => lookup.usedBy === 'query')
     this.#ofCandidates = memory.lookups.filter(({ usedBy }) => usedBy !== 'query')
     const entries = memory.lookups.map(({ maxEntries }) => maxEntries)
     this.#deduper = new KeyDeduper({ maxKeys: Math.max(1, ...entries), implementation })
@@ -397,11 +400,6 @@ export class TwoTower {
     }
     this.#onStage('idle')
     return found
-  }
-
-  /** Whether all rows of the query tower are those of `prepareStepQueries`. */
-  get #queriesAlone(): boolean {
-    return this.#memory.query.bags.every(({ lookup }) => lookup.usedBy === 'query')
   }
 
   #forwardQueries(): void {

@@ -38,6 +38,8 @@ const decay = 0.98
 /** One query and what the index has found for it, best first. */
 interface Found {
   readonly query: Float32Array
+  /** Of the query. */
+  readonly length: number
   readonly ids: Int32Array
   /** By the vectors as they are now. */
   scores: Float32Array
@@ -77,8 +79,10 @@ export class FreshRanking {
     const before = this.#refreshed
     let lowest = k - 1
     for (let q = 0; q < n; q += 1) {
+      const query = queries.subarray(q * index.dim, (q + 1) * index.dim)
       const found: Found = {
-        query: queries.subarray(q * index.dim, (q + 1) * index.dim),
+        query,
+        length: lengthOf(query),
         ids: ids.subarray(q * wide, (q + 1) * wide),
         scores: scores.subarray(q * wide, (q + 1) * wide),
       }
@@ -118,10 +122,9 @@ export class FreshRanking {
   }
 
   /** The likeliest first. */
-  #staleOf({ query, ids, scores }: Found): Stale[] {
+  #staleOf({ length, ids, scores }: Found): Stale[] {
     const { replica, ages } = this.#options
     const { version } = replica.state
-    const length = lengthOf(query)
     const stale: Stale[] = []
     for (const [place, handle] of ids.entries()) {
       if (handle < 0) break
@@ -134,7 +137,7 @@ export class FreshRanking {
     return stale.toSorted((a, b) => b.bound - a.bound || a.place - b.place)
   }
 
-  #embed({ query, ids, scores }: Found, stale: readonly Stale[]): void {
+  #embed({ query, length, ids, scores }: Found, stale: readonly Stale[]): void {
     const { replica, index, itemOf, ages } = this.#options
     const items = stale.flatMap(({ place }) => itemOf(ids[place]) ?? [])
     const handles = Int32Array.from(items, ({ handle }) => handle)
@@ -145,7 +148,6 @@ export class FreshRanking {
       query,
       Int32Array.from(stale, ({ place }) => ids[place]),
     )
-    const length = lengthOf(query)
     for (const [i, { place, age, isMoved }] of stale.entries()) {
       if (length > 0) this.#drift.note(age, isMoved, (fresh[i] - scores[place]) / length)
       scores[place] = fresh[i]

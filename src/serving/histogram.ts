@@ -1,19 +1,24 @@
 /** Durations by size: what a scrape shows, and quantiles to within a bound's width (a fifth). */
 
 const growth = 1.2
-const bounds: readonly number[] = Array.from({ length: 80 }, (_, i) => 0.05 * growth ** i)
+const defaultBounds: readonly number[] = Array.from({ length: 80 }, (_, i) => 0.05 * growth ** i)
 
 /**
  * `counts[i]` are the durations up to `bounds[i]` and above the bound before; the last is the
  * rest.
  */
 export class DurationHistogram {
-  /** Milliseconds, .05 to 90,000. */
-  readonly bounds: readonly number[] = bounds
-  readonly counts: Float64Array = new Float64Array(bounds.length + 1)
+  readonly bounds: readonly number[]
+  readonly counts: Float64Array
   #count = 0
   #sum = 0
   #max = 0
+
+  /** `bounds`: milliseconds, ascending; .05 to 90,000 by default. */
+  constructor(bounds: readonly number[] = defaultBounds) {
+    this.bounds = bounds
+    this.counts = new Float64Array(bounds.length + 1)
+  }
 
   get count(): number {
     return this.#count
@@ -28,7 +33,7 @@ export class DurationHistogram {
   }
 
   add(ms: number): void {
-    this.counts[bucketOf(ms)] += 1
+    this.counts[bucketOf(this.bounds, ms)] += 1
     this.#count += 1
     this.#sum += ms
     this.#max = Math.max(this.#max, ms)
@@ -53,7 +58,7 @@ export class DurationHistogram {
   }
 }
 
-function bucketOf(ms: number): number {
+function bucketOf(bounds: readonly number[], ms: number): number {
   let [low, high] = [0, bounds.length]
   while (low < high) {
     const middle = (low + high) >> 1

@@ -3,7 +3,8 @@
  * the client library finds the counters of three labels anew for each request, which cost as much
  * as finding its route.
  */
-import type { HistogramFamily, HistogramView } from './exposition.ts'
+import { DurationHistogram } from '../histogram.ts'
+import type { HistogramFamily } from './exposition.ts'
 
 export interface AnsweredRequest {
   /** The pattern, never the path: ids must not become labels. */
@@ -13,14 +14,12 @@ export interface AnsweredRequest {
   readonly seconds: number
 }
 
-/** Seconds. */
-const bounds = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10]
+/** Milliseconds: as few as a series for each is worth. */
+const bounds = [0.5, 1, 2, 5, 10, 20, 50, 100, 250, 500, 1_000, 2_500, 10_000]
 
-interface Times extends HistogramView {
+interface Times {
   readonly labels: readonly string[]
-  readonly counts: Float64Array
-  sum: number
-  count: number
+  readonly histogram: DurationHistogram
 }
 
 export class RequestTimes {
@@ -30,15 +29,13 @@ export class RequestTimes {
     const name = `${status} ${method} ${route}`
     let times = this.#times.get(name)
     if (times === undefined) {
-      const counts = new Float64Array(bounds.length + 1)
-      times = { labels: [route, method, String(status)], bounds, counts, sum: 0, count: 0 }
+      times = {
+        labels: [route, method, String(status)],
+        histogram: new DurationHistogram(bounds),
+      }
       this.#times.set(name, times)
     }
-    let place = 0
-    while (place < bounds.length && seconds > bounds[place]) place += 1
-    times.counts[place] += 1
-    times.sum += seconds
-    times.count += 1
+    times.histogram.add(1_000 * seconds)
   }
 
   get family(): HistogramFamily {
@@ -46,8 +43,8 @@ export class RequestTimes {
       name: 'freshet_http_request_duration_seconds',
       help: 'From the request line to the end of the answer',
       labelNames: ['route', 'method', 'status'],
-      scale: 1,
-      series: [...this.#times.values()].map((times) => [times.labels, times]),
+      scale: 1e-3,
+      series: [...this.#times.values()].map(({ labels, histogram }) => [labels, histogram]),
     }
   }
 }
