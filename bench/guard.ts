@@ -215,7 +215,8 @@ async function stretch(trainer: Trainer, limitEvents: number): Promise<number> {
   await trainer.run({ signal: never, untilEnd: true, limitEvents })
   const after = trainer.learner.evaluation().progressive
   const evaluated = after.evaluated - before.evaluated
-  return (after.hr10 * after.evaluated - before.hr10 * before.evaluated) / Math.max(1, evaluated)
+  const hits = Math.round(after.hr10 * after.evaluated - before.hr10 * before.evaluated)
+  return hits / Math.max(1, evaluated)
 }
 
 async function cause(incident: Incident, { learner }: Trainer): Promise<void> {

@@ -21,14 +21,20 @@ function place(processId: number, processors: string): void {
 export function placeApart(serviceId: number): Placement {
   const last = availableParallelism() - 1
   if (last === 0) return { words: 'shared: one processor', undo: () => undefined }
+  const placed: number[] = []
   const undo = (): void => {
-    for (const id of [serviceId, process.pid]) place(id, `0-${last}`)
+    for (const id of placed.splice(0)) place(id, `0-${last}`)
+  }
+  const move = (id: number, processors: string): void => {
+    place(id, processors)
+    placed.push(id)
   }
   try {
-    place(serviceId, `0-${last - 1}`)
-    place(process.pid, String(last))
+    move(serviceId, `0-${last - 1}`)
+    move(process.pid, String(last))
     return { words: `apart: service on 0-${last - 1}, generator on ${last}`, undo }
   } catch {
-    return { words: 'shared: no taskset', undo: () => undefined }
+    undo()
+    return { words: 'shared: taskset did not place both', undo }
   }
 }
