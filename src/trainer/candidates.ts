@@ -1,7 +1,7 @@
 /**
  * The live catalogue as the ranking kernels want it: packed without gaps, a slot per item, their
- * codes in panels of eight, log popularities aside (`src/kernels/rank-kernels.ts`). Items come and go by
- * handle; the last slot moves into a gap. Which slot an item has changes no result.
+ * codes in panels of eight, log popularities aside (`src/kernels/rank-kernels.ts`). Items come and
+ * go by handle; the last slot moves into a gap. Which slot an item has changes no result.
  *
  * Popularity is a decayed count, kept in the unit of a landmark in time so that nothing is touched
  * while time passes: count at time t = counts[slot] 2^-((t - landmark) / halfLife).
@@ -208,7 +208,7 @@ export class Candidates {
   }
 }
 
-// oxlint-disable-next-line max-params -- two places in panels and what is copied between them
+// oxlint-disable-next-line max-params -- two places in panels, and what is copied between
 function copyWords(source: Int32Array, from: number, to: Int32Array, at: number, n: number): void {
   const a = (from >>> 3) * n * 8 + (from & 7)
   const b = (at >>> 3) * n * 8 + (at & 7)
