@@ -23,7 +23,7 @@ export {
   poolBagsBackward,
   scatterAddRows,
 } from './rows'
-export { boundBlocks, countAbove, packPanels, rankExcluded } from './rank'
+export { boundBlocks, countAbove, packCandidates, rankExcluded } from './rank'
 export { rankTargets } from './rank-scan'
 export { cuckooErase, cuckooFind, cuckooInsert } from './cuckoo'
 export { dedupeKeys } from './dedupe'

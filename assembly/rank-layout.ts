@@ -1,37 +1,52 @@
 /**
  * How the candidates of `rank-scan.ts` and `rank.ts` lie, and one score by itself.
  *
- * Candidates lie in panels of eight: panel p holds, for each dimension, that coordinate of the
- * candidates 8p .. 8p + 7, so that lanes are candidates and a sum over dimensions keeps its order.
- * Lengths lie aside, three of each candidate: of the whole vector, and of what a scan has left of
- * it at its first and at its second stop.
+ * Vectors lie one after the other. For the scan each has a code, its coordinates in whole numbers
+ * of 16 bits in units of the vector's own scale. Codes lie in panels of eight candidates: for each
+ * pair of dimensions one word of each candidate, so that lanes are candidates. Aside lie three
+ * numbers of each: the length of the whole vector and of what a scan has left of it where it stops
+ * to look, and the scale. A vector that is too long, too short or no number has
+ * lengths and a scale that are no number: nothing is said of it but by its score.
  */
 
-/** Widens a bound: relative to its terms, some thousand times an f32's rounding. */
+/** Widens a bound for rounding: relative to its terms, some thousand times an f32's. */
 export const slack: f32 = 1e-4
 
-/** Eight candidates' coordinates of one dimension, or one length of each. */
-export const laneBytes: usize = 32
-/** Three lengths of eight candidates. */
-export const lengthBytes: usize = 96
+/** A code is as long as this, but for its own rounding: two such have products within an i32. */
+export const codeLength: f32 = 32000
 
-/** Where candidates lie: five words. */
+/** Eight candidates' words of a code, or one number of each. */
+export const laneBytes: usize = 32
+/** Three numbers of eight candidates: lengths, what is left of them, scales. */
+export const numberBytes: usize = 96
+export const tailBytes: usize = 32
+export const scaleBytes: usize = 64
+
+/** Where candidates lie: six words. */
 @unmanaged
 export class Candidates {
-  /** ceil(count / 8) x dims x 8 f32. */
-  panels: usize
+  /** count x dims f32. */
+  vectors: usize
+  /** ceil(count / 8) x ceil(dims / 2) x 8 words. */
+  codes: usize
   /** ceil(count / 8) x 3 x 8 f32. */
-  lengths: usize
+  numbers: usize
   /** Log popularity of each; 0: scores have no such term. */
   popularity: usize
   dims: i32
   count: i32
 }
 
-/** The dimension before which a scan stops for the nth time. */
+/** Words of a code. */
 @inline
-export function stopOf(dims: i32, n: i32): i32 {
-  return (dims * n) >> 2
+export function pairsOf(dims: i32): i32 {
+  return (dims + 1) >> 1
+}
+
+/** The word of a code before which a scan stops to look who may still reach the target. */
+@inline
+export function stopOf(dims: i32): i32 {
+  return pairsOf(dims) >> 1
 }
 
 /** A vector of a query; `number` counts all heads of all queries. */
@@ -40,13 +55,7 @@ export function headOf(queries: usize, stride: i32, number: i32): usize {
   return queries + ((usize(number) * usize(stride)) << 2)
 }
 
-/** Where a candidate's first coordinate is; the next is `laneBytes` on. */
-@inline
-export function placeOf(all: Candidates, slot: i32): usize {
-  return all.panels + usize(slot >> 3) * usize(all.dims) * laneBytes + (usize(slot & 7) << 2)
-}
-
-/** One score, as a scan computes it, to the bit: that of the best of a query's heads. */
+/** One score, of which all others are bounds: that of the best of a query's heads. */
 export function scoreOf(all: Candidates, vectors: usize, stride: i32, heads: i32, slot: i32): f32 {
   let best: f32 = -Infinity
   for (let h = 0; h < heads; h += 1) {
@@ -59,12 +68,10 @@ export function scoreOf(all: Candidates, vectors: usize, stride: i32, heads: i32
 }
 
 function product(all: Candidates, vector: usize, slot: i32): f32 {
-  let at = placeOf(all, slot)
+  const bytes = usize(all.dims) << 2
+  const at = all.vectors + usize(slot) * bytes
   let sum: f32 = 0
-  for (let k: usize = 0; k < usize(all.dims) << 2; k += 4) {
-    sum += load<f32>(vector + k) * load<f32>(at)
-    at += laneBytes
-  }
+  for (let k: usize = 0; k < bytes; k += 4) sum += load<f32>(vector + k) * load<f32>(at + k)
   return sum
 }
 

@@ -2,9 +2,12 @@
  * Beside the scan of `rank-scan.ts`: what does not count is taken out again, vectors are put where
  * candidates lie, and values are counted that are there already.
  */
+import { encode, Measured, measure } from './rank-codes'
 import {
-  Candidates, greatest, headOf, laneBytes, leastOf, lengthBytes, placeOf, scoreOf, stopOf,
+  Candidates, greatest, headOf, laneBytes, leastOf, numberBytes, pairsOf, scaleBytes, scoreOf,
+  tailBytes,
 } from './rank-layout'
+import { scratch } from './scratch'
 
 /** Takes excluded candidates back out of the counts of `rankTargets`. Range: queries. */
 export function rankExcluded(
@@ -39,8 +42,8 @@ export function rankExcluded(
   }
 }
 
-/** Puts vectors (`stride` floats apart) and their lengths where candidates lie, at their slots. */
-export function packPanels(
+/** Puts vectors (`stride` floats apart), their numbers and codes where candidates lie, by slots. */
+export function packCandidates(
   candidates: usize,
   slots: usize,
   vectors: usize,
@@ -48,22 +51,21 @@ export function packPanels(
   count: i32,
 ): void {
   const all = changetype<Candidates>(candidates)
+  const measured = changetype<Measured>(scratch)
+  const vectorBytes = usize(all.dims) << 2
+  const panelBytes = usize(pairsOf(all.dims)) * laneBytes
   for (let i = 0; i < count; i += 1) {
     const slot = load<i32>(slots + (usize(i) << 2))
     const vector = vectors + ((usize(i) * usize(stride)) << 2)
-    const lengths = all.lengths + usize(slot >> 3) * lengthBytes + (usize(slot & 7) << 2)
-    const at = placeOf(all, slot)
-    // From the last dimension on, so that one sum passes all stops.
-    let stop = 2
-    let sum: f32 = 0
-    for (let k = all.dims - 1; k >= 0; k -= 1) {
-      const x = load<f32>(vector + (usize(k) << 2))
-      store<f32>(at + usize(k) * laneBytes, x)
-      sum += x * x
-      for (; stop >= 0 && stopOf(all.dims, stop) == k; stop -= 1) {
-        store<f32>(lengths + usize(stop) * laneBytes, sqrt(sum))
-      }
-    }
+    const panel = usize(slot >> 3)
+    const lane = usize(slot & 7) << 2
+    memory.copy(all.vectors + usize(slot) * vectorBytes, vector, vectorBytes)
+    measure(measured, vector, all.dims)
+    const numbers = all.numbers + panel * numberBytes + lane
+    store<f32>(numbers, measured.length)
+    store<f32>(numbers + tailBytes, measured.tail)
+    store<f32>(numbers + scaleBytes, measured.scale)
+    encode(all.codes + panel * panelBytes + lane, laneBytes, vector, all.dims, measured.scale)
   }
 }
 

@@ -1,14 +1,14 @@
 /**
  * The kernels of the progressive evaluation: how many candidates score above a query's target. The
- * candidates are described by a block of five words,
+ * candidates are described by a block of six words,
  *
- *     panels, lengths, popularity (addresses; popularity may be absent), dims, count
+ *     vectors, codes, numbers, popularity (addresses; popularity may be absent), dims, count
  *
- * Panel p holds, dimension by dimension, that coordinate of the candidates 8p .. 8p + 7, and three
- * lengths of each lie alike: of the whole vector, and of its dimensions from a quarter and from the
- * half on. Popularity is one float per candidate, up to a multiple of 8. A candidate is its slot,
- * its place in this order. score = sum of q[k] v[k], k ascending, then + q[dims] popularity; of a
- * query of several heads the largest sum, q[dims] being the same in all.
+ * Vectors are dims floats each. Codes and numbers belong to the kernels, in panels of eight
+ * candidates: ceil(dims / 2) and 3 words of each. Popularity is one float per candidate, up to a
+ * multiple of 8. A candidate is its slot, its place in this order. score = sum of q[k] v[k], k
+ * ascending, then + q[dims] popularity; of a query of several heads the largest sum, q[dims] being
+ * the same in all.
  */
 import type { Address, Split, Whole } from './operands.ts'
 
@@ -17,7 +17,8 @@ export interface RankKernels {
    * out[2q], out[2q + 1] = how many candidates score above query q's target, and how many the
    * same, the target among them. targets: slots; -1: no target, counts 0. A target whose score
    * is not finite equals nothing, itself neither: counts 0. Heads lie `stride` floats apart, those
-   * of a query one after the other. Range: queries.
+   * of a query one after the other. `codes`: room for 1 + ceil(dims / 2) words of each head.
+   * Range: queries.
    */
   rankTargets: Split<
     [
@@ -27,6 +28,7 @@ export interface RankKernels {
       stride: number,
       heads: number,
       targets: Address,
+      codes: Address,
     ]
   >
   /**
@@ -46,9 +48,9 @@ export interface RankKernels {
     ]
   >
   /**
-   * Row i of `vectors` (`stride` floats apart) becomes the candidate at slots[i], lengths and all.
+   * Row i of `vectors` (`stride` floats apart) becomes the candidate at slots[i], code and all.
    */
-  packPanels: Whole<
+  packCandidates: Whole<
     [candidates: Address, slots: Address, vectors: Address, stride: number, count: number]
   >
   /** bounds[2b], bounds[2b + 1] = the greatest and the least of values 256b .. 256b + 255. */

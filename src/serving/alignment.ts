@@ -141,7 +141,8 @@ export class Alignment {
     const hits = { 10: new Hits(10), 100: new Hits(mostK) }
     for (const asker of askers) {
       // Items that came or went meanwhile are nobody's fault.
-      const allow = compared.map((word, i) => word & (liveIndex.visible[i] ?? 0))
+      const { visible } = liveIndex
+      const allow = compared.map((word, i) => word & (visible[i] ?? 0))
       const near = new Set<number>()
       for (const head of this.#heads(this.#query(asker))) {
         for (const handle of await this.#near(fresh, head, allow)) near.add(handle)
@@ -167,9 +168,10 @@ export class Alignment {
   /** Of these, the best by the towers as they are now; what has gone meanwhile is left out. */
   #best(fresh: FlatIndex, query: Float32Array, near: Set<number>): Int32Array {
     const { replica, liveIndex } = this.#options
+    const { visible } = liveIndex
     const items = [...near].flatMap((handle) => {
       const item = replica.facts.catalogue.byHandle(handle)
-      return item !== undefined && isSet(liveIndex.visible, handle) ? [item] : []
+      return item !== undefined && isSet(visible, handle) ? [item] : []
     })
     for (let from = 0; from < items.length; from += itemsPerCall) {
       const some = items.slice(from, from + itemsPerCall)

@@ -1,7 +1,7 @@
 /**
- * The live catalogue as the ranking kernels want it: packed without gaps, a slot per item, vectors
- * in panels of eight, log popularities aside (`src/kernels/rank-kernels.ts`). Items come and go by
- * handle; the last slot moves into a gap. Which slot an item has changes no result.
+ * The live catalogue as the ranking kernels want it: packed without gaps, a slot per item, their
+ * codes in panels of eight, log popularities aside (`src/kernels/rank-kernels.ts`). Items come and
+ * go by handle; the last slot moves into a gap. Which slot an item has changes no result.
  *
  * Popularity is a decayed count, kept in the unit of a landmark in time so that nothing is touched
  * while time passes: count at time t = counts[slot] 2^-((t - landmark) / halfLife).
@@ -26,8 +26,12 @@ export interface CandidatesOptions {
  * Half-lives between two landmarks: counts up to 2^60 times larger than they are, far below 2^127.
  */
 const landmarkStep = 60
-/** Lengths of a vector that the ranking kernels keep. */
-const lengthsEach = 3
+/** Words that the ranking kernels keep of a vector: its code's, and some beside it. */
+const codeWords = (dims: number): number => Math.ceil(dims / 2)
+const numbersEach = 3
+
+/** Of a candidate, all in all: its vector's, count and popularity too. */
+export const candidateWords = (dims: number): number => dims + codeWords(dims) + numbersEach + 2
 
 /**
  * Invariant: `#slots[#handles[slot]] === slot` for every slot below `size`, -1 for all other
@@ -37,9 +41,9 @@ export class Candidates {
   readonly #options: CandidatesOptions
   readonly #slots: Int32Array
   readonly #handles: Int32Array
-  readonly #panels: Block<Float32Array>
-  /** They lie and move as so many dimensions more. */
-  readonly #lengths: Block<Float32Array>
+  readonly #vectors: Block<Float32Array>
+  readonly #codes: Block<Int32Array>
+  readonly #numbers: Block<Int32Array>
   readonly #counts: Block<Float32Array>
   readonly #popularity: Block<Float32Array>
   readonly #descriptor: Block<Uint32Array>
@@ -53,13 +57,15 @@ export class Candidates {
     this.#options = options
     this.#slots = new Int32Array(capacity).fill(-1)
     this.#handles = new Int32Array(capacity)
-    this.#panels = arena.floats(slots * dims)
-    this.#lengths = arena.floats(slots * lengthsEach)
+    this.#vectors = arena.floats(slots * dims)
+    this.#codes = arena.ints(slots * codeWords(dims))
+    this.#numbers = arena.ints(slots * numbersEach)
     this.#counts = arena.floats(slots)
     this.#popularity = arena.floats(slots)
-    this.#descriptor = arena.words(5)
+    this.#descriptor = arena.words(6)
     const popularity = hasPopularity ? this.#popularity.address : absent
-    this.#descriptor.view.set([this.#panels.address, this.#lengths.address, popularity, dims, 0])
+    const blocks = [this.#vectors, this.#codes, this.#numbers].map(({ address }) => address)
+    this.#descriptor.view.set([...blocks, popularity, dims, 0])
   }
 
   get capacity(): number {
@@ -70,7 +76,7 @@ export class Candidates {
     return this.#size
   }
 
-  /** Of the five words that the ranking kernels take. */
+  /** Of the six words that the ranking kernels take. */
   get address(): Address {
     return this.#descriptor.address
   }
@@ -140,15 +146,17 @@ export class Candidates {
     const handles = this.#handles.slice(0, this.#size)
     const oldCounts = counts.slice(0, this.#size)
     const slots = Math.ceil(this.#size / 8) * 8
-    const lengths = this.#lengths.view.slice(0, slots * lengthsEach)
-    const panels = this.#panels.view.slice(0, slots * dims)
+    const vectors = this.#vectors.view.slice(0, slots * dims)
+    const codes = this.#codes.view.slice(0, slots * codeWords(dims))
+    const numbers = this.#numbers.view.slice(0, slots * numbersEach)
     for (let slot = 0; slot < this.#size; slot += 1) {
       const from = order[slot]
       this.#slots[handles[from]] = slot
       this.#handles[slot] = handles[from]
       counts[slot] = oldCounts[from]
-      copyVector(lengths, from, this.#lengths.view, slot, lengthsEach)
-      copyVector(panels, from, this.#panels.view, slot, dims)
+      this.#vectors.view.set(vectors.subarray(from * dims, (from + 1) * dims), slot * dims)
+      copyWords(codes, from, this.#codes.view, slot, codeWords(dims))
+      copyWords(numbers, from, this.#numbers.view, slot, numbersEach)
     }
   }
 
@@ -189,21 +197,20 @@ export class Candidates {
     this.#handles[to] = this.#handles[from]
     this.#slots[this.#handles[to]] = to
     this.#counts.view[to] = this.#counts.view[from]
-    copyVector(this.#lengths.view, from, this.#lengths.view, to, lengthsEach)
-    copyVector(this.#panels.view, from, this.#panels.view, to, dims)
+    this.#vectors.view.copyWithin(to * dims, from * dims, (from + 1) * dims)
+    copyWords(this.#codes.view, from, this.#codes.view, to, codeWords(dims))
+    copyWords(this.#numbers.view, from, this.#numbers.view, to, numbersEach)
   }
 
   #resize(size: number): void {
     this.#size = size
-    this.#descriptor.view[4] = size
+    this.#descriptor.view[5] = size
   }
 }
 
-type Floats = Float32Array
-
-// oxlint-disable-next-line max-params -- two places and what is copied between them
-function copyVector(source: Floats, from: number, target: Floats, to: number, dims: number): void {
-  const a = (from >>> 3) * dims * 8 + (from & 7)
-  const b = (to >>> 3) * dims * 8 + (to & 7)
-  for (let k = 0; k < dims * 8; k += 8) target[b + k] = source[a + k]
+// oxlint-disable-next-line max-params -- two places in panels, and what is copied between
+function copyWords(source: Int32Array, from: number, to: Int32Array, at: number, n: number): void {
+  const a = (from >>> 3) * n * 8 + (from & 7)
+  const b = (at >>> 3) * n * 8 + (at & 7)
+  for (let k = 0; k < n * 8; k += 8) to[b + k] = source[a + k]
 }

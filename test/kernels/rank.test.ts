@@ -34,16 +34,18 @@ function prepare({ items, dims, queries, heads, hasPopularity, seed, grid }: Sha
   const value = (): number => Math.round((random.next() * 4 - 2) / grid) * grid
   const stride = dims + 1
   const slots = Math.ceil(items / 8) * 8
-  const panels = arena.floats(slots * dims)
-  const lengths = arena.floats(slots * 3)
+  const pairs = Math.ceil(dims / 2)
+  const kept = arena.floats(slots * dims)
+  const [codes, numbers] = [arena.ints(slots * pairs), arena.ints(slots * 3)]
   const popularity = arena.floats(slots)
-  const descriptor = arena.words(5)
+  const descriptor = arena.words(6)
   const vectors = arena.floats(items * stride)
   const rows = arena.floats(queries * heads * stride)
   const targets = arena.ints(queries)
   const offsets = arena.ints(queries + 1)
   const excluded = arena.ints(queries * items)
   const order = arena.ints(items)
+  const ownCodes = arena.ints(queries * heads * (1 + pairs))
   const out = arena.ints(2 * queries)
   for (const view of [vectors.view, rows.view]) view.forEach((_, i) => (view[i] = value()))
   for (let q = 0; q < queries * heads; q += 1) {
@@ -63,8 +65,9 @@ function prepare({ items, dims, queries, heads, hasPopularity, seed, grid }: Sha
     offsets.view[q + 1] = length
   }
   descriptor.view.set([
-    panels.address,
-    lengths.address,
+    kept.address,
+    codes.address,
+    numbers.address,
     hasPopularity ? popularity.address : 0,
     dims,
     items,
@@ -75,12 +78,12 @@ function prepare({ items, dims, queries, heads, hasPopularity, seed, grid }: Sha
     arena,
     out: out.view,
     pack: [descriptor.address, order.address, vectors.address, stride, items] as const,
-    rank: base,
+    rank: [...base, ownCodes.address] as const,
     exclude: [...base, offsets.address, excluded.address] as const,
     queries,
     vectors: vectors.view,
-    panels: panels.view,
-    lengths: lengths.view,
+    rows: rows.view,
+    kept: kept.view,
   }
 }
 
@@ -92,11 +95,11 @@ const ranked = (
   const subject = prepare(shape)
   change(subject)
   const kernels = loadKernels(subject.arena, { implementation })
-  kernels.packPanels(...subject.pack)
+  kernels.packCandidates(...subject.pack)
   kernels.rankTargets(...subject.rank, 0, subject.queries)
   const all = [...subject.out]
   kernels.rankExcluded(...subject.exclude, 0, subject.queries)
-  return { all, left: [...subject.out], panels: [...subject.panels], lengths: [...subject.lengths] }
+  return { all, left: [...subject.out], kept: [...subject.kept] }
 }
 
 test('ranks are those of the reference, which skips nothing, ties and exclusions included', () => {
@@ -115,6 +118,47 @@ test.each([
   // Of several blocks, with ties.
   const shape = { items: 1501, dims, queries: 70, heads, hasPopularity: true, seed: 3, grid: 0.25 }
   expect(ranked(shape, 'wasm')).toEqual(ranked(shape, 'reference'))
+})
+
+test.each([
+  { heads: 1, spread: 1e-7 },
+  { heads: 1, spread: 1e-5 },
+  { heads: 3, spread: 1e-3 },
+])('candidates as good as alike are told apart by their scores: %j', ({ heads, spread }) => {
+  const shape = {
+    items: 600,
+    dims: 61,
+    queries: 9,
+    heads,
+    hasPopularity: false,
+    seed: 7,
+    grid: 1e-5,
+  }
+  const blend = ({ vectors }: ReturnType<typeof prepare>): void => {
+    // Around one vector, less far from each other than codes or sums in another order can tell.
+    const first = vectors.slice(0, shape.dims + 1)
+    vectors.forEach((x, i) => (vectors[i] = first[i % first.length] * (1 + spread * x)))
+  }
+  expect(ranked(shape, 'wasm', blend)).toEqual(ranked(shape, 'reference', blend))
+})
+
+test('candidates and queries of any length are ranked by their scores', () => {
+  const lengths = array(constantFrom(0, 1e-42, 1e-25, 1e-18, 1, 1e14, 1e18, 1e30), { minLength: 1 })
+  assert(
+    property(shapes, lengths, lengths, (shape, ofItems, ofQueries) => {
+      const stretch = ({ vectors, rows }: ReturnType<typeof prepare>): void => {
+        const floats = shape.dims + 1
+        vectors.forEach((x, i) => {
+          vectors[i] = x * ofItems[Math.floor(i / floats) % ofItems.length]
+        })
+        rows.forEach((x, i) => {
+          const isWeight = i % floats === shape.dims
+          rows[i] = isWeight ? x : x * ofQueries[Math.floor(i / floats) % ofQueries.length]
+        })
+      }
+      expect(ranked(shape, 'wasm', stretch)).toEqual(ranked(shape, 'reference', stretch))
+    }),
+  )
 })
 
 test('a target without a finite score equals nothing; rivals without one are not above', () => {
@@ -145,7 +189,7 @@ test('a query without target counts nothing', () => {
     grid: 1,
   })
   const kernels = loadKernels(subject.arena)
-  kernels.packPanels(...subject.pack)
+  kernels.packCandidates(...subject.pack)
   new Int32Array(subject.arena.memory.buffer, subject.rank[5], 3).fill(-1)
   kernels.rankTargets(...subject.rank, 0, 3)
   expect([...subject.out]).toEqual([0, 0, 0, 0, 0, 0])
@@ -163,7 +207,7 @@ test('ranks do not depend on how the queries are split over threads', async () =
   }
   const subject = prepare(shape)
   const pool = await ThreadPool.create(subject.arena, { threads: 2 })
-  pool.kernels.packPanels(...subject.pack)
+  pool.kernels.packCandidates(...subject.pack)
   pool.run('rankTargets', [...subject.rank], shape.queries)
   await pool.close()
   expect([...subject.out]).toEqual(ranked(shape, 'wasm').all)

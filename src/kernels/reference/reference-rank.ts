@@ -1,4 +1,4 @@
-/** The twins of assembly/rank*.ts: every candidate is scored, nothing is skipped. */
+/** The twins of assembly/rank*.ts: every candidate is scored, so neither codes nor bounds are. */
 import type { Address } from '../operands.ts'
 import type { RankKernels } from '../rank-kernels.ts'
 
@@ -6,8 +6,7 @@ const { fround } = Math
 
 /** All places count in words of four bytes. */
 interface Candidates {
-  readonly panels: number
-  readonly lengths: number
+  readonly vectors: number
   /** 0: scores have no such term. */
   readonly popularity: number
   readonly dims: number
@@ -33,14 +32,8 @@ class RankMemory {
 
   candidates(address: Address): Candidates {
     const at = address >>> 2
-    const [panels, lengths, popularity, dims, count] = this.words.subarray(at, at + 5)
-    return {
-      panels: panels >>> 2,
-      lengths: lengths >>> 2,
-      popularity: popularity >>> 2,
-      dims,
-      count,
-    }
+    const [vectors, , , popularity, dims, count] = this.words.subarray(at, at + 6)
+    return { vectors: vectors >>> 2, popularity: popularity >>> 2, dims, count }
   }
 
   score(all: Candidates, { vector, stride, heads }: Query, slot: number): number {
@@ -56,10 +49,10 @@ class RankMemory {
 
   #product(all: Candidates, vector: number, slot: number): number {
     const { floats } = this
-    const at = all.panels + (slot >>> 3) * all.dims * 8 + (slot & 7)
+    const at = all.vectors + slot * all.dims
     let sum = 0
     for (let k = 0; k < all.dims; k += 1) {
-      sum = fround(sum + fround(floats[vector + k] * floats[at + 8 * k]))
+      sum = fround(sum + fround(floats[vector + k] * floats[at + k]))
     }
     return sum
   }
@@ -68,16 +61,6 @@ class RankMemory {
   least(all: Candidates, query: Query, target: number): number {
     const value = this.score(all, query, target)
     return Number.isFinite(value) ? value : NaN
-  }
-
-  /** From a quarter of the vector on, or from more of them. */
-  length(vector: number, dims: number, quarters: number): number {
-    const from = vector + ((dims * quarters) >> 2)
-    let sum = 0
-    for (const x of this.floats.subarray(from, vector + dims).toReversed()) {
-      sum = fround(sum + fround(x * x))
-    }
-    return fround(Math.sqrt(sum))
   }
 
   /** Counts a value against the least that is above: two words from `out` on. */
@@ -93,7 +76,7 @@ export function referenceRankKernels(memory: WebAssembly.Memory): RankKernels {
   const ranks = new RankMemory(memory)
   const { floats, words } = ranks
   return {
-    rankTargets: (...[out, candidates, queries, stride, heads, targets, from, to]) => {
+    rankTargets: (...[out, candidates, queries, stride, heads, targets, , from, to]) => {
       const all = ranks.candidates(candidates)
       for (let q = from; q < to; q += 1) {
         const target = words[(targets >>> 2) + q]
@@ -119,15 +102,12 @@ export function referenceRankKernels(memory: WebAssembly.Memory): RankKernels {
         ranks.count((out >>> 2) + 2 * q, scores, ranks.least(all, query, target), -1)
       }
     },
-    packPanels: (...[candidates, slots, vectors, stride, count]) => {
+    packCandidates: (...[candidates, slots, vectors, stride, count]) => {
       const all = ranks.candidates(candidates)
       for (let i = 0; i < count; i += 1) {
         const slot = words[(slots >>> 2) + i]
         const vector = (vectors >>> 2) + i * stride
-        const at = all.panels + (slot >>> 3) * all.dims * 8 + (slot & 7)
-        for (let k = 0; k < all.dims; k += 1) floats[at + 8 * k] = floats[vector + k]
-        const lengths = all.lengths + (slot >>> 3) * 24 + (slot & 7)
-        for (const n of [0, 1, 2]) floats[lengths + 8 * n] = ranks.length(vector, all.dims, n)
+        floats.copyWithin(all.vectors + slot * all.dims, vector, vector + all.dims)
       }
     },
     boundBlocks: (...[bounds, values, n]) => {

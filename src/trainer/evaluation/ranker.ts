@@ -11,7 +11,7 @@ import type { KernelImplementation } from '../../kernels/kernels.ts'
 import { ThreadPool } from '../../kernels/thread-pool.ts'
 import type { ItemInput, QueryInput } from '../../model/inputs.ts'
 import type { TwoTower } from '../../model/two-tower.ts'
-import { Candidates } from '../candidates.ts'
+import { Candidates, candidateWords } from '../candidates.ts'
 import { findRows, type Tables } from '../rows.ts'
 import { meanRank } from './ranking-metrics.ts'
 
@@ -70,6 +70,8 @@ export class Ranker {
   readonly #options: RankerOptions
   readonly #pool: ThreadPool
   readonly #queries: Block<Float32Array>
+  /** Of the queries, for the kernels: see `RankKernels`. */
+  readonly #codes: Block<Int32Array>
   readonly #targets: Block<Int32Array>
   readonly #offsets: Block<Int32Array>
   readonly #excluded: Block<Int32Array>
@@ -84,9 +86,9 @@ export class Ranker {
   static async create(options: RankerOptions): Promise<Ranker> {
     const { handleCapacity, maxQueries, maxItems, maxExcluded, model } = options
     const { outputDim } = model
-    const vectors = maxQueries * model.queryHeads + maxItems
-    const floats = (model.spec.dim + 5) * (handleCapacity + 8) + vectors * (outputDim + 8)
-    const arena = new Arena(4 * (floats + excludedBlock + maxExcluded) + (1 << 18))
+    const vectors = 2 * maxQueries * model.queryHeads + maxItems
+    const words = candidateWords(model.spec.dim) * (handleCapacity + 8) + vectors * (outputDim + 8)
+    const arena = new Arena(4 * (words + excludedBlock + maxExcluded) + (1 << 18))
     const { threads, implementation } = options
     return new Ranker(options, arena, await ThreadPool.create(arena, { threads, implementation }))
   }
@@ -105,6 +107,7 @@ export class Ranker {
       halfLifeMs,
     })
     this.#queries = arena.floats(maxQueries * model.queryHeads * outputDim)
+    this.#codes = arena.ints(maxQueries * model.queryHeads * (1 + Math.ceil(spec.dim / 2)))
     this.#targets = arena.ints(maxQueries)
     this.#offsets = arena.ints(maxQueries + 1)
     this.#excluded = arena.ints(excludedBlock + maxExcluded)
@@ -127,7 +130,7 @@ export class Ranker {
       for (let i = 0; i < part.length; i += 1) {
         this.#slots.view[i] = this.candidates.add(part[i].handle)
       }
-      this.#pool.kernels.packPanels(
+      this.#pool.kernels.packCandidates(
         this.candidates.address,
         this.#slots.address,
         this.#vectors.address,
@@ -239,7 +242,8 @@ export class Ranker {
     const products = this.candidates.size * outputDim * queryHeads
     const grain = Math.ceil(shareOfProducts / (products + 1))
     const asked = [counts, address, queries, outputDim, queryHeads, targets] as const
-    const counted = this.#pool.begin('rankTargets', [...asked], n, grain)
+    const operands = [...asked, this.#codes.address] as const
+    const counted = this.#pool.begin('rankTargets', [...operands], n, grain)
     return () => {
       counted()
       const excluded = [this.#offsets.address, this.#excluded.address] as const
