@@ -33,7 +33,7 @@ const textBytes = 256
  * Looks before a sleep, some tenths of a millisecond (a pause is 40 to 140 cycles): longer than the
  * tables take between the calls of a small training step, since waking up takes nearly as long.
  */
-const spins = 8_000
+const spins = 16_000
 /** How long a sleep lasts before the sleeper looks whether anybody is still there. */
 const sleepMs = 1_000
 
