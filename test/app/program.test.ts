@@ -126,4 +126,18 @@ describe('config', () => {
   test('validate says that it is valid', async () => {
     expect((await run('config', 'validate')).out).toMatch(/valid, model shop [0-9a-f]{16}/)
   })
+
+  test('what it says is JSON too when asked for, on one line', async () => {
+    const asked = async (name: string): Promise<unknown> => {
+      const { out } = await run('config', name, '--json')
+      expect(out.trim()).not.toContain('\n')
+      return JSON.parse(out)
+    }
+    expect(await asked('schema')).toHaveProperty('properties.model')
+    const path = ['process', 'trainer', 'deltaIntervalMs']
+    const option = expect.objectContaining({ path, default: 100, unit: 'ms' })
+    expect(await asked('options')).toEqual({ options: expect.arrayContaining([option]) })
+    const valid = { valid: true, model: 'shop', modelHash: expect.stringMatching(/^[0-9a-f]{16}$/) }
+    expect(await asked('validate')).toMatchObject(valid)
+  })
 })
