@@ -96,6 +96,13 @@ describe('a wrong command line', () => {
   })
 })
 
+/** What `freshet config NAME --json` says, on one line. */
+async function asked(name: string): Promise<unknown> {
+  const { out } = await run('config', name, '--json')
+  expect(out.trim()).not.toContain('\n')
+  return JSON.parse(out)
+}
+
 describe('config', () => {
   test('schema is JSON', async () => {
     expect(JSON.parse((await run('config', 'schema')).out)).toHaveProperty('properties.model')
@@ -128,11 +135,6 @@ describe('config', () => {
   })
 
   test('what it says is JSON too when asked for, on one line', async () => {
-    const asked = async (name: string): Promise<unknown> => {
-      const { out } = await run('config', name, '--json')
-      expect(out.trim()).not.toContain('\n')
-      return JSON.parse(out)
-    }
     expect(await asked('schema')).toHaveProperty('properties.model')
     const path = ['process', 'trainer', 'deltaIntervalMs']
     const option = expect.objectContaining({ path, default: 100, unit: 'ms' })
