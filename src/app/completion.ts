@@ -4,7 +4,7 @@
  */
 import type { Command } from 'commander'
 
-export const shells = ['bash', 'zsh'] as const
+export const shells = ['bash', 'zsh', 'fish'] as const
 export type Shell = (typeof shells)[number]
 
 /** `freshet import tables` and the words that may follow. */
@@ -16,6 +16,28 @@ interface Place {
 /** To be sourced: `source <(freshet completion bash)`. */
 export function completionScript(program: Command, shell: Shell): string {
   const places = [...placesOf(program, program.name())]
+  return shell === 'fish' ? fishScript(places) : bashScript(places, shell)
+}
+
+/** One function says what may come next, as in bash; files where nothing does. */
+function fishScript(places: readonly Place[]): string {
+  const deeper = places.slice(1).map(({ path }) => `'${path}'`)
+  const lines = [
+    'function __freshet_words',
+    '  set -l place freshet',
+    '  for word in (commandline -opc)[2..]',
+    `    contains -- "$place $word" ${deeper.join(' ')}; and set place "$place $word"`,
+    '  end',
+    '  switch $place',
+    ...places.map(({ path, words }) => `    case '${path}'; printf '%s\\n' ${words.join(' ')}`),
+    '  end',
+    'end',
+    "complete -c freshet -a '(__freshet_words)'",
+  ]
+  return lines.join('\n')
+}
+
+function bashScript(places: readonly Place[], shell: Shell): string {
   const deeper = places.slice(1).map(({ path }) => `'${path}'`)
   const lines = [
     ...(shell === 'zsh' ? ['#compdef freshet', 'autoload -U +X bashcompinit && bashcompinit'] : []),

@@ -259,7 +259,7 @@ export interface JobRun {
 }
 
 export interface Checkpoint {
-  /** What the job `rollBack` takes, as a number. */
+  /** What the job `rollBack` takes. */
   readonly name: string
   readonly modelVersion: number
   readonly createdAt: number

@@ -124,11 +124,15 @@ function defineUpkeepJobs(scheduler: Scheduler, dependencies: JobDependencies): 
   }
 }
 
+/** A number, or the name as lists of checkpoints have it. */
+const isCheckpoint = (value: unknown): boolean =>
+  typeof value === 'string'
+    ? /^\d{1,15}$/.test(value)
+    : Number.isSafeInteger(value) && Number(value) >= 0
+
 const rollBackFields: PayloadFields = {
   to: (value) =>
-    Number.isSafeInteger(value) && Number(value) >= 0
-      ? undefined
-      : 'expected the name of a checkpoint, a whole number',
+    isCheckpoint(value) ? undefined : 'expected the name of a checkpoint, a whole number',
 }
 
 const checkRollBack = (payload: JobPayload): void =>

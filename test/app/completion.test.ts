@@ -26,6 +26,13 @@ test.each([
 
 test('zsh gets the same by its emulation, and other shells are told which there are', async () => {
   expect((await run('completion', 'zsh')).text).toMatch(/^#compdef freshet\n.*bashcompinit/)
-  const { code, err } = await run('completion', 'fish')
-  expect([code, err.join()]).toEqual([2, expect.stringContaining('bash | zsh')])
+  const { code, err } = await run('completion', 'tcsh')
+  expect([code, err.join()]).toEqual([2, expect.stringContaining('bash | zsh | fish')])
+})
+
+test('fish gets the same words for the same places', async () => {
+  const { text } = await run('completion', 'fish')
+  expect(text).toContain(" 'freshet import tables'")
+  expect(text).toMatch(/case 'freshet config'; printf '%s\\n' schema options show validate --help/)
+  expect(text.endsWith("complete -c freshet -a '(__freshet_words)'")).toBe(true)
 })

@@ -96,6 +96,13 @@ describe('a wrong command line', () => {
   })
 })
 
+/** What `freshet config NAME --json` says, on one line. */
+async function asked(name: string): Promise<unknown> {
+  const { out } = await run('config', name, '--json')
+  expect(out.trim()).not.toContain('\n')
+  return JSON.parse(out)
+}
+
 describe('config', () => {
   test('schema is JSON', async () => {
     expect(JSON.parse((await run('config', 'schema')).out)).toHaveProperty('properties.model')
@@ -125,5 +132,14 @@ describe('config', () => {
 
   test('validate says that it is valid', async () => {
     expect((await run('config', 'validate')).out).toMatch(/valid, model shop [0-9a-f]{16}/)
+  })
+
+  test('what it says is JSON too when asked for, on one line', async () => {
+    expect(await asked('schema')).toHaveProperty('properties.model')
+    const path = ['process', 'trainer', 'deltaIntervalMs']
+    const option = expect.objectContaining({ path, default: 100, unit: 'ms' })
+    expect(await asked('options')).toEqual({ options: expect.arrayContaining([option]) })
+    const valid = { valid: true, model: 'shop', modelHash: expect.stringMatching(/^[0-9a-f]{16}$/) }
+    expect(await asked('validate')).toMatchObject(valid)
   })
 })

@@ -58,6 +58,7 @@ const taken: readonly (readonly [string, JobPayload, JobResult])[] = [
   ['restrict', everything, { ...restricted, dryRun: true, tables: [everything] }],
   ['checkpoint', {}, { name: '000042', modelVersion: 42, bytes: 1_000 }],
   ['rollBack', { to: 42 }, { to: '42' }],
+  ['rollBack', { to: '42' }, { to: '42' }],
   ['auditRecall', {}, { ...report, replicas: 1, belowFloor: 0 }],
   ['expire', {}, { removed: 2 }],
   ['rebuildIndex', {}, { items: 5, replicas: 1 }],
@@ -72,6 +73,7 @@ const taken: readonly (readonly [string, JobPayload, JobResult])[] = [
 const refused: readonly (readonly [string, JobPayload, string, RegExp])[] = [
   ['rollBack', {}, 'to', /name of a checkpoint/],
   ['rollBack', { to: -1 }, 'to', /name of a checkpoint/],
+  ['rollBack', { to: 'newest' }, 'to', /name of a checkpoint/],
   ['restrict', { table: 7 }, 'table', /name of a table/],
   ['restrict', { table: 'nowhere' }, 'table', /there are items, users/],
   ['restrict', { numReserved: -1 }, 'numReserved', /whole number/],

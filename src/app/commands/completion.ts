@@ -7,12 +7,13 @@ import { oneOf } from '../flags.ts'
 
 const help = `
   bash: source <(freshet completion bash)       in ~/.bashrc
-  zsh:  source <(freshet completion zsh)        in ~/.zshrc, after compinit`
+  zsh:  source <(freshet completion zsh)        in ~/.zshrc, after compinit
+  fish: freshet completion fish | source        in ~/.config/fish/config.fish`
 
 export function addCompletion(program: Command, terminal: Terminal): void {
   program
     .command('completion')
-    .argument('<shell>', shells.join(' or '), oneOf(...shells))
+    .argument('<shell>', shells.join(', '), oneOf(...shells))
     .description('print a script that completes commands and flags in a shell')
     .addHelpText('after', help)
     .action((shell: Shell) => terminal.print(completionScript(program, shell)))

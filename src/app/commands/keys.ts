@@ -134,13 +134,18 @@ function lineOf({ name, scopes: of, ratePerSecond, createdAt, expiresAt }: Store
 }
 
 function revoke(name: string, flags: KeyFlags, terminal: Terminal): void {
-  changeKeys(fileOf(flags), (keys) => {
-    const names = keys.map((key) => key.name)
-    if (names.includes(name)) return keys.filter((key) => key.name !== name)
-    const known = `${names.join(', ') || 'none'}${suggestion(name, names)}`
-    throw new ServiceError('KEY_UNKNOWN', { name, known })
-  })
+  const file = fileOf(flags)
+  // Nothing is written where nothing can be revoked: the directory may be another one.
+  without(name, readKeys(file))
+  changeKeys(file, (keys) => without(name, keys))
   terminal.print(flags.json === true ? JSON.stringify({ revoked: name }) : `revoked ${name}`)
+}
+
+function without(name: string, keys: readonly StoredKey[]): readonly StoredKey[] {
+  const names = keys.map((key) => key.name)
+  if (names.includes(name)) return keys.filter((key) => key.name !== name)
+  const known = `${names.join(', ') || 'none'}${suggestion(name, names)}`
+  throw new ServiceError('KEY_UNKNOWN', { name, known })
 }
 
 const fileOf = (flags: KeyFlags): string => keysFileOf(configOf(flags, 'shop').config)

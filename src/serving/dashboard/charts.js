@@ -16,8 +16,20 @@ function colorOf(/** @type {string} */ property) {
   return getComputedStyle(probe).color
 }
 
-/** Of a logarithmic axis: 1, 10, 100, ... @param {number[]} ticks */
-const decades = (ticks) => ticks.map((y) => (Number.isInteger(Math.log10(y)) ? y : null))
+/** Of a logarithmic axis: 1, 10, 100, ... @type {(plot: uPlot, ticks: number[]) => (number | null)[]} */
+const decades = (_, ticks) => ticks.map((y) => (Number.isInteger(Math.log10(y)) ? y : null))
+
+/** @param {number} value */
+const plain = (value) => (value < 1 && value !== 0 ? value.toFixed(3) : short(value))
+
+/** Of a tick of the axis of values. @type {(y: number | null, format: typeof plain) => string} */
+const label = (y, format) => {
+  if (y === null) return ''
+  return format === plain && y < 1 ? String(y) : format(y)
+}
+
+/** As other times of the page are written. @param {number} seconds Epoch seconds. */
+const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString()
 
 export class Chart {
   /** @type {uPlot} */
@@ -27,11 +39,12 @@ export class Chart {
 
   /**
    * @param {HTMLElement} parent
-   * @param {{ title: string, lines: Line[], log?: boolean, unit?: string, most?: number }} options
+   * @param {{ title: string, lines: Line[], log?: boolean, most?: number,
+   *   format?: (value: number) => string }} options
    *   `color`: the name of a property of the style sheet; `log`: a logarithmic axis; `most`: where
-   *   the axis ends
+   *   the axis ends; `format`: of values, with their unit
    */
-  constructor(parent, { title, lines, log = false, unit = '', most = Infinity }) {
+  constructor(parent, { title, lines, log = false, format = plain, most = Infinity }) {
     const frame = element('div', { class: 'chart' }, element('h2', {}, title))
     parent.append(frame)
     const axis = {
@@ -39,8 +52,17 @@ export class Chart {
       grid: { stroke: () => colorOf('--line'), width: 1 },
       ticks: { stroke: () => colorOf('--line') },
     }
+    /** Lines between the powers of ten are so near to one another that they make a grey block. */
+    const valueAxis = log
+      ? {
+          ...axis,
+          filter: decades,
+          grid: { ...axis.grid, filter: decades },
+          ticks: { ...axis.ticks, filter: decades },
+        }
+      : axis
     const text = (/** @type {number | null | undefined} */ y) =>
-      y === null || y === undefined ? '–' : `${y < 1 && y !== 0 ? y.toFixed(3) : short(y)}${unit}`
+      y === null || y === undefined ? '–' : format(y)
     /** Of the point under the pointer, else of the newest. @type {uPlot.Series.Value} */
     const value = (plot, y, series, at) => text(at === null ? plot.data[series].at(-1) : y)
     this.#plot = new uPlot(
@@ -62,14 +84,8 @@ export class Chart {
             : { range: { min: { pad: 0.1, soft: 0, mode: 1 }, max: { pad: 0.1, hard: most } } },
         },
         axes: [
-          axis,
-          {
-            ...axis,
-            size: 56,
-            ...(log ? { filter: (_, ticks) => decades(ticks) } : {}),
-            values: (_, ticks) =>
-              ticks.map((y) => (y === null ? '' : y < 1 && y !== 0 ? String(y) : short(y))),
-          },
+          { ...axis, space: 90, values: (_, ticks) => ticks.map(clock) },
+          { ...valueAxis, size: 60, values: (_, ticks) => ticks.map((y) => label(y, format)) },
         ],
         hooks: { draw: [(plot) => this.#drawMarks(plot)] },
       },

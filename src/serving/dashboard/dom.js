@@ -39,8 +39,20 @@ export function when(at) {
 
 /** @param {number} value */
 export function short(value) {
-  if (value >= 1e6) return `${(value / 1e6).toFixed(1)} M`
-  if (value >= 1e4) return `${(value / 1e3).toFixed(1)} k`
-  if (Number.isInteger(value)) return String(value)
-  return value >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 ? 0 : 1)
+  if (value >= 1e6) return `${scaled(value / 1e6)} M`
+  if (value >= 1e4) return `${scaled(value / 1e3)} k`
+  if (Number.isInteger(value) || value >= 10) return Math.round(value).toLocaleString('en')
+  return value.toFixed(1)
 }
+
+/** With one decimal where it says something: 10, 10.5. @param {number} value */
+const scaled = (value) => value.toLocaleString('en', { maximumFractionDigits: 1 })
+
+/** Milliseconds, and seconds where they are many. @param {number} ms */
+export function duration(ms) {
+  if (ms >= 1e3) return `${scaled(ms / 1e3)} s`
+  return `${ms < 1 ? scaled(ms) : Math.round(ms)} ms`
+}
+
+/** @param {number | undefined} value */
+export const whole = (value) => (value === undefined ? '–' : Math.round(value).toLocaleString('en'))

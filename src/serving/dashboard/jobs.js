@@ -1,5 +1,5 @@
 /** Jobs: run one, see how they went, call one off; and the way back to a checkpoint. */
-import { byId, element, when } from './dom.js'
+import { byId, duration, element, when } from './dom.js'
 import { RollBack } from './roll-back.js'
 import { admin } from './service.js'
 
@@ -139,7 +139,7 @@ function stateOf(run) {
 
 /** @param {JobRun} run */
 const tookOf = ({ startedAt, finishedAt }) =>
-  finishedAt === undefined ? '' : `${finishedAt - startedAt} ms`
+  finishedAt === undefined ? '' : duration(finishedAt - startedAt)
 
 /** @param {JobRun} run */
 function outcomeOf(run) {

@@ -1,6 +1,6 @@
 /** The first view: what the service does now, and how well. */
 import { Chart } from './charts.js'
-import { byId, element, short } from './dom.js'
+import { byId, duration, element, short, whole } from './dom.js'
 import { History } from './history.js'
 
 /** @typedef {import('./history.js').Status} Status */
@@ -40,7 +40,7 @@ export class Live {
         { label: 'index', color: '--second' },
       ],
       log: true,
-      unit: ' ms',
+      format: duration,
     })
     this.#quality = new Chart(parent, {
       title: 'Next item among the ten best (HR@10)',
@@ -127,8 +127,7 @@ export class Live {
    * @param {number} last
    */
   #freshnessTile(stage, last) {
-    const ms = (/** @type {number} */ q) =>
-      text(this.#history.quantile(last, stage, q), (value) => `${value.toFixed(0)} ms`)
+    const ms = (/** @type {number} */ q) => text(this.#history.quantile(last, stage, q), duration)
     return tile(`${stage} freshness`, ms(0.5), `p99 ${ms(0.99)}`)
   }
 
@@ -193,9 +192,6 @@ const measured = (ranking) => (ranking?.evaluated > 0 ? ranking.hr10 : undefined
 const lossOf = ({ trainer }) => (trainer?.steps > 0 ? trainer.loss : undefined)
 
 const sum = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a + b, 0)
-
-const whole = (/** @type {number | undefined} */ value) =>
-  value === undefined ? '–' : Math.round(value).toLocaleString('en')
 
 /**
  * @param {number | null | undefined} value

@@ -27,7 +27,7 @@ export function part<Schema extends z.ZodType>(
     parse: (value) => {
       const result = schema.safeParse(value)
       if (result.success) return result.data
-      throw invalidRequest(where, result.error)
+      throw invalidRequest(where, result.error, value)
     },
     schema: where === 'body' ? jsonSchema(schema, 'input') : textSchema(schema),
   }
@@ -56,7 +56,7 @@ const textSchema = (schema: z.ZodType): JsonSchema => ({
   required: jsonSchema(schema, 'input')['required'] ?? [],
 })
 
-function invalidRequest(where: Where, error: z.ZodError): ServiceError {
+function invalidRequest(where: Where, error: z.ZodError, whole: unknown): ServiceError {
   const [issue] = error.issues
   if (issue?.code === 'unrecognized_keys') {
     const path = [...issue.path, issue.keys[0] ?? ''].join('.')
@@ -67,9 +67,20 @@ function invalidRequest(where: Where, error: z.ZodError): ServiceError {
     })
   }
   const path = issue === undefined || issue.path.length === 0 ? where : issue.path.join('.')
-  const reason = issue?.message ?? 'not valid'
+  const reason = issue === undefined ? 'not valid' : reasonOf(issue, where, whole)
   return new ServiceError('REQUEST_INVALID', { path, in: where, reason })
 }
+
+/** What is absent, or there twice, is said to be so, not to be of another type. */
+function reasonOf(issue: z.core.$ZodIssue, where: Where, whole: unknown): string {
+  if (issue.code !== 'invalid_type') return issue.message
+  const given = issue.path.reduce(memberOf, whole)
+  if (given === undefined) return 'is missing'
+  return where === 'query' && Array.isArray(given) ? 'is given more than once' : issue.message
+}
+
+const memberOf = (whole: unknown, name: PropertyKey): unknown =>
+  typeof whole === 'object' && whole !== null ? Reflect.get(whole, name) : undefined
 
 /** A number in a query string: decimal digits, no blanks, no hexadecimal, no NaN. */
 export const numberText = <Schema extends z.ZodType<number, number>>(

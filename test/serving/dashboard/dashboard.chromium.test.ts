@@ -101,7 +101,7 @@ test.each([
   expect(await of('users').innerText()).toBe('60')
   await post('/v1/events', events(1))
   await expect.poll(() => of('events/s').innerText(), { timeout: 20_000 }).toMatch(/^[\d.]*[1-9]/)
-  await expect.poll(() => of('fact freshness').innerText()).toMatch(/^\d+ ms$/)
+  await expect.poll(() => of('fact freshness').innerText()).toMatch(/^[\d.]+ m?s$/)
   expect(await page.locator('#charts canvas').count()).toBe(6)
   expect(await visit.text('#tables')).toContain('words')
   // Nothing is wider than the screen.

@@ -1,5 +1,5 @@
 /** Keys made by `freshet keys` and taken up by a server that runs; HTTPS with files that change. */
-import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { request } from 'node:https'
 import { join } from 'node:path'
 
@@ -91,6 +91,14 @@ test.each([
   await run('keys', 'create', 'shop', ...data)
   const { code, err } = await run('keys', ...args, ...data)
   expect([code, err.join()]).toEqual([2, expect.stringContaining(reason)])
+})
+
+test('where no keys were ever made there is none to revoke, and nothing is written', async () => {
+  using folder = temporaryDirectory()
+  const absent = join(folder.path, 'absent')
+  const { code, err } = await run('keys', 'revoke', 'shop', '--data', absent)
+  expect([code, err.join()]).toEqual([2, expect.stringContaining('no key shop; there are: none')])
+  expect(existsSync(absent)).toBe(false)
 })
 
 test('a file that is broken keeps the keys of before, and lets no server start', async () => {

@@ -188,6 +188,17 @@ test.each<[string, string]>([
   ])
 })
 
+test.each([
+  ['POST', '/v1/rank', '{}', 'items: is missing'],
+  ['POST', '/v1/rank', '', 'body: is missing'],
+  ['POST', '/v1/recommendations', '{"history": [{}]}', 'history.0.itemId: is missing'],
+  ['POST', '/v1/recommendations', '{"n": null}', 'n: Invalid input: expected number'],
+  ['GET', '/v1/recommendations/ada?n=1&n=2', undefined, 'n: is given more than once'],
+] as const)('%s %s of %s is told %s', async (method, path, text, reason) => {
+  const { body } = await http.call(method, path, text)
+  expect(body.error.message).toContain(`the request is invalid at ${reason}`)
+})
+
 test('similar items are without the item, and unknown for an unknown item', async () => {
   const { status, body } = await http.call('GET', '/v1/items/c/similar?n=2')
   expect(status).toBe(200)
