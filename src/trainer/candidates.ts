@@ -27,7 +27,7 @@ export interface CandidatesOptions {
  */
 const landmarkStep = 60
 /** Words that the ranking kernels keep of a vector: its code's, and some beside it. */
-const codeWords = (dims: number): number => Math.ceil(dims / 2)
+export const codeWords = (dims: number): number => Math.ceil(dims / 2)
 const numbersEach = 3
 
 /** Of a candidate, all in all: its vector's, count and popularity too. */

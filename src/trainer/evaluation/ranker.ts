@@ -11,7 +11,7 @@ import type { KernelImplementation } from '../../kernels/kernels.ts'
 import { ThreadPool } from '../../kernels/thread-pool.ts'
 import type { ItemInput, QueryInput } from '../../model/inputs.ts'
 import type { TwoTower } from '../../model/two-tower.ts'
-import { Candidates, candidateWords } from '../candidates.ts'
+import { Candidates, candidateWords, codeWords } from '../candidates.ts'
 import { findRows, type Tables } from '../rows.ts'
 import { meanRank } from './ranking-metrics.ts'
 
@@ -107,7 +107,7 @@ export class Ranker {
       halfLifeMs,
     })
     this.#queries = arena.floats(maxQueries * model.queryHeads * outputDim)
-    this.#codes = arena.ints(maxQueries * model.queryHeads * (1 + Math.ceil(spec.dim / 2)))
+    this.#codes = arena.ints(maxQueries * model.queryHeads * (1 + codeWords(spec.dim)))
     this.#targets = arena.ints(maxQueries)
     this.#offsets = arena.ints(maxQueries + 1)
     this.#excluded = arena.ints(excludedBlock + maxExcluded)
@@ -242,8 +242,8 @@ export class Ranker {
     const products = this.candidates.size * outputDim * queryHeads
     const grain = Math.ceil(shareOfProducts / (products + 1))
     const asked = [counts, address, queries, outputDim, queryHeads, targets] as const
-    const operands = [...asked, this.#codes.address] as const
-    const counted = this.#pool.begin('rankTargets', [...operands], n, grain)
+    const codes = this.#codes.address
+    const counted = this.#pool.begin('rankTargets', [...asked, codes], n, grain)
     return () => {
       counted()
       const excluded = [this.#offsets.address, this.#excluded.address] as const
