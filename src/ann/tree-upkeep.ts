@@ -176,15 +176,11 @@ export class TreeUpkeep {
     return this.#tree?.leafLimit ?? 0
   }
 
-  /** Ids and the leaves that they were in; -1: whichever is nearest. */
+  /** Ids and the leaves that they were in; -1: none. */
   restoreItems(ids: Int32Array, leaves: Int32Array): void {
     for (let from = 0; from < ids.length; from += treeChunk) {
       const [some, into] = [ids, leaves].map((all) => all.subarray(from, from + treeChunk))
-      this.#tree?.putInto(
-        some.filter((_, i) => into[i] >= 0),
-        into.filter((leaf) => leaf >= 0),
-      )
-      this.#tree?.place(some.filter((_, i) => into[i] < 0))
+      this.#tree?.putBack(some, into)
     }
   }
 

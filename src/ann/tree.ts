@@ -218,7 +218,7 @@ export class Tree {
     const { kernels, layout } = this.memory
     const { ids, leaves } = this.#staging
     kernels.treeAssign(layout, ids.address, n, leaves.address)
-    kernels.treePlace(layout, ids.address, leaves.address, n)
+    this.#putStaged(n)
     this.#gather(n)
   }
 
@@ -252,12 +252,12 @@ export class Tree {
    * a leaf of its own; the first of those staged.
    */
   #setApart(n: number): void {
-    const { sizes, scales, coded } = this.memory
+    const { sizes, scales } = this.memory
     const { ids, leaves } = this.#staging
     for (let i = 0; i < n; i += 1) {
       const [id, leaf] = [ids.view[i], leaves.view[i]]
       if (sizes[leaf] <= fewMembers || this.#tailOf(id) < this.#greatestTail(leaf)) continue
-      if (this.square(id, leaf) <= farSquares * coded * scales[leaf] ** 2) continue
+      if (this.#isNear(id, leaf)) continue
       this.#giveLeaf(id, scales[leaf])
       return
     }
@@ -303,13 +303,31 @@ export class Tree {
     return tailEnds[(leaf >> 5) * shape.exactDims * treeGroup * 2 + (leaf & 31)]
   }
 
-  /** Puts ids (at most `treeChunk`) into the leaves named for them. */
-  putInto(ids: Int32Array, leaves: Int32Array): void {
+  /**
+   * Puts ids (at most `treeChunk`) back into the leaves that they were in (-1: none), those of them
+   * that have centroids and are near still; all others into their nearest. Centroids stay.
+   */
+  putBack(ids: Int32Array, leaves: Int32Array): void {
+    const isBack = ids.map((id, i) => Number(leaves[i] >= 0 && this.#isNear(id, leaves[i])))
+    const others = ids.filter((_, i) => isBack[i] === 0)
+    this.assign(others)
+    this.#putStaged(others.length)
+    this.#staging.ids.view.set(ids.filter((_, i) => isBack[i] === 1))
+    this.#staging.leaves.view.set(leaves.filter((_, i) => isBack[i] === 1))
+    this.#putStaged(ids.length - others.length)
+  }
+
+  /** Whether a leaf can have an id for a member; what is far is badly coded there. */
+  #isNear(id: number, leaf: number): boolean {
+    const { biases, scales, coded } = this.memory
+    if (biases[leaf] === -Infinity) return false
+    return this.square(id, leaf) <= farSquares * coded * scales[leaf] ** 2
+  }
+
+  #putStaged(n: number): void {
     const { kernels, layout } = this.memory
-    const staging = this.#staging
-    staging.ids.view.set(ids)
-    staging.leaves.view.set(leaves)
-    kernels.treePlace(layout, staging.ids.address, staging.leaves.address, ids.length)
+    const { ids, leaves } = this.#staging
+    kernels.treePlace(layout, ids.address, leaves.address, n)
   }
 
   /** Brings ids (at most `treeChunk`) up to date: those that are there in, the others out. */

@@ -8,12 +8,15 @@ import { fileURLToPath } from 'node:url'
 
 import { expect, test } from 'vitest'
 
+import { InlineBackground } from '../../src/ann/background.ts'
+import { IndexMemory, type IndexSite } from '../../src/ann/index-memory.ts'
 import { PartitionedIndex } from '../../src/ann/partitioned-index.ts'
+import { imageOf } from '../../src/ann/tree-image.ts'
 import { IndexLedger } from '../../src/serving/index-ledger.ts'
 import { restoreIndex } from '../../src/serving/index-save.ts'
 import { IndexThread } from '../../src/serving/index-thread.ts'
 import { range, vectors } from '../contract/ann-index.ts'
-import { changeAndSave, savedShape } from '../support/saving-index.ts'
+import { changeAndSave, markedVectors, savedShape } from '../support/saving-index.ts'
 
 const items = 4_000
 const shape = { dim: 9, exactDims: 1, capacityItems: items, maxK: 100, flatBelow: 100 } as const
@@ -136,6 +139,44 @@ test('a vector whose handle is another item’s now, or nobody’s, is not taken
   expect([4, 9, 10].map((id) => index.has(id))).toEqual([false, false, true])
   const all = index.search(vectors(2, 50, shape.dim), 100, { effort: 1 }).ids
   expect(all).not.toContain(4)
+})
+
+/** Lets a test look at trees. */
+class SeenBackground extends InlineBackground {
+  memory: IndexMemory | undefined
+
+  override open(site: IndexSite): void {
+    super.open(site)
+    this.memory = IndexMemory.attach(site)
+  }
+}
+
+test('items whose leaf moves or goes while it is saved are found all the same', () => {
+  const background = new SeenBackground()
+  const index = new PartitionedIndex({ ...savedShape, background })
+  const all = range(savedShape.capacityItems)
+  const rows = markedVectors(all, 0)
+  index.upsert(all, rows)
+  while (index.stats().tree === undefined) index.maintain(64)
+  const { answering } = index.beginSave()
+  const tree = background.memory!.trees[answering!.tree]
+  const image = imageOf(tree)
+  const leaves = Int32Array.from(all, (id) => tree.leafOf(id))
+  // Those of the greatest score are named for leaves far away, those of the least for no leaf.
+  leaves.copyWithin(all.length - 150, 1_000, 1_150)
+  image.bases.fill(-Infinity, leaves[0], leaves[0] + 1)
+  const restored = new PartitionedIndex(savedShape)
+  restored.restoreTree(image, { effort: 0.5, items: all.length })
+  for (let at = 0; at < all.length; at += 1_000) {
+    const part = [at, at + 1_000] as const
+    const some = rows.subarray(at * savedShape.dim, part[1] * savedShape.dim)
+    restored.restore(all.subarray(...part), some, leaves.subarray(...part))
+  }
+  for (const sign of [1, -1]) {
+    const query = new Float32Array(savedShape.dim).fill(sign)
+    const exact = restored.search(query, 100, { exact: true })
+    expect(restored.search(query, 100, { effort: 1 })).toEqual(exact)
+  }
 })
 
 test('damage is found wherever it is', async () => {

@@ -1,11 +1,10 @@
-import { cpSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { expect, test } from 'vitest'
 
-import { systemClock } from '../../src/base/clock.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import type { TrainerModel, TrainerProcess } from '../../src/trainer/trainer-config.ts'
+import { crashImage } from '../support/crash-image.ts'
 import {
   digestInMemory,
   far,
@@ -83,6 +82,7 @@ test('changed rows make room by checkpoints, and the next rows are sent for ahea
 
 test('a trainer killed anywhere ends in the state of one that was never killed', async () => {
   using directory = temporaryDirectory()
+  using root = temporaryDirectory()
   const events = wideEvents(800)
   const expected = await digestInMemory(events)
   const log = new MemoryLog(events)
@@ -94,8 +94,7 @@ test('a trainer killed anywhere ends in the state of one that was never killed',
   for (let turns = 0; subject.trainer.learner.facts.events < 800; turns += 1) {
     await new Promise((resolve) => setImmediate(resolve))
     if (turns % 7 !== 0 || images.length === 4) continue
-    const image = join(directory.path, `../image-${images.length}-${Math.floor(systemClock.now())}`)
-    cpSync(directory.path, image, { recursive: true })
+    const image = crashImage(directory.path, join(root.path, String(images.length)))
     images.push([image, copyOf(elsewhere)])
   }
   await running

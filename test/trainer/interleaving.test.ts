@@ -10,6 +10,7 @@ import type { LogBatch } from '../../src/stream/event-log.ts'
 import { BatchJournal, runsOf } from '../../src/stream/files/journal.ts'
 import { EventCursor } from '../../src/trainer/event-cursor.ts'
 import { Trainer } from '../../src/trainer/trainer-loop.ts'
+import { crashImage } from '../support/crash-image.ts'
 import { interactions } from '../support/events.ts'
 import { PartitionedLog } from '../support/partitioned-log.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
@@ -33,7 +34,7 @@ const open = (directory: string, seed: number) => {
 async function life(directory: string, into: string, limitEvents: number): Promise<string> {
   const trainer = await open(directory, limitEvents)
   await trainer.run({ signal: new AbortController().signal, untilEnd: true, limitEvents })
-  cpSync(directory, into, { recursive: true })
+  crashImage(directory, into)
   const digest = await trainer.learner.digest()
   await trainer.close()
   return digest

@@ -1,5 +1,3 @@
-import { cpSync } from 'node:fs'
-
 import { describe, expect, test } from 'vitest'
 
 import { systemClock } from '../../src/base/clock.ts'
@@ -7,6 +5,7 @@ import type { TableSpec } from '../../src/embedding/table-spec.ts'
 import { BatchJournal } from '../../src/stream/files/journal.ts'
 import { Trainer } from '../../src/trainer/trainer-loop.ts'
 import type { RestrictCommand, RestrictResult } from '../../src/trainer/trainer-status.ts'
+import { crashImage } from '../support/crash-image.ts'
 import { randomKeys } from '../support/tables.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 import { MemoryLog, settings, shopEvents, trainerModel } from '../support/trainer.ts'
@@ -86,7 +85,7 @@ describe('on a large table', () => {
     while (live.status().events < 600 || live.status().pendingEvents > 0) {
       await new Promise((resolve) => setImmediate(resolve))
     }
-    cpSync(directory.path, image.path, { recursive: true })
+    crashImage(directory.path, image.path)
     const names = entriesOf(image.path)
     const first = names.indexOf('restrictStart')
     const last = names.lastIndexOf('restrictStep')
@@ -128,7 +127,7 @@ describe('on a large table', () => {
     const [{ before: rows, removed, report }] = result.tables
     expect(removed).toBe(rows - 100_000)
     expect(report?.sample).toHaveLength(20)
-    cpSync(directory.path, image.path, { recursive: true })
+    crashImage(directory.path, image.path)
     expect(entriesOf(image.path).filter((name) => name !== 'batch')).toEqual([])
     expect(live.learner.table('item').stats().evicted).toBe(0)
     idle.abort()

@@ -1,4 +1,4 @@
-import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { expect, test } from 'vitest'
@@ -12,6 +12,7 @@ import type { ParameterPublisher } from '../../src/sync/parameter-sync.ts'
 import type { TrainerProcess } from '../../src/trainer/trainer-config.ts'
 import { type RunOptions, Trainer, type TrainerOptions } from '../../src/trainer/trainer-loop.ts'
 import type { TrainerReport } from '../../src/trainer/trainer-status.ts'
+import { crashImage } from '../support/crash-image.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 import { MemoryLog, settings, shopEvents, textModel, trainerModel } from '../support/trainer.ts'
 
@@ -53,12 +54,6 @@ async function uninterrupted(events: readonly Event[]): Promise<string> {
   await using subject = await open({ log: new MemoryLog(events) })
   await run(subject.trainer)
   return subject.trainer.learner.digest()
-}
-
-/** What a killed process leaves behind: the files as they are now. */
-function crashImage(directory: string, into: string): string {
-  cpSync(directory, into, { recursive: true })
-  return into
 }
 
 /** A turn of the event loop. */
