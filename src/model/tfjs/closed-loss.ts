@@ -18,41 +18,12 @@
  * A query of several heads has such a product for each, and the largest of them is the logit.
  */
 import type { Pushes, StepInput } from '../dense-engine.ts'
-import type { LossSpec } from '../spec.ts'
 import { type Best, bestOf } from './best-head.ts'
-import { lossBatch, type LossBatch } from './loss-batch.ts'
+import { largestSum, lossBatch, type LossBatch, type Span, spans, takenOff } from './loss-batch.ts'
 import type { Products } from './products.ts'
-import { RowLosses, type Span, type TilePlace } from './row-losses.ts'
+import { RowLosses, type TilePlace } from './row-losses.ts'
+import { isPlain, type LossOutcome, type LossShape, type TensorLoss } from './tensor-loss.ts'
 import type { Tensor, Tensorflow } from './tensorflow.ts'
-
-export interface LossShape {
-  readonly dim: number
-  /** Vectors of a query. */
-  readonly heads: number
-  readonly loss: Pick<LossSpec, 'kind' | 'hardNegatives'>
-  readonly popularity: boolean
-  /** Logits that are there at once. */
-  readonly tileFloats: number
-}
-
-/** Above it sums of exponentials are computed once more, from the largest logit down. */
-const largestSum = 1e30
-/**
- * The own positive's exponential in the matrix may be so many times its own: what is taken off a
- * sum is not to leave rounding errors behind.
- */
-const mostTakenOff = 128
-
-/** Gradients are of the summed loss. */
-export interface LossOutcome {
-  /** As the tower's output is: a row for each query, or for those that share it. */
-  readonly queries: Tensor
-  readonly candidates: Tensor
-  /** By the popularity's weight in each query. */
-  readonly popularityWeights: Tensor | undefined
-  /** Of all queries, weighted: one number. */
-  readonly loss: Tensor
-}
 
 /** The vectors of a batch, and with what rides behind them. */
 interface Operands {
@@ -71,20 +42,21 @@ interface Operands {
   readonly weights: Tensor
 }
 
-export class ClosedLoss {
+export class ClosedLoss implements TensorLoss {
   readonly #tf: Tensorflow
   readonly #products: Products
   readonly #shape: LossShape
   readonly #rows: RowLosses
+  readonly #isPlain: boolean
 
   constructor(tf: Tensorflow, products: Products, shape: LossShape) {
     this.#tf = tf
     this.#products = products
     this.#shape = shape
     this.#rows = new RowLosses(tf, shape.loss)
+    this.#isPlain = isPlain(shape.loss)
   }
 
-  /** `queries` and `candidates`: the towers' outputs. To be called in a `tidy`. */
   run(input: StepInput, queries: Tensor, candidates: Tensor): LossOutcome {
     const { shared, batch } = input
     if (shared === undefined) return this.#run(input, queries, candidates)
@@ -161,7 +133,7 @@ export class ClosedLoss {
     const { most, shares } = bestOf(tf, products)
     const ownLogits = tf.add(most, column(targetCorrections, rows))
     const ones = (n: number): Tensor => column(new Float32Array(n).fill(1), n)
-    const [lessOwn, one] = this.#rows.isPlain ? [[tf.neg(ownLogits)], [ones(columns)]] : [[], []]
+    const [lessOwn, one] = this.#isPlain ? [[tf.neg(ownLogits)], [ones(columns)]] : [[], []]
     const behind = [ones(rows), ...lessOwn]
     return {
       batch,
@@ -190,7 +162,7 @@ export class ClosedLoss {
     const ofHeads = operands.queries.map((head) => abT(part(head), operands.candidates))
     const { most, shares } = bestOf(tf, ofHeads)
     const place = { ...operands, span, shares }
-    const plain = this.#rows.isPlain ? this.#plain(most, place) : undefined
+    const plain = this.#isPlain ? this.#plain(most, place) : undefined
     if (plain !== undefined) return plain
     const weights = part(operands.weights)
     const rows = this.#rows.gradients(most, part(operands.ownLogits), place)
@@ -344,36 +316,6 @@ interface TilePart {
 
 /** With which head each column's score is of. */
 type TileOperands = Operands & TilePlace & Pick<Best, 'shares'>
-
-/**
- * What is added to a row's sum of exponentials: the own positive's, which is 1, less what the sum
- * has of it already under the column's correction. `isWritten`: masks, or rounding, want it written
- * into the matrix as nothing instead.
- */
-function takenOff(
-  { ownExcess, maskOffsets }: LossBatch,
-  { from, rows }: Span,
-): { readonly taken: Float32Array; readonly isWritten: boolean } {
-  const taken = new Float32Array(rows)
-  let most = 0
-  for (let i = 0; i < rows; i += 1) {
-    const inMatrix = Math.exp(ownExcess[from + i])
-    most = Math.max(most, inMatrix)
-    taken[i] = 1 - inMatrix
-  }
-  const isMasked = maskOffsets[from + rows] > maskOffsets[from]
-  const isWritten = isMasked || !(most <= mostTakenOff)
-  return { taken: isWritten ? taken.fill(1) : taken, isWritten }
-}
-
-/** Rows in runs of at most `most`. */
-function spans(rows: number, most: number): readonly Span[] {
-  const found: Span[] = []
-  for (let from = 0; from < rows; from += most) {
-    found.push({ from, rows: Math.min(most, rows - from) })
-  }
-  return found
-}
 
 const rowsOf = (tf: Tensorflow, x: Tensor, { from, rows }: Span, all: number): Tensor =>
   rows === all ? x : tf.slice(x, [from, 0], [rows, x.shape[1]])

@@ -2,6 +2,20 @@
 import { assert } from '../../base/assert.ts'
 import type { StepInput } from '../dense-engine.ts'
 
+/** Above it sums of exponentials are computed once more, from the largest logit down. */
+export const largestSum = 1e30
+/**
+ * The own positive's exponential in the matrix may be so many times its own: what is taken off a
+ * sum is not to leave rounding errors behind.
+ */
+const mostTakenOff = 128
+
+/** Rows of a batch. */
+export interface Span {
+  readonly from: number
+  readonly rows: number
+}
+
 export interface LossBatch {
   readonly rows: number
   readonly columns: number
@@ -64,4 +78,34 @@ function sortedMasks({ batch, masked, targets }: StepInput): {
     next[row] += 1
   }
   return { maskColumns, maskOffsets }
+}
+
+/**
+ * What is added to a row's sum of exponentials: the own positive's, which is 1, less what the sum
+ * has of it already under the column's correction. `isWritten`: masks, or rounding, want it written
+ * into the matrix as nothing instead.
+ */
+export function takenOff(
+  { ownExcess, maskOffsets }: LossBatch,
+  { from, rows }: Span,
+): { readonly taken: Float32Array; readonly isWritten: boolean } {
+  const taken = new Float32Array(rows)
+  let most = 0
+  for (let i = 0; i < rows; i += 1) {
+    const inMatrix = Math.exp(ownExcess[from + i])
+    most = Math.max(most, inMatrix)
+    taken[i] = 1 - inMatrix
+  }
+  const isMasked = maskOffsets[from + rows] > maskOffsets[from]
+  const isWritten = isMasked || !(most <= mostTakenOff)
+  return { taken: isWritten ? taken.fill(1) : taken, isWritten }
+}
+
+/** Rows in runs of at most `most`. */
+export function spans(rows: number, most: number): readonly Span[] {
+  const found: Span[] = []
+  for (let from = 0; from < rows; from += most) {
+    found.push({ from, rows: Math.min(most, rows - from) })
+  }
+  return found
 }

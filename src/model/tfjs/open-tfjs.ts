@@ -4,11 +4,13 @@ import { seededRandom } from '../../base/random.ts'
 import { headsOf, type ModelPlan } from '../plan.ts'
 import { ClosedLoss } from './closed-loss.ts'
 import { ClosedTower } from './closed-tower.ts'
+import { HostLoss } from './host-loss.ts'
 import { LayersTower } from './layers-tower.ts'
 import { loadLayersModel } from './load-layers-model.ts'
 import { type LoadedTensorflow, loadTensorflow, type TensorflowPlace } from './load-tensorflow.ts'
 import { type Products, productsOf } from './products.ts'
 import { checkSupported } from './supported.ts'
+import type { TensorLoss } from './tensor-loss.ts'
 import type { TensorTower } from './tensor-tower.ts'
 import type { Tensorflow } from './tensorflow.ts'
 
@@ -16,7 +18,7 @@ export interface TfjsParts {
   readonly loaded: LoadedTensorflow
   readonly query: TensorTower
   readonly candidate: TensorTower
-  readonly loss: ClosedLoss
+  readonly loss: TensorLoss
   readonly weightCount: number
 }
 
@@ -60,13 +62,16 @@ async function openOn(plan: ModelPlan, loaded: LoadedTensorflow): Promise<TfjsPa
   const query = await openTower(tf, products, { plan, side: 'query', isFirst: true })
   const isFirst = query.weightCount === 0
   const candidate = await openTower(tf, products, { plan, side: 'candidate', isFirst })
-  const loss = new ClosedLoss(tf, products, {
+  const shape = {
     dim: spec.dim,
     heads: headsOf(spec),
     loss: spec.loss,
     popularity: plan.popularity !== undefined,
     tileFloats: tileFloats[device],
-  })
+  }
+  const onTensors = new ClosedLoss(tf, products, shape)
+  const isOnHost = native !== undefined && device === 'cpu'
+  const loss = isOnHost ? new HostLoss(tf, products, shape, onTensors) : onTensors
   const weights = query.weightCount + candidate.weightCount
   return { loaded, query, candidate, loss, weightCount: weights }
 }

@@ -3,19 +3,14 @@
  * of exponentials do not do, hard negatives, sigmoid, BPR (assembly/row-losses.ts).
  */
 import type { LossSpec } from '../spec.ts'
-import type { LossBatch } from './loss-batch.ts'
+import type { LossBatch, Span } from './loss-batch.ts'
+import { isPlain } from './tensor-loss.ts'
 import type { Tensor, Tensorflow } from './tensorflow.ts'
 
 /** The logit of what is no negative: its exponential is zero, and no sum of these overflows. */
 const never = -1e30
 /** Below it the logarithm of a probability is not taken: it may have come to nothing. */
 const leastProbability = 1e-30
-
-/** Rows of a batch. */
-export interface Span {
-  readonly from: number
-  readonly rows: number
-}
 
 export interface TilePlace {
   readonly batch: LossBatch
@@ -39,14 +34,10 @@ interface Softmax {
 }
 
 export class RowLosses {
-  /** The softmax over all columns, with logits of the own positive's less. */
-  readonly isPlain: boolean
   readonly #tf: Tensorflow
   readonly #loss: Pick<LossSpec, 'kind' | 'hardNegatives'>
 
   constructor(tf: Tensorflow, loss: Pick<LossSpec, 'kind' | 'hardNegatives'>) {
-    const { kind = 'softmax', hardNegatives } = loss
-    this.isPlain = kind === 'softmax' && hardNegatives === undefined
     this.#tf = tf
     this.#loss = loss
   }
@@ -55,7 +46,7 @@ export class RowLosses {
   gradients(scores: Tensor, own: Tensor, place: TilePlace): RowGradients {
     const { hardNegatives } = this.#loss
     if (hardNegatives !== undefined) return this.#hardest(scores, own, place, hardNegatives)
-    if (!this.isPlain) return this.#pairwise(this.written(scores, place), own)
+    if (!isPlain(this.#loss)) return this.#pairwise(this.written(scores, place), own)
     const zeros = this.#tf.zeros(own.shape)
     return this.#softmax(this.written(scores, place, zeros), zeros, place)
   }

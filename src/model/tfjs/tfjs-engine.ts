@@ -18,9 +18,9 @@ import {
 } from '../dense-engine.ts'
 import type { DenseParameters } from '../dense-parameters.ts'
 import type { ModelPlan } from '../plan.ts'
-import type { LossOutcome } from './closed-loss.ts'
 import { ClosedTower } from './closed-tower.ts'
 import type { TfjsParts } from './open-tfjs.ts'
+import type { LossOutcome } from './tensor-loss.ts'
 import type { TensorTower } from './tensor-tower.ts'
 import type { Tensor, Tensorflow } from './tensorflow.ts'
 
