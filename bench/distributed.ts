@@ -51,6 +51,8 @@ type Progress = (line: string) => void
 const eventsPerAppend = 1_000
 const appendsUnderWay = 4
 const lookMs = 100
+/** Until the trainer has so many events left, and how often it is asked until then. */
+const [nearEvents, farMs] = [20_000, 500]
 /** The trainer tells twice a second how far it is. */
 const looksPerTelling = 6
 const settleLimitMs = 900_000
@@ -200,24 +202,31 @@ function perEvent(seconds: ByProcess, events: number): ByProcess {
 
 /**
  * Waits until the trainer has learned from all events and every replica answers with the result.
- * When that was: the trainer tells how far it is from time to time, replicas are looked at often.
+ * When that was: the trainer tells how far it is from time to time, and once that is nearly all of
+ * them replicas are looked at often; before that they have better things to do.
  */
 async function settled(fleet: BenchFleet, events: number): Promise<number> {
   const limit = performance.now() + settleLimitMs
   const looks: Look[] = []
   let steps = -1
-  for (let i = 0; performance.now() < limit; i += 1) {
-    const versions = await Promise.all(fleet.replicas.map(versionOf))
-    looks.push({ at: performance.now(), version: Math.min(...versions) })
-    await sleep(lookMs)
-    if (i % looksPerTelling > 0) continue
+  let isNear = false
+  while (performance.now() < limit) {
+    const some = isNear ? looksPerTelling : 0
+    for (let i = 0; i < some; i += 1) {
+      const versions = await Promise.all(fleet.replicas.map(versionOf))
+      looks.push({ at: performance.now(), version: Math.min(...versions) })
+      await sleep(lookMs)
+    }
     const trainer = await fleet.trainer.client.metrics()
     const learned = trainer.sum('freshet_trainer_steps_total')
-    const isOver = trainer.sum('freshet_trainer_events_total') >= events && learned === steps
+    const seen = trainer.sum('freshet_trainer_events_total')
+    const isOver = seen >= events && learned === steps
+    isNear = events - seen < nearEvents
     steps = learned
     const reached = looks.find(({ version }) => version >= steps)?.at
     // Its last batch may have been cut since it told: then steps go on.
     if (isOver && reached !== undefined && (await haveFolded(fleet, events))) return reached
+    if (!isNear) await sleep(farMs)
   }
   throw new Error(`not settled within ${settleLimitMs} ms`)
 }
