@@ -7,14 +7,10 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 
+import { collectGarbage } from './collect-garbage.ts'
 import type { Points } from './index-data.ts'
 import { rounded, type Subject } from './index-subject.ts'
-
-setFlagsFromString('--expose-gc')
-const collectGarbage: () => void = runInNewContext('gc')
 
 const waves = 10
 /** Upserts between two slices of maintenance, and vectors in the slice. */

@@ -4,9 +4,8 @@
  * Recommenders Addons does. Memory is touched before anything is measured, as in a service that has
  * run for a while; what the first touch costs is `findOrInsertUntouched`.
  */
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 
+import { collectGarbage } from './collect-garbage.ts'
 import { type Steps, Subject, timeSteps, type Verb, verbs } from './table-subject.ts'
 import { batchKeys, makeWorkload, type Workload, type WorkloadOptions } from './table-workload.ts'
 
@@ -171,9 +170,7 @@ const longestOf = (all: readonly Steps[]): { readonly [name: string]: number } =
 
 /** After the collector has run: in a service it comes round by itself. */
 function residentMegabytes(): number {
-  setFlagsFromString('--expose-gc')
-  const collect: unknown = runInNewContext('gc')
-  if (typeof collect === 'function') for (let i = 0; i < 4; i += 1) Reflect.apply(collect, null, [])
+  collectGarbage()
   return Math.round(process.memoryUsage.rss() / 1e6)
 }
 

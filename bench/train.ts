@@ -18,6 +18,7 @@ import type { Lookup } from '../src/model/table-lookup.ts'
 import type { TensorflowPlace, TfjsBackend } from '../src/model/tfjs/load-tensorflow.ts'
 import { TwoTower, type StepStage } from '../src/model/two-tower.ts'
 import { tensorflowPackages } from '../test/support/fetch-tensorflow.ts'
+import { collectGarbage } from './collect-garbage.ts'
 import { type EngineCrossover, engineCrossover } from './engine-crossover.ts'
 import { type TrainCurve, trainCurve } from './train-curve.ts'
 import { BatchMaker, items, users } from './train-data.ts'
@@ -242,6 +243,8 @@ async function measure(
   options: TrainBenchOptions,
   progress: (line: string) => void,
 ): Promise<Result> {
+  // Peak memory is of training, without what reading the sources has left.
+  collectGarbage()
   const trainer = await Trainer.create(options)
   try {
     const firstLoss = meanLoss(trainer, lossBatches)

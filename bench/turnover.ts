@@ -3,8 +3,7 @@
  * table alone, then a whole learner with its facts. What must be flat from the first full day to
  * the last: rows, resident memory, and what a day's keys and events cost.
  */
-import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
+import { getHeapSpaceStatistics } from 'node:v8'
 
 import { loadConfig, parseOverride } from '../src/app/config/config.ts'
 import { trainerModel } from '../src/app/options.ts'
@@ -16,6 +15,7 @@ import { MemoryTable } from '../src/embedding/memory/memory-table.ts'
 import { restrictWhenFull } from '../src/embedding/restrict/restrict.ts'
 import type { Event } from '../src/stream/event.ts'
 import { Learner } from '../src/trainer/learner.ts'
+import { collectGarbage } from './collect-garbage.ts'
 
 export interface TurnoverOptions {
   /** Rows that the table may hold. */
@@ -66,9 +66,6 @@ const learnerItems = 2_000
 const eventsPerUser = 4
 const batchesPerDelta = 8
 const mebibyte = 2 ** 20
-
-setFlagsFromString('--expose-gc')
-const collectGarbage: () => void = runInNewContext('gc')
 
 export async function run(
   options: TurnoverOptions,
