@@ -16,6 +16,8 @@ export interface FleetOptions {
   readonly config: string
   readonly set: readonly string[]
   readonly trainerDirectory: string
+  /** Of the processes that serve, where they share processors with who learns. */
+  readonly niceness: number
   /** Of each process, there. Absent: none are written. */
   readonly profiles?: string | undefined
 }
@@ -27,12 +29,6 @@ export interface Member {
 }
 
 const readyLimitMs = 60_000
-/**
- * Of those that serve: where there are fewer processors than processes all wait for the trainer, and
- * a replica that has folded facts long before it has the parameters to go with them has gained
- * nothing.
- */
-const niceness = 10
 /** Clock ticks of the kernel, per second. */
 const ticks = 100
 
@@ -77,7 +73,7 @@ export class BenchFleet implements AsyncDisposable {
       })
       started.defer(() => service.stop('SIGKILL').then(() => undefined))
       services.push(service)
-      if (role !== 'trainer') setPriority(service.processId, niceness)
+      if (role !== 'trainer') setPriority(service.processId, options.niceness)
     }
     const fleet = new BenchFleet({ broker, topic }, { redis, services })
     await fleet.trainer.client.waitUntilReady(readyLimitMs)
@@ -136,7 +132,6 @@ function flagsOf({ config, set }: FleetOptions, { broker, redis, topic }: Server
     `process.kafka.topic=${topic}`,
     `process.redis.url=redis://127.0.0.1:${redis.port}`,
     'process.logging.level=warn',
-    'process.trainer.threads=2',
     // The journal is to be replayed from its first batch on: none of its checkpoints goes.
     'process.checkpoints.keep=1000',
     ...set,

@@ -41,6 +41,8 @@ interface DistributedBenchOptions {
   readonly queries: number
   readonly partitions: number
   readonly replicas: number
+  /** Of the replicas: who waits for whom where processors are few. */
+  readonly niceness: number
   /** Whether to replay the journal at the end. */
   readonly verify: boolean
   readonly profiles?: string
@@ -65,13 +67,13 @@ interface Measured extends DistributedBenchOptions {
 
 export async function run(asked: DistributedBenchOptions, progress: Progress): Promise<object> {
   const options = { ...asked, events: await burstOf(asked, progress) }
-  const { partitions, replicas, set = [], profiles } = options
+  const { partitions, replicas, niceness } = options
   const config = options.config ?? bundledConfig('news')
   const trainerDirectory = mkdtempSync(join(tmpdir(), 'freshet-bench-'))
   try {
     progress('starting a broker, Redis, a trainer, replicas')
-    const fleetOptions = { partitions, replicas, config, set, profiles, trainerDirectory }
-    await using fleet = await BenchFleet.start(fleetOptions)
+    const { set = [] } = options
+    await using fleet = await BenchFleet.start({ ...options, config, set, trainerDirectory })
     await using load = await Load.open(options, fleet)
     const measured = await measure(options, { fleet, load, progress })
     const journal = join(trainerDirectory, 'journal-copy')
@@ -81,7 +83,7 @@ export async function run(asked: DistributedBenchOptions, progress: Progress): P
       ? await verify(options, { trainerDirectory, journal, topic: load.topic, progress })
       : {}
     const { events, warmup, rate, seconds, queries } = options
-    const parameters = { events, warmup, rate, seconds, queries, partitions, replicas }
+    const parameters = { events, warmup, rate, seconds, queries, partitions, replicas, niceness }
     return { parameters, processors: availableParallelism(), ...measured, ...equality }
   } finally {
     rmSync(trainerDirectory, { recursive: true, force: true })

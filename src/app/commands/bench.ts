@@ -114,6 +114,7 @@ function addDistributed(bench: Command, terminal: Terminal): void {
     .option('--queries <number>', 'recommendations per second', decimal(1), 50)
     .option('--partitions <number>', 'of the topic', wholeNumber(1, 256), 4)
     .option('--replicas <number>', 'that serve', wholeNumber(1, 16), 2)
+    .option('--niceness <number>', 'of the replicas', wholeNumber(0, 19), 0)
     .option('--profiles <folder>', 'processor profiles of the processes')
     .option('--no-verify', 'without the embedded replay of the same interleaving')
 }
