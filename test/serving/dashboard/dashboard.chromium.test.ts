@@ -213,10 +213,12 @@ test('a service with keys is asked with the one that the user gives', async () =
   expect(page.url()).not.toContain('guess')
 })
 
-test('a service that has gone is said to be gone', async () => {
+test('an empty service has no figures of what nobody did; one that has gone is said to be gone', async () => {
   const other = await startService(sets(smallShop))
   await using visit = await Visit.open({}, { address: other.address })
   await visit.page.locator('#state', { hasText: 'ready' }).waitFor()
+  const hits = visit.page.locator('#tiles dl').filter({ hasText: 'model HR@10' }).locator('dd')
+  await expect.poll(() => hits.allInnerTexts()).toEqual(['–'])
   await other[Symbol.asyncDispose]()
   await visit.page.locator('#state', { hasText: 'not reached' }).waitFor()
   expect(await visit.text('#error')).toBe('the service does not answer')
