@@ -69,6 +69,8 @@ export class Chart {
       {
         width: Math.max(280, frame.clientWidth - 34),
         height,
+        // Half of the last time is beyond the last point.
+        padding: [null, 24, null, null],
         series: [
           { label: 'time' },
           ...lines.map((line) => ({
