@@ -69,6 +69,8 @@ export class Chart {
       {
         width: Math.max(280, frame.clientWidth - 34),
         height,
+        // Half of the longest time: the last one stands at the edge.
+        padding: [null, 40, null, null],
         series: [
           { label: 'time' },
           ...lines.map((line) => ({

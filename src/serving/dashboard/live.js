@@ -109,8 +109,8 @@ export class Live {
       ...stages.map((stage) => this.#freshnessTile(stage, last)),
       tile(
         'model HR@10',
-        text(evaluation.model?.hr10, (value) => value.toFixed(3)),
-        `popular now ${text(evaluation.recentlyPopular?.hr10, (value) => value.toFixed(3))}`,
+        text(measured(evaluation.model), (value) => value.toFixed(3)),
+        `popular now ${text(measured(evaluation.recentlyPopular), (value) => value.toFixed(3))}`,
       ),
       tile(
         'index recall@10',
