@@ -155,8 +155,8 @@ export function valueOrError(make: () => unknown): unknown {
 }
 
 /**
- * What the event says is part of its name: there is no memory of keys at the door, so something else
- * under the same key would be taken for a repetition, answered as accepted, and dropped in the fold.
+ * What the event says is part of its name: there is no memory of keys at the door, so something
+ * else under the same key would be answered as accepted, and dropped in the fold as a repetition.
  */
 function named(value: unknown, name: string): unknown {
   if (typeof value !== 'object' || value === null) return value
