@@ -19,7 +19,8 @@ export const decimal =
   (text: string): number => {
     const value = Number(text)
     if (text.trim() === '' || !(value >= min && value <= max)) {
-      throw new InvalidArgumentError(`expected a number from ${min}`)
+      const upTo = max === Number.MAX_VALUE ? '' : ` to ${max}`
+      throw new InvalidArgumentError(`expected a number from ${min}${upTo}`)
     }
     return value
   }

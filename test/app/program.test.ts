@@ -74,6 +74,8 @@ describe('a wrong command line', () => {
     ['start', '--port', 'x'],
     ['demo', '--rate', '-1'],
     ['demo', '--rate', 'NaN'],
+    ['versions', 'traffic', 'wide', 'abc'],
+    ['versions', 'traffic', 'wide', '101'],
     ['bench', 'train', '--layers', '64,x'],
     ['bench', 'table', '--backend', 'floppy'],
   ])('says what was expected: %s %s %s', async (...args) => {

@@ -11,6 +11,7 @@ import {
   withConfig,
   withJson,
 } from '../command.ts'
+import { decimal } from '../flags.ts'
 import { stopSignal } from '../stop-signal.ts'
 import { clientOf, type ServiceFlags, withService } from './service-flags.ts'
 
@@ -69,10 +70,11 @@ export function addVersions(program: Command, terminal: Terminal): void {
     .description('train the model of a configuration beside those that there are')
     .option('--name <name>', "the version's name; default: the model's own")
     .action((flags: AddFlags) => add(flags, terminal))
-  asking('traffic <name> <percent>')
+  asking('traffic <name>')
+    .argument('<percent>', '0 to 100', decimal(0, 100))
     .description('give a version a share of the users')
-    .action((name: string, percent: string, flags: Flags) =>
-      send('PATCH', placeOf(name), { flags, terminal, body: { percent: Number(percent) } }),
+    .action((name: string, percent: number, flags: Flags) =>
+      send('PATCH', placeOf(name), { flags, terminal, body: { percent } }),
     )
   asking('promote <name>')
     .description('make a version the one that answers')

@@ -31,6 +31,15 @@ const label = (y, format) => {
 /** As other times of the page are written. @param {number} seconds Epoch seconds. */
 const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString()
 
+/** @type {uPlot.Range.Config} */
+const roomAbove = { min: { pad: 0.1, soft: 0, mode: 1 }, max: { pad: 0.1 } }
+
+/** Of nothing but zeros uPlot's own axis goes to 100, whatever its hard limit. */
+const shareOf =
+  (/** @type {number} */ most) =>
+  /** @type {uPlot.Range.Function} */
+  (_, __, max) => [0, max > 0 ? Math.min(most, max * 1.1) : most]
+
 export class Chart {
   /** @type {uPlot} */
   #plot
@@ -69,8 +78,8 @@ export class Chart {
       {
         width: Math.max(280, frame.clientWidth - 34),
         height,
-        // Half of the last time is beyond the last point.
-        padding: [null, 24, null, null],
+        // Half of the longest time: the last one stands at the edge.
+        padding: [null, 40, null, null],
         series: [
           { label: 'time' },
           ...lines.map((line) => ({
@@ -81,9 +90,7 @@ export class Chart {
           })),
         ],
         scales: {
-          y: log
-            ? { distr: 3 }
-            : { range: { min: { pad: 0.1, soft: 0, mode: 1 }, max: { pad: 0.1, hard: most } } },
+          y: log ? { distr: 3 } : { range: most === Infinity ? roomAbove : shareOf(most) },
         },
         axes: [
           { ...axis, space: 90, values: (_, ticks) => ticks.map(clock) },

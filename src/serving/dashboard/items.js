@@ -21,7 +21,7 @@ export class Items {
   }
 
   async open() {
-    if (this.#found.childElementCount === 0) await this.#search()
+    if (this.#found.querySelector('button') === null) await this.#search()
   }
 
   async #search() {
@@ -35,7 +35,7 @@ export class Items {
     showItems(this.#found, items, {
       onPick: (item) => this.#attempt(() => this.#showSimilar(item)),
       hint: 'what is near to it?',
-      none: 'no item has this in its id or title',
+      none: text === '' ? 'there are no items yet' : 'no item has this in its id or title',
     })
     if (items.length > 0) await this.#showSimilar(items[0])
   }

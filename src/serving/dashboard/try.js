@@ -35,10 +35,13 @@ export class TryIt {
   async open() {
     const users = await client().recentUsers(50)
     this.#users.replaceChildren(...users.map(({ id }) => element('option', { value: id })))
-    if (this.#user === '' && users.length > 0) {
-      this.#field.value = users[0].id
-      await this.#show()
+    if (this.#user !== '') return
+    if (users.length === 0) {
+      this.#changed.textContent = 'nobody has done anything yet: send events, or be somebody new'
+      return
     }
+    this.#field.value = users[0].id
+    await this.#show()
   }
 
   get #field() {
@@ -58,8 +61,11 @@ export class TryIt {
 
   async #show() {
     this.#changed.textContent = ''
-    this.#showRecommended(await this.#recommend())
-    await this.#showHistory()
+    const answer = await this.#recommend()
+    this.#showRecommended(answer)
+    // To ask for what a stranger had is a 404, which a browser's console has as an error.
+    if (answer.fallback === 'popularity') this.#showHad([])
+    else await this.#showHistory()
   }
 
   /** @param {string} [offset] Of an event whose effect shall be in the answer. */
@@ -92,6 +98,11 @@ export class TryIt {
         return { id: itemId, features, attributes, note }
       }),
     )
+    this.#showHad(items)
+  }
+
+  /** @param {import('./items-list.js').ShownItem[]} items */
+  #showHad(items) {
     showItems(this.#had, items, {
       onPick: () => {},
       hint: 'the user had it',

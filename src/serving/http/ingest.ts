@@ -2,6 +2,7 @@
  * From wire values to durable events. Each value is judged by itself, so one bad event never
  * rejects its neighbours; those that are good are appended together, all or none.
  */
+import { digestBytes } from '../../base/digest.ts'
 import { ServiceError } from '../../base/errors.ts'
 import type { EventLog } from '../../stream/event-log.ts'
 import { parseEvent } from '../../stream/event-schema.ts'
@@ -60,7 +61,7 @@ export class Ingest {
   /**
    * Adds to `tally` what becomes of `values`, of which a `ServiceError` is rejected as it is;
    * resolves when the accepted ones are durable. With an idempotency key an event that has no id
-   * of its own gets one from it, so a repeated request counts once.
+   * of its own gets one from it, its place and what it says, so a repeated request counts once.
    */
   async accept(values: readonly unknown[], tally: Tally, idempotencyKey?: string): Promise<void> {
     const events: Event[] = []
@@ -153,7 +154,13 @@ export function valueOrError(make: () => unknown): unknown {
   }
 }
 
-const named = (value: unknown, eventId: string): unknown =>
-  typeof value === 'object' && value !== null && !('eventId' in value)
-    ? { ...value, eventId }
-    : value
+/**
+ * What the event says is part of its name: there is no memory of keys at the door, so something
+ * else under the same key would be answered as accepted, and dropped in the fold as a repetition.
+ */
+function named(value: unknown, name: string): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  if (value instanceof ServiceError || Array.isArray(value) || 'eventId' in value) return value
+  const digest = digestBytes(Buffer.from(JSON.stringify(value))).toString(16)
+  return { ...value, eventId: `${name}#${digest}` }
+}

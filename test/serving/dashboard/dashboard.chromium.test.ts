@@ -213,12 +213,28 @@ test('a service with keys is asked with the one that the user gives', async () =
   expect(page.url()).not.toContain('guess')
 })
 
-test('an empty service has no figures of what nobody did; one that has gone is said to be gone', async () => {
+test('a service that knows nothing yet says so, and shows what comes', async () => {
+  await using empty = await startService(sets(smallShop))
+  await using visit = await Visit.open({}, { at: '#try', address: empty.address })
+  const { page } = visit
+  await page.locator('#changed', { hasText: 'nobody has done anything yet' }).waitFor()
+  await page.click('#stranger')
+  await page.locator('#recommended', { hasText: 'nothing to recommend' }).waitFor()
+  await page.locator('#history', { hasText: 'nothing yet' }).waitFor()
+  await page.click('#tab-items')
+  await page.locator('#found', { hasText: 'there are no items yet' }).waitFor()
+  await page.click('#tab-live')
+  expect(await page.textContent('#tiles')).toContain('model HR@10–popular now –')
+  await post('/v1/items', [{ id: 'first', features: { title: 'First' } }], empty.address)
+  await page.click('#tab-items')
+  await page.locator('#found button', { hasText: 'First' }).waitFor()
+  expect(visit.faults).toEqual([])
+})
+
+test('a service that has gone is said to be gone', async () => {
   const other = await startService(sets(smallShop))
   await using visit = await Visit.open({}, { address: other.address })
   await visit.page.locator('#state', { hasText: 'ready' }).waitFor()
-  const hits = visit.page.locator('#tiles dl').filter({ hasText: 'model HR@10' }).locator('dd')
-  await expect.poll(() => hits.allInnerTexts()).toEqual(['–'])
   await other[Symbol.asyncDispose]()
   await visit.page.locator('#state', { hasText: 'not reached' }).waitFor()
   expect(await visit.text('#error')).toBe('the service does not answer')

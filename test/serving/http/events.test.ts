@@ -195,8 +195,33 @@ test('an idempotency key makes a repeated request count once', async () => {
   await http.call('POST', '/v1/events', list, key)
   await http.call('POST', '/v1/events', list, key)
   const ids = http.service.events.map(({ eventId }) => eventId)
-  expect(ids).toEqual(['order-42#0', 'mine', 'order-42#0', 'mine'])
+  expect(ids[0]).toMatch(/^order-42#0#[0-9a-f]{1,16}$/)
+  expect(ids).toEqual([ids[0], 'mine', ids[0], 'mine'])
   expect(http.service.facts.interactions).toBe(2)
+})
+
+test('another event under an idempotency key that was used is not taken for the first', async () => {
+  await using http = await openHttp()
+  const key = { 'idempotency-key': 'order-42' }
+  await http.call('POST', '/v1/events', click, key)
+  await http.call('POST', '/v1/events', { ...click, itemId: 'j' }, key)
+  expect(http.service.facts.interactions).toBe(2)
+  await http.call('PUT', '/v1/items/one', { features: {} }, key)
+  await http.call('PUT', '/v1/items/two', { features: {} }, key)
+  expect((await http.call('GET', '/v1/items/two')).status).toBe(200)
+})
+
+test('an idempotency key changes nothing about what is rejected and why', async () => {
+  await using http = await openHttp()
+  const key = { 'idempotency-key': 'k'.repeat(200) }
+  const nonsense = `nonsense\n[1]\n${JSON.stringify(click)}\n`
+  const one = async (headers: Record<string, string>): Promise<unknown> => [
+    (await http.call('POST', '/v1/events', nonsense, { ...ndjson, ...headers })).body.rejected,
+    (await http.call('POST', '/v1/items', [{ id: '' }, { id: 'i' }], headers)).body.rejected,
+  ]
+  const bare = await one({})
+  expect(bare).toMatchObject([[{ code: 'BODY_INVALID' }, {}], [{ path: 'id' }]])
+  expect(await one(key)).toEqual(bare)
 })
 
 test('an idempotency key that is no visible ASCII is refused', async () => {
