@@ -22,9 +22,19 @@ import { keysOf, range, tableSpec } from '../../support/tables.ts'
 
 const quick: RedisLimits = { commandTimeoutMs: 200, attempts: 2, probeIntervalMs: 50 }
 
+/** To connect may take a busy machine longer than answers to commands may take here. */
+const openings = 20
+
 async function open(connection: RedisSettings, limits = quick) {
   const options = { table: tableSpec(), recordBytes: testRecordBytes, tag: 'faults', connection }
-  return closing(await openRedisRowStore({ ...options, limits }))
+  for (let opening = 1; ; opening += 1) {
+    try {
+      return closing(await openRedisRowStore({ ...options, limits }))
+    } catch (error) {
+      const isLate = error instanceof ServiceError && error.code === 'ROW_STORE_UNAVAILABLE'
+      if (!isLate || opening === openings) throw error
+    }
+  }
 }
 
 /**
