@@ -31,9 +31,10 @@ export async function openParquet(path: string): Promise<ImportSource> {
   if (values.length === 0) throw damaged(path, 'it has no rows')
   const columns = [...new Set(values.flatMap((value) => [...columnsOf(value, '')]))]
   const steps = columns.map(stepsOf)
+  const rows = Number(metadata.num_rows)
   const groups = metadata.row_groups.length
   return {
-    format: `Parquet, ${Number(metadata.num_rows)} rows in ${groups} row groups`,
+    format: `Parquet, rows: ${rows}, row groups: ${groups}`,
     columns,
     hasNames: true,
     sample: values.map((value) => steps.map((step) => at(value, step))),

@@ -21,6 +21,7 @@ const columns = ['job', 'state', 'began', 'took', 'result', '']
 export class Jobs {
   #buttons = byId('job-buttons', HTMLElement)
   #runs = byId('runs', HTMLTableSectionElement)
+  #noRuns = byId('no-runs', HTMLElement)
   /** @type {Map<string, Row>} */
   #rows = new Map()
   #rollBack
@@ -65,6 +66,7 @@ export class Jobs {
 
   /** @param {readonly JobRun[]} runs The newest first. */
   #showRuns(runs) {
+    this.#noRuns.hidden = runs.length > 0
     const known = new Set(runs.map(({ id }) => id))
     for (const [id, { row }] of this.#rows) {
       if (known.has(id)) continue
