@@ -3,9 +3,14 @@
  * exact answers for audits. Both read rows where they lie, in shared memory, while they change; see
  * `tree-growth.ts` for why that is no harm.
  */
-import { auditedK as k, exactAnswers } from './exact-answers.ts'
+import { exactAnswers } from './exact-answers.ts'
 import { IndexMemory, type IndexSite } from './index-memory.ts'
 import { TreeGrowth } from './tree-growth.ts'
+
+/** Of every audit of a tree. */
+export const auditedK = 10
+/** The next best are given, too: one of them may have become better since. */
+const answered = 2 * auditedK
 
 export interface GrowthOrder {
   readonly kind: 'grow'
@@ -44,7 +49,7 @@ export interface Background {
 
 /** Every step yields how many vectors' worth of work it was. */
 export function* follow(memory: IndexMemory, order: Order): Generator<number, Answers> {
-  if (order.kind === 'answers') return yield* exactAnswers(memory.flat, { ...order, k })
+  if (order.kind === 'answers') return yield* exactAnswers(memory.flat, { ...order, k: answered })
   yield* new TreeGrowth(memory, order).steps()
   return []
 }

@@ -4,8 +4,6 @@ import { absent } from '../kernels/operands.ts'
 import type { Bitmap } from './ann-index.ts'
 import { type FlatMemory, queriesPerScan } from './flat-memory.ts'
 
-/** Of every audit of a tree. */
-export const auditedK = 10
 /** Blocks of a step: some tenths of a millisecond. */
 const blocksPerStep = 256
 /** A vector scored costs about so much less than one that finds its leaf. */

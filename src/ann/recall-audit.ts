@@ -3,9 +3,9 @@
  * queries it was asked, at one effort after another until one holds the target. In steps, so that
  * it goes on between queries.
  */
-import type { Answers } from './background.ts'
-import { auditedK as k } from './exact-answers.ts'
+import { type Answers, auditedK as k } from './background.ts'
 import { queriesPerScan } from './flat-memory.ts'
+import { ranksOf } from './ranks.ts'
 import type { TreeEffort, TreeSearch } from './tree-search.ts'
 import type { Tree } from './tree.ts'
 
@@ -29,6 +29,8 @@ export interface AuditedTree {
   /** Nobody else's until the audit is over. */
   readonly search: TreeSearch
   readonly effortOf: (tree: Tree, k: number, effort: number) => TreeEffort
+  /** By the vectors as they are now. */
+  readonly scoresOf: (query: Float32Array, ids: Int32Array) => Float32Array
 }
 
 /** Gets exact answers to a few queries, as things are now. */
@@ -94,7 +96,7 @@ function* recallsOf(
   for (let from = 0; from < queries.length; from += queriesPerScan) {
     const group = queries.slice(from, from + queriesPerScan)
     const answers = yield* answersOf(group)
-    wanted += answers.reduce((sum, { length }) => sum + length, 0)
+    wanted += answers.reduce((sum, { length }) => sum + Math.min(k, length), 0)
     for (const [i, query] of group.entries()) {
       for (const rung of rungs) {
         const found = yield* hitsOf(subject, query, answers[i], rung / efforts)
@@ -105,13 +107,20 @@ function* recallsOf(
   return new Map([...hits].map(([rung, hit]) => [rung, wanted === 0 ? 1 : hit / wanted]))
 }
 
+/**
+ * Of the best k, how many the tree found. While vectors change all the time, what was best when it
+ * was looked for need not be so any more: the best are those of both that score best now.
+ */
 function* hitsOf(
-  { tree, search, effortOf }: AuditedTree,
+  { tree, search, effortOf, scoresOf }: AuditedTree,
   query: Float32Array,
   answer: Int32Array,
   effort: number,
 ): Generator<number, number> {
-  const found = yield* search.inSteps(tree, { query, k, effort: effortOf(tree, k, effort) })
-  const ids = search.ids.view.subarray(0, found)
-  return answer.filter((id) => ids.includes(id)).length
+  const count = yield* search.inSteps(tree, { query, k, effort: effortOf(tree, k, effort) })
+  const found = new Set(search.ids.view.subarray(0, count))
+  const either = Int32Array.from(found.union(new Set(answer)))
+  const ranks = ranksOf(either, scoresOf(query, either))
+  const best = ranks.subarray(0, Math.min(k, answer.length))
+  return best.reduce((hits, place) => hits + Number(found.has(either[place])), 0)
 }

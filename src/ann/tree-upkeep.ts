@@ -365,10 +365,12 @@ export class TreeUpkeep {
   }
 
   *#auditOf(tree: Tree): Generator<number, AuditReport> {
-    const { memory, queries, effortOf, recallTarget: target } = this.#options
+    const { flat, memory, queries, effortOf, recallTarget: target } = this.#options
     this.#changes = 0
     this.#audited = queries.asked
-    const subject = { tree, search: memory.audit, effortOf }
+    const scoresOf = (query: Float32Array, ids: Int32Array): Float32Array =>
+      flat.scores(query, ids)
+    const subject = { tree, search: memory.audit, effortOf, scoresOf }
     const asked = {
       queries: queries.vectors,
       answersOf: (some: readonly Float32Array[]) => this.#answersOf(some),

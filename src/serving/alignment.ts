@@ -4,21 +4,25 @@
  * asked, items' own vectors ask.
  *
  * The fresh vectors go into a second index a chunk at a time, so that nothing waits long; but the
- * towers learn on meanwhile, so the first are seconds old when the last are in. Exact search over
- * them therefore only names candidates, several times as many as are wanted. In one turn then the
- * query and those candidates are embedded once more and ranked, and the live index is asked the
- * same: both sides answer for one state of the towers.
+ * towers learn on meanwhile, so the first are seconds old when the last are in. Items whose own rows
+ * change are therefore embedded again, pass after pass, each over what the one before let slip, as
+ * the memory of a running machine is moved (pre-copy: Clark et al. 2005). Exact search over what is
+ * then nearly fresh names candidates, several times as many as are wanted; so does every change
+ * since, and so does the live index. In one turn the query and those candidates are embedded once
+ * more and ranked, and the live index is asked the same: both sides answer for one state of the
+ * towers.
  */
 import { isSet, setBit } from '../ann/ann-index.ts'
 import { exactAnswers } from '../ann/exact-answers.ts'
 import { FlatIndex } from '../ann/flat-index.ts'
+import { ranksOf } from '../ann/ranks.ts'
 import type { KernelImplementation } from '../kernels/kernels.ts'
 import type { QueryInput } from '../model/inputs.ts'
 import type { Item } from '../stream/example.ts'
+import type { HandleQueue } from './handle-queue.ts'
 import { searchHeads } from './head-search.ts'
 import type { LiveIndex } from './live-index.ts'
 import type { QuerySample } from './query-sample.ts'
-import { ranksOf } from './ranks.ts'
 import { itemsPerCall, queriesPerCall, type Replica } from './replica.ts'
 
 export interface AlignmentOptions {
@@ -48,11 +52,35 @@ const fewQueries = 8
 const vacatedFactor = 8
 /** The larger of the two k. */
 const mostK = 100
-/** Per query, ranked by the towers of the moment: about a millisecond's worth. */
-const candidates = 4 * itemsPerCall
+/** Per query, embedded for it in the turn that ranks: some tenths of a millisecond's worth. */
+const candidates = 2 * itemsPerCall
+/** Changes that are left for that turn, and the most that it takes. */
+const [fewChanged, mostChanged] = [itemsPerCall, 2 * itemsPerCall]
+/** Embedded again for a query before, at most. */
+const mostCaught = 32 * itemsPerCall
 
 /** Who asks: a user, or an item as if it were one. */
 type Asker = { readonly input: QueryInput } | { readonly item: Item }
+
+/** What one query is asked by. */
+interface Question {
+  readonly audit: Audit
+  /** What it may be answered with. */
+  readonly allow: Uint32Array
+  /** The best by nearly fresh vectors, and what has changed since. */
+  readonly near: Set<number>
+  readonly caught: Set<number>
+}
+
+/** What one audit goes by. */
+interface Audit {
+  /** Items as they would be embedded now, or nearly so; bits of those that are compared. */
+  readonly fresh: FlatIndex
+  readonly compared: Uint32Array
+  /** Handles whose scores have changed since they were embedded for it. */
+  readonly changed: HandleQueue
+  readonly signal: AbortSignal
+}
 
 export class Alignment {
   readonly #options: AlignmentOptions
@@ -71,14 +99,22 @@ export class Alignment {
 
   /** One audit at a time, please. Throws the signal's reason. */
   async audit(signal: AbortSignal): Promise<AlignmentReport> {
-    const { replica } = this.#options
+    const { replica, liveIndex } = this.#options
+    const { catalogue } = replica.facts
     const askers = this.#askers()
-    const fresh = this.#freshIndex(replica.facts.catalogue.size)
-    const compared = new Uint32Array(Math.ceil(replica.facts.catalogue.handleCapacity / 32))
-    const items = await this.#embedAll(fresh, compared, signal)
-    const report = await this.#compare(askers, fresh, compared)
-    this.#last = { ...report, items }
-    return this.#last
+    const fresh = this.#freshIndex(catalogue.size)
+    const compared = new Uint32Array(Math.ceil(catalogue.handleCapacity / 32))
+    const audit = { fresh, compared, changed: liveIndex.follow(), signal }
+    try {
+      const items = await this.#embedAll(audit)
+      // Where more changes than can be embedded again, that is given up after a catalogue's worth.
+      await this.#catchUp(audit, items)
+      const report = await this.#compare(askers, audit)
+      this.#last = { ...report, items }
+      return this.#last
+    } finally {
+      liveIndex.unfollow()
+    }
   }
 
   /** Another one where most of the last one's memory would be of items that have gone. */
@@ -113,7 +149,7 @@ export class Alignment {
   }
 
   /** Embeds the catalogue as it is now; sets the bits of what was embedded. */
-  async #embedAll(fresh: FlatIndex, compared: Uint32Array, signal: AbortSignal): Promise<number> {
+  async #embedAll({ fresh, compared, signal }: Audit): Promise<number> {
     const { replica, breathe } = this.#options
     let embedded = 0
     let cursor: number | undefined = 0
@@ -121,25 +157,33 @@ export class Alignment {
       signal.throwIfAborted()
       const page = replica.facts.catalogue.list(cursor, itemsPerCall)
       cursor = page.cursor
-      if (page.items.length > 0) {
-        const handles = Int32Array.from(page.items, ({ handle }) => handle)
-        fresh.upsert(handles, replica.embedItems(page.items))
-        for (const handle of handles) setBit(compared, handle, true)
-        embedded += handles.length
-      }
+      this.#embed(fresh, page.items)
+      for (const { handle } of page.items) setBit(compared, handle, true)
+      embedded += page.items.length
       await breathe()
     }
     return embedded
   }
 
-  async #compare(
-    askers: readonly Asker[],
-    fresh: FlatIndex,
-    compared: Uint32Array,
-  ): Promise<Omit<AlignmentReport, 'items'>> {
-    const { replica, liveIndex } = this.#options
-    const hits = { 10: new Hits(10), 100: new Hits(mostK) }
+  /** Embeds again what has changed, until few are left or `most` are done; gives their handles. */
+  async #catchUp({ fresh, changed, signal }: Audit, most: number): Promise<readonly number[]> {
+    const caught: number[] = []
+    while (changed.size > fewChanged && caught.length < most) {
+      signal.throwIfAborted()
+      const handles = shifted(changed, itemsPerCall)
+      this.#embed(fresh, this.#known(handles))
+      caught.push(...handles)
+      await this.#options.breathe()
+    }
+    return caught
+  }
+
+  async #compare(askers: readonly Asker[], audit: Audit): Promise<Omit<AlignmentReport, 'items'>> {
+    const { liveIndex } = this.#options
+    const { fresh, compared, signal } = audit
+    const [ten, hundred] = [new Hits(10), new Hits(mostK)]
     for (const asker of askers) {
+      signal.throwIfAborted()
       // Items that came or went meanwhile are nobody's fault.
       const { visible } = liveIndex
       const allow = compared.map((word, i) => word & (visible[i] ?? 0))
@@ -147,40 +191,45 @@ export class Alignment {
       for (const head of this.#heads(this.#query(asker))) {
         for (const handle of await this.#near(fresh, head, allow)) near.add(handle)
       }
-      const query = this.#query(asker)
-      // Asked for ten, the index spends less than for a hundred. The live index answers first: it
-      // is not to find anything embedded for the audit.
-      const asked = { vectors: [query], dim: replica.indexDim, allow: [allow] }
-      const [ten, hundred] = [10, mostK].map((k) => searchHeads(liveIndex, asked, k, {}).ids)
-      const wanted = this.#best(fresh, query, near)
-      hits[10].add(wanted, ten)
-      hits[100].add(wanted, hundred)
+      const caught = new Set<number>()
+      // Asked for ten, the index spends less than for a hundred.
+      for (const hits of [ten, hundred]) {
+        for (const handle of await this.#catchUp(audit, mostCaught)) caught.add(handle)
+        this.#ask(asker, { audit, allow, near, caught }, hits)
+      }
     }
     const { tree } = liveIndex.indexStats()
     return {
-      recall10: hits[10].recall,
-      recall100: hits[100].recall,
+      recall10: ten.recall,
+      recall100: hundred.recall,
       structure10: tree === undefined ? 1 : Math.max(0, tree.recall),
       queries: askers.length,
     }
   }
 
-  /** Of these, the best by the towers as they are now; what has gone meanwhile is left out. */
-  #best(fresh: FlatIndex, query: Float32Array, near: Set<number>): Int32Array {
+  /** In one turn: asks the live index and finds out what it should have said. */
+  #ask(asker: Asker, { audit, allow, near, caught }: Question, hits: Hits): void {
     const { replica, liveIndex } = this.#options
-    const { visible } = liveIndex
-    const items = [...near].flatMap((handle) => {
-      const item = replica.facts.catalogue.byHandle(handle)
-      return item !== undefined && isSet(visible, handle) ? [item] : []
-    })
-    for (let from = 0; from < items.length; from += itemsPerCall) {
-      const some = items.slice(from, from + itemsPerCall)
-      fresh.upsert(
-        Int32Array.from(some, ({ handle }) => handle),
-        replica.embedItems(some),
-      )
+    const query = this.#query(asker)
+    const asked = { vectors: [query], dim: replica.indexDim, allow: [allow] }
+    // The live index answers first: it is not to find anything embedded for the audit.
+    const { ids } = searchHeads(liveIndex, asked, hits.k, {})
+    const changed = shifted(audit.changed, mostChanged)
+    const old = this.#known([...near.union(new Set([...changed, ...ids]))])
+    for (let from = 0; from < old.length; from += itemsPerCall) {
+      this.#embed(audit.fresh, old.slice(from, from + itemsPerCall))
     }
-    const ids = Int32Array.from(items, ({ handle }) => handle)
+    for (const handle of changed) caught.add(handle)
+    const candidate = [...caught.union(near), ...ids].filter(
+      (handle) => handle >= 0 && isSet(allow, handle),
+    )
+    hits.add(this.#best(audit.fresh, query, Int32Array.from(new Set(candidate))), ids)
+  }
+
+  /** Of these, the best first; what has gone meanwhile is left out. */
+  #best(fresh: FlatIndex, query: Float32Array, handles: Int32Array): Int32Array {
+    const { visible } = this.#options.liveIndex
+    const ids = handles.filter((handle) => isSet(visible, handle))
     const scores = new Float32Array(ids.length).fill(-Infinity)
     for (const head of this.#heads(query)) {
       for (const [i, score] of fresh.scores(head, ids).entries()) {
@@ -190,6 +239,18 @@ export class Alignment {
     return ranksOf(ids, scores)
       .subarray(0, mostK)
       .map((i) => ids[i])
+  }
+
+  #known(handles: readonly number[]): Item[] {
+    const { catalogue } = this.#options.replica.facts
+    return handles.flatMap((handle) => catalogue.byHandle(handle) ?? [])
+  }
+
+  /** At most `itemsPerCall`. */
+  #embed(fresh: FlatIndex, items: readonly Item[]): void {
+    if (items.length === 0) return
+    const handles = Int32Array.from(items, ({ handle }) => handle)
+    fresh.upsert(handles, this.#options.replica.embedItems(items))
   }
 
   #heads(query: Float32Array): readonly Float32Array[] {
@@ -215,14 +276,19 @@ export class Alignment {
   }
 }
 
+/** The first of a queue, at most so many. */
+function shifted(queue: HandleQueue, most: number): number[] {
+  return Array.from({ length: Math.min(most, queue.size) }, () => queue.shift())
+}
+
 /** Counts how many of the first k wanted are among the first k found. */
 class Hits {
-  readonly #k: number
+  readonly k: number
   #hits = 0
   #wanted = 0
 
   constructor(k: number) {
-    this.#k = k
+    this.k = k
   }
 
   /** 1 when nothing was wanted: nothing is missing. */
@@ -231,8 +297,8 @@ class Hits {
   }
 
   add(wanted: Int32Array, found: Int32Array): void {
-    const among = new Set(found.subarray(0, this.#k))
-    for (const id of wanted.subarray(0, this.#k)) {
+    const among = new Set(found.subarray(0, this.k))
+    for (const id of wanted.subarray(0, this.k)) {
       if (id < 0) continue
       this.#wanted += 1
       if (among.has(id)) this.#hits += 1

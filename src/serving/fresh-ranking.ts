@@ -10,8 +10,8 @@
  * How many more follows what it takes: from how far down the best have come lately.
  */
 import type { AnnIndex, SearchOptions, SearchResult } from '../ann/ann-index.ts'
+import { ranksOf } from '../ann/ranks.ts'
 import type { Item } from '../stream/example.ts'
-import { ranksOf } from './ranks.ts'
 import { itemsPerCall, type Replica } from './replica.ts'
 import { ScoreDrift } from './score-drift.ts'
 import type { VectorAges } from './vector-ages.ts'

@@ -86,6 +86,8 @@ export class LiveIndex {
   readonly #touched = new HandleQueue()
   readonly #new = new HandleQueue()
   readonly #clicked = new HandleQueue()
+  /** Of whoever follows what changes. */
+  #changed: HandleQueue | undefined
   readonly #expiries = new ExpiryHeap()
   readonly #ledger: IndexLedger
   readonly #ages: VectorAges
@@ -168,7 +170,7 @@ export class LiveIndex {
       case 'interaction':
         this.#eventAt[outcome.item.handle] = acceptedAt
         if (outcome.isNewItem) this.#add(outcome.item, now)
-        else this.#clicked.push(outcome.item.handle)
+        else this.#click(outcome.item.handle)
         return
       case 'item':
         this.#eventAt[outcome.item.handle] = acceptedAt
@@ -183,6 +185,16 @@ export class LiveIndex {
       case 'duplicate':
       case 'none':
     }
+  }
+
+  /** Queues, from now on, each handle whose own score changes; until `unfollow`. */
+  follow(): HandleQueue {
+    this.#changed = new HandleQueue()
+    return this.#changed
+  }
+
+  unfollow(): void {
+    this.#changed = undefined
   }
 
   /** Rows that these items' vectors are made of have changed. */
@@ -218,7 +230,13 @@ export class LiveIndex {
     this.#toRenew += isToRenew ? 1 : -1
   }
 
+  #click(handle: number): void {
+    this.#clicked.push(handle)
+    this.#changed?.push(handle)
+  }
+
   #touch(handle: number): void {
+    this.#changed?.push(handle)
     // What parameters had learned of before is not what changes them now.
     const isWanted = this.#eventAt[handle] >= this.#replica.state.watermark.acceptedAt
     const queue = isWanted ? this.#wanted : this.#touched

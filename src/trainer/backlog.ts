@@ -2,10 +2,12 @@
 import type { Clock } from '../base/clock.ts'
 
 /**
- * From here on the backlog comes first. Below, whoever answers queries beside the trainer does: a
- * lag of some hundred milliseconds comes and goes.
+ * From here on what waits comes first; below, whoever answers queries beside the trainer does: a lag
+ * of a few deltas comes and goes.
  */
-const behindMs = 2_000
+const behindMs = 300
+/** From here on deltas are rarer. */
+const farBehindMs = 2_000
 const longestDeltaIntervalMs = 1_000
 
 export class Backlog {
@@ -30,7 +32,7 @@ export class Backlog {
    * be learned may be later by a quarter, to a second.
    */
   deltaIntervalMs(usual: number): number {
-    if (!this.isBehind) return usual
+    if (this.#ageMs <= farBehindMs) return usual
     return Math.max(usual, Math.min(this.#ageMs / 4, longestDeltaIntervalMs))
   }
 

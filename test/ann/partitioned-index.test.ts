@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 
-import { type Background, InlineBackground } from '../../src/ann/background.ts'
+import { type Answers, type Background, InlineBackground } from '../../src/ann/background.ts'
 import type { IndexSite } from '../../src/ann/index-memory.ts'
 import { PartitionedIndex, type PartitionedIndexOptions } from '../../src/ann/partitioned-index.ts'
 import { seededRandom } from '../../src/base/random.ts'
@@ -353,4 +353,44 @@ test('a tree that takes much effort is tried again, ever more seldom', () => {
     return grown + rejected
   })
   expect(tried).toEqual([1, 1, 1, 2, 2, 2, 2, 2])
+})
+
+/** Has something happen whenever exact answers are there and nobody has looked at them yet. */
+class Meanwhile extends InlineBackground {
+  happen = (): void => {}
+
+  override take(): Answers | undefined {
+    const answers = super.take()
+    if (answers?.length !== undefined && answers.length > 0) this.happen()
+    return answers
+  }
+}
+
+test('vectors that change between exact answers and the tree are no fault of the tree', () => {
+  const background = new Meanwhile()
+  const index = indexOf({ flatBelow: 1_000, background })
+  const count = 4_000
+  const items = points(1, count, dim)
+  index.upsert(range(count), items)
+  const queries = points(4, 1_024, dim)
+  ask(index, queries)
+  settle(index)
+  const before = index.stats().tree
+  // One vector in seven goes to another's place, and so on.
+  let turn = 0
+  background.happen = () => {
+    turn += 1
+    const ids = range(count).filter((id) => id % 7 === turn % 7)
+    const rows = [...ids].flatMap((id) => {
+      const from = ((id + 700 * turn) % count) * dim
+      return [...items.subarray(from, from + dim)]
+    })
+    index.upsert(ids, Float32Array.from(rows))
+  }
+  ask(index, queries)
+  // Some audits' worth.
+  while (turn < 120) index.maintain(64)
+  const after = index.stats().tree
+  expect(after?.recall).toBeGreaterThan(0.96)
+  expect(after?.effort).toBeLessThan((before?.effort ?? 0) + 0.1)
 })

@@ -91,9 +91,12 @@ export class Evaluator {
     if (everyNth === 0) return []
     let every = everyNth
     while (items > itemsPerExample * every * blockExamples) every *= 2
-    return examples.filter(
+    const due = examples.filter(
       ({ index }) => index >= warmupEvents && Math.floor(index / blockExamples) % every === 0,
     )
+    // A block that two batches share would cost twice: it is ranked with the one it is more of.
+    const isWorthIt = 2 * due.length >= Math.min(blockExamples, examples.length)
+    return every === everyNth || isWorthIt ? due : []
   }
 
   /**

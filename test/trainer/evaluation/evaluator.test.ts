@@ -151,12 +151,16 @@ test('a model of NaN finds nothing, and the report says why', async () => {
   expect(baselines.recentlyPopular.notFinite).toBe(0)
 })
 
-test('every nth example is due, after the warm-up', () => {
+function examplesOf(events: number): readonly Example[] {
   const facts = new Facts()
-  const examples = shopEvents(20).flatMap((event) => {
+  return shopEvents(events).flatMap((event) => {
     const outcome = facts.apply(event)
     return outcome.kind === 'example' ? [outcome.example] : []
   })
+}
+
+test('every nth example is due, after the warm-up', () => {
+  const examples = examplesOf(20)
   const dueOf = (options: Partial<EvaluationOptions>, items = 10): readonly number[] => {
     const evaluator = new Evaluator({
       everyNth: 3,
@@ -172,6 +176,26 @@ test('every nth example is due, after the warm-up', () => {
   // Six examples stand for 60 items, and twice as many for more.
   expect(dueOf({ blockExamples: 2, itemsPerExample: 10 }, 60)).toEqual([0, 1, 6, 7, 12, 13])
   expect(dueOf({ blockExamples: 2, itemsPerExample: 10 }, 61)).toEqual([0, 1, 12, 13])
+})
+
+test('where a catalogue is dear, a block is ranked with the batch that has the most of it', () => {
+  const dueOf = (items: number, from: number, to: number): number[] => {
+    const examples = examplesOf(30).filter(({ index }) => index < 20)
+    const evaluator = new Evaluator({
+      everyNth: 1,
+      blockExamples: 8,
+      itemsPerExample: 10,
+      warmupEvents: 0,
+      windowExamples: 1,
+    })
+    return evaluator.dueOf(examples.slice(from, to), items).map(({ index }) => index)
+  }
+  // Every block of eight is due, and of a larger catalogue every other.
+  expect(dueOf(80, 5, 11)).toEqual([5, 6, 7, 8, 9, 10])
+  expect(dueOf(81, 0, 5)).toEqual([0, 1, 2, 3, 4])
+  expect(dueOf(81, 5, 13)).toEqual([])
+  expect(dueOf(81, 6, 9)).toEqual([6, 7])
+  expect(dueOf(81, 12, 20)).toEqual([16, 17, 18, 19])
 })
 
 test('cohorts overlap as they should', async () => {
