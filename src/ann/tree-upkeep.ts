@@ -368,8 +368,7 @@ export class TreeUpkeep {
     const { flat, memory, queries, effortOf, recallTarget: target } = this.#options
     this.#changes = 0
     this.#audited = queries.asked
-    const scoresOf = (query: Float32Array, ids: Int32Array): Float32Array =>
-      flat.scores(query, ids)
+    const scoresOf = (query: Float32Array, ids: Int32Array): Float32Array => flat.scores(query, ids)
     const subject = { tree, search: memory.audit, effortOf, scoresOf }
     const asked = {
       queries: queries.vectors,

@@ -4,10 +4,10 @@
  * asked, items' own vectors ask.
  *
  * The fresh vectors go into a second index a chunk at a time, so that nothing waits long; but the
- * towers learn on meanwhile, so the first are seconds old when the last are in. Items whose own rows
- * change are therefore embedded again, pass after pass, each over what the one before let slip, as
- * the memory of a running machine is moved (pre-copy: Clark et al. 2005). Exact search over what is
- * then nearly fresh names candidates, several times as many as are wanted; so does every change
+ * towers learn on meanwhile, so the first are seconds old when the last are in. Therefore items
+ * whose own rows change are embedded again, pass after pass, each over what the one before let
+ * slip, as the memory of a running machine is moved (pre-copy: Clark et al. 2005). Exact search
+ * over what is then nearly fresh names candidates, more than are wanted; so does every change
  * since, and so does the live index. In one turn the query and those candidates are embedded once
  * more and ranked, and the live index is asked the same: both sides answer for one state of the
  * towers.

@@ -2,8 +2,8 @@
 import type { Clock } from '../base/clock.ts'
 
 /**
- * From here on what waits comes first; below, whoever answers queries beside the trainer does: a lag
- * of a few deltas comes and goes.
+ * From here on what waits comes first; below, whoever answers queries beside the trainer does: a
+ * lag of a few deltas comes and goes.
  */
 const behindMs = 300
 /** From here on deltas are rarer. */
