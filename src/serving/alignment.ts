@@ -15,6 +15,7 @@
 import { isSet, setBit } from '../ann/ann-index.ts'
 import { exactAnswers } from '../ann/exact-answers.ts'
 import { FlatIndex } from '../ann/flat-index.ts'
+import { queriesPerScan } from '../ann/flat-memory.ts'
 import { ranksOf } from '../ann/ranks.ts'
 import type { KernelImplementation } from '../kernels/kernels.ts'
 import type { QueryInput } from '../model/inputs.ts'
@@ -56,8 +57,8 @@ const mostK = 100
 const candidates = 2 * itemsPerCall
 /** Changes that are left for that turn, and the most that it takes. */
 const [fewChanged, mostChanged] = [itemsPerCall, 2 * itemsPerCall]
-/** Embedded again for a query before, at most. */
-const mostCaught = 32 * itemsPerCall
+/** Embedded again in one turn, and for a query before it is asked, at most. */
+const [caughtTogether, mostCaught] = [2 * itemsPerCall, 32 * itemsPerCall]
 
 /** Who asks: a user, or an item as if it were one. */
 type Asker = { readonly input: QueryInput } | { readonly item: Item }
@@ -108,7 +109,7 @@ export class Alignment {
     try {
       const items = await this.#embedAll(audit)
       // Where more changes than can be embedded again, that is given up after a catalogue's worth.
-      await this.#catchUp(audit, items)
+      await this.#catchUp(audit, items, new Set())
       const report = await this.#compare(askers, audit)
       this.#last = { ...report, items }
       return this.#last
@@ -165,37 +166,34 @@ export class Alignment {
     return embedded
   }
 
-  /** Embeds again what has changed, until few are left or `most` are done; gives their handles. */
-  async #catchUp({ fresh, changed, signal }: Audit, most: number): Promise<readonly number[]> {
-    const caught: number[] = []
-    while (changed.size > fewChanged && caught.length < most) {
+  /** Embeds again what has changed, until few are left or `most` are done; adds them to `caught`. */
+  async #catchUp(audit: Audit, most: number, caught: Set<number>): Promise<void> {
+    const { fresh, changed, signal } = audit
+    for (let left = most; changed.size > fewChanged && left > 0; left -= caughtTogether) {
       signal.throwIfAborted()
-      const handles = shifted(changed, itemsPerCall)
+      const handles = shifted(changed, caughtTogether)
       this.#embed(fresh, this.#known(handles))
-      caught.push(...handles)
+      for (const handle of handles) caught.add(handle)
       await this.#options.breathe()
     }
-    return caught
   }
 
   async #compare(askers: readonly Asker[], audit: Audit): Promise<Omit<AlignmentReport, 'items'>> {
     const { liveIndex } = this.#options
-    const { fresh, compared, signal } = audit
     const [ten, hundred] = [new Hits(10), new Hits(mostK)]
-    for (const asker of askers) {
-      signal.throwIfAborted()
+    for (let from = 0; from < askers.length; from += queriesPerScan) {
+      audit.signal.throwIfAborted()
       // Items that came or went meanwhile are nobody's fault.
       const { visible } = liveIndex
-      const allow = compared.map((word, i) => word & (visible[i] ?? 0))
-      const near = new Set<number>()
-      for (const head of this.#heads(this.#query(asker))) {
-        for (const handle of await this.#near(fresh, head, allow)) near.add(handle)
-      }
+      const allow = audit.compared.map((word, i) => word & (visible[i] ?? 0))
+      const group = askers.slice(from, from + queriesPerScan)
       const caught = new Set<number>()
-      // Asked for ten, the index spends less than for a hundred.
-      for (const hits of [ten, hundred]) {
-        for (const handle of await this.#catchUp(audit, mostCaught)) caught.add(handle)
-        this.#ask(asker, { audit, allow, near, caught }, hits)
+      for (const { asker, near } of await this.#near(group, audit.fresh, allow)) {
+        // Asked for ten, the index spends less than for a hundred.
+        for (const hits of [ten, hundred]) {
+          await this.#catchUp(audit, mostCaught, caught)
+          this.#ask(asker, { audit, allow, near, caught }, hits)
+        }
       }
     }
     const { tree } = liveIndex.indexStats()
@@ -215,10 +213,7 @@ export class Alignment {
     // The live index answers first: it is not to find anything embedded for the audit.
     const { ids } = searchHeads(liveIndex, asked, hits.k, {})
     const changed = shifted(audit.changed, mostChanged)
-    const old = this.#known([...near.union(new Set([...changed, ...ids]))])
-    for (let from = 0; from < old.length; from += itemsPerCall) {
-      this.#embed(audit.fresh, old.slice(from, from + itemsPerCall))
-    }
+    this.#embed(audit.fresh, this.#known([...near.union(new Set([...changed, ...ids]))]))
     for (const handle of changed) caught.add(handle)
     const candidate = [...caught.union(near), ...ids].filter(
       (handle) => handle >= 0 && isSet(allow, handle),
@@ -246,11 +241,12 @@ export class Alignment {
     return handles.flatMap((handle) => catalogue.byHandle(handle) ?? [])
   }
 
-  /** At most `itemsPerCall`. */
   #embed(fresh: FlatIndex, items: readonly Item[]): void {
-    if (items.length === 0) return
-    const handles = Int32Array.from(items, ({ handle }) => handle)
-    fresh.upsert(handles, this.#options.replica.embedItems(items))
+    for (let from = 0; from < items.length; from += itemsPerCall) {
+      const some = items.slice(from, from + itemsPerCall)
+      const handles = Int32Array.from(some, ({ handle }) => handle)
+      fresh.upsert(handles, this.#options.replica.embedItems(some))
+    }
   }
 
   #heads(query: Float32Array): readonly Float32Array[] {
@@ -260,19 +256,32 @@ export class Alignment {
     )
   }
 
-  /** Exactly those that rank best by fresh vectors; with a breath between any two steps. */
-  async #near(fresh: FlatIndex, query: Float32Array, allow: Uint32Array): Promise<Int32Array> {
-    const { memory, idLimit } = fresh
-    const queries = [query]
+  /**
+   * Of each asker exactly those that rank best by the vectors there are; with a breath between any
+   * two steps.
+   */
+  async #near(
+    askers: readonly Asker[],
+    { memory, idLimit }: FlatIndex,
+    allow: Uint32Array,
+  ): Promise<readonly { readonly asker: Asker; readonly near: Set<number> }[]> {
+    const heads = askers.map((asker) => this.#heads(this.#query(asker)))
     const steps = exactAnswers(memory, {
-      queries,
+      queries: heads.flat(),
       k: candidates,
       idLimit,
       allow: allow.subarray(0, idLimit >> 5),
     })
     let step = steps.next()
     for (; step.done !== true; step = steps.next()) await this.#options.breathe()
-    return step.value[0]
+    const answers = step.value
+    let at = 0
+    return askers.map((asker, i) => {
+      const near = new Set<number>()
+      for (const ids of answers.slice(at, at + heads[i].length)) for (const id of ids) near.add(id)
+      at += heads[i].length
+      return { asker, near }
+    })
   }
 }
 

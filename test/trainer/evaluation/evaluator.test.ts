@@ -179,17 +179,16 @@ test('every nth example is due, after the warm-up', () => {
 })
 
 test('where a catalogue is dear, a block is ranked with the batch that has the most of it', () => {
-  const dueOf = (items: number, from: number, to: number): number[] => {
-    const examples = examplesOf(30).filter(({ index }) => index < 20)
-    const evaluator = new Evaluator({
-      everyNth: 1,
-      blockExamples: 8,
-      itemsPerExample: 10,
-      warmupEvents: 0,
-      windowExamples: 1,
-    })
-    return evaluator.dueOf(examples.slice(from, to), items).map(({ index }) => index)
-  }
+  const examples = examplesOf(30).filter(({ index }) => index < 20)
+  const evaluator = new Evaluator({
+    everyNth: 1,
+    blockExamples: 8,
+    itemsPerExample: 10,
+    warmupEvents: 0,
+    windowExamples: 1,
+  })
+  const dueOf = (items: number, from: number, to: number): number[] =>
+    evaluator.dueOf(examples.slice(from, to), items).map(({ index }) => index)
   // Every block of eight is due, and of a larger catalogue every other.
   expect(dueOf(80, 5, 11)).toEqual([5, 6, 7, 8, 9, 10])
   expect(dueOf(81, 0, 5)).toEqual([0, 1, 2, 3, 4])
