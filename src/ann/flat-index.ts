@@ -129,12 +129,15 @@ export class FlatIndex implements AnnIndex {
 
   scores(query: Float32Array, ids: Int32Array): Float32Array {
     const { rows, stride } = this.#memory
-    return Float32Array.from(ids, (id) => {
-      if (!this.has(id)) return -Infinity
+    const scores = new Float32Array(ids.length).fill(-Infinity)
+    for (let i = 0; i < ids.length; i += 1) {
+      if (!this.has(ids[i])) continue
+      const row = ids[i] * stride
       let sum = 0
-      for (let d = 0; d < this.dim; d += 1) sum += query[d] * rows[id * stride + d]
-      return sum
-    })
+      for (let d = 0; d < this.dim; d += 1) sum += query[d] * rows[row + d]
+      scores[i] = sum
+    }
+    return scores
   }
 
   remove(ids: Int32Array): void {

@@ -12,10 +12,9 @@
  * more and ranked, and the live index is asked the same: both sides answer for one state of the
  * towers.
  */
-import { isSet, setBit } from '../ann/ann-index.ts'
+import { isSet, type SearchResult, setBit } from '../ann/ann-index.ts'
 import { exactAnswers } from '../ann/exact-answers.ts'
 import { FlatIndex } from '../ann/flat-index.ts'
-import { queriesPerScan } from '../ann/flat-memory.ts'
 import { ranksOf } from '../ann/ranks.ts'
 import type { KernelImplementation } from '../kernels/kernels.ts'
 import type { QueryInput } from '../model/inputs.ts'
@@ -53,12 +52,14 @@ const fewQueries = 8
 const vacatedFactor = 8
 /** The larger of the two k. */
 const mostK = 100
+/** Queries that share a scan: for the last, all that changes until it is asked is gone over. */
+const askedTogether = 2
 /** Per query, embedded for it in the turn that ranks: some tenths of a millisecond's worth. */
 const candidates = 2 * itemsPerCall
 /** Changes that are left for that turn, and the most that it takes. */
 const [fewChanged, mostChanged] = [itemsPerCall, 2 * itemsPerCall]
 /** Embedded again in one turn, and for a query before it is asked, at most. */
-const [caughtTogether, mostCaught] = [2 * itemsPerCall, 32 * itemsPerCall]
+const [caughtTogether, mostCaught] = [2 * itemsPerCall, 16 * itemsPerCall]
 
 /** Who asks: a user, or an item as if it were one. */
 type Asker = { readonly input: QueryInput } | { readonly item: Item }
@@ -166,7 +167,7 @@ export class Alignment {
     return embedded
   }
 
-  /** Embeds again what has changed, until few are left or `most` are done; adds them to `caught`. */
+  /** Embeds again what has changed, until few are left or `most` are done; adds it to `caught`. */
   async #catchUp(audit: Audit, most: number, caught: Set<number>): Promise<void> {
     const { fresh, changed, signal } = audit
     for (let left = most; changed.size > fewChanged && left > 0; left -= caughtTogether) {
@@ -181,12 +182,12 @@ export class Alignment {
   async #compare(askers: readonly Asker[], audit: Audit): Promise<Omit<AlignmentReport, 'items'>> {
     const { liveIndex } = this.#options
     const [ten, hundred] = [new Hits(10), new Hits(mostK)]
-    for (let from = 0; from < askers.length; from += queriesPerScan) {
+    for (let from = 0; from < askers.length; from += askedTogether) {
       audit.signal.throwIfAborted()
       // Items that came or went meanwhile are nobody's fault.
       const { visible } = liveIndex
       const allow = audit.compared.map((word, i) => word & (visible[i] ?? 0))
-      const group = askers.slice(from, from + queriesPerScan)
+      const group = askers.slice(from, from + askedTogether)
       const caught = new Set<number>()
       for (const { asker, near } of await this.#near(group, audit.fresh, allow)) {
         // Asked for ten, the index spends less than for a hundred.
@@ -208,32 +209,43 @@ export class Alignment {
   /** In one turn: asks the live index and finds out what it should have said. */
   #ask(asker: Asker, { audit, allow, near, caught }: Question, hits: Hits): void {
     const { replica, liveIndex } = this.#options
+    const { fresh } = audit
     const query = this.#query(asker)
     const asked = { vectors: [query], dim: replica.indexDim, allow: [allow] }
     // The live index answers first: it is not to find anything embedded for the audit.
     const { ids } = searchHeads(liveIndex, asked, hits.k, {})
     const changed = shifted(audit.changed, mostChanged)
-    this.#embed(audit.fresh, this.#known([...near.union(new Set([...changed, ...ids]))]))
+    this.#embed(fresh, this.#known([...near.union(new Set([...changed, ...ids]))]))
     for (const handle of changed) caught.add(handle)
-    const candidate = [...caught.union(near), ...ids].filter(
-      (handle) => handle >= 0 && isSet(allow, handle),
+    const likely = this.#scored(fresh, query, [...near, ...ids])
+    // Of thousands that have changed only those that are better than enough others.
+    const bar = likely.scores.toSorted().at(-mostK) ?? -Infinity
+    const { ids: others, scores } = this.#scored(fresh, query, [...caught])
+    const risen = others.filter((_, i) => scores[i] >= bar)
+    const named = new Set([...likely.ids, ...risen])
+    const all = this.#scored(
+      fresh,
+      query,
+      [...named].filter((handle) => isSet(allow, handle)),
     )
-    hits.add(this.#best(audit.fresh, query, Int32Array.from(new Set(candidate))), ids)
+    const ranks = ranksOf(all.ids, all.scores).subarray(0, mostK)
+    hits.add(
+      ranks.map((i) => all.ids[i]),
+      ids,
+    )
   }
 
-  /** Of these, the best first; what has gone meanwhile is left out. */
-  #best(fresh: FlatIndex, query: Float32Array, handles: Int32Array): Int32Array {
+  /** By the best of the heads; what has gone meanwhile is left out. */
+  #scored(fresh: FlatIndex, query: Float32Array, handles: readonly number[]): SearchResult {
     const { visible } = this.#options.liveIndex
-    const ids = handles.filter((handle) => isSet(visible, handle))
+    const ids = Int32Array.from(handles.filter((handle) => handle >= 0 && isSet(visible, handle)))
     const scores = new Float32Array(ids.length).fill(-Infinity)
     for (const head of this.#heads(query)) {
       for (const [i, score] of fresh.scores(head, ids).entries()) {
         scores[i] = Math.max(scores[i], score)
       }
     }
-    return ranksOf(ids, scores)
-      .subarray(0, mostK)
-      .map((i) => ids[i])
+    return { ids, scores }
   }
 
   #known(handles: readonly number[]): Item[] {
