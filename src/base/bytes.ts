@@ -120,6 +120,18 @@ export class ByteWriter {
     )
   }
 
+  /** As `array`, of the first elements of one of words: faster where they are few. */
+  words(value: Int32Array | Uint32Array | Float32Array, length: number): this {
+    this.varint(4 * length)
+    const at = this.#grow(4 * length)
+    const isFloat = value instanceof Float32Array
+    for (let i = 0; i < length; i += 1) {
+      if (isFloat) this.#view.setFloat32(at + 4 * i, value[i], true)
+      else this.#view.setUint32(at + 4 * i, value[i], true)
+    }
+    return this
+  }
+
   #grow(by: number): number {
     const at = this.#length
     this.#length += by

@@ -51,6 +51,17 @@ test('a typed array comes back aligned, whatever stood before it', () => {
   expect(new Float32Array(reader.array())).toEqual(new Float32Array([1.5, -2, 0]))
 })
 
+test('the first words of an array are written as its bytes lie in memory', () => {
+  for (const all of [
+    Int32Array.of(-1, 2, 7),
+    Uint32Array.of(4_294_967_295, 0, 7),
+    Float32Array.of(1.5, -0, 7),
+  ]) {
+    const written = new ByteWriter(4).uint8(7).words(all, 2).finish()
+    expect(written).toEqual(new ByteWriter().uint8(7).array(all.subarray(0, 2)).finish())
+  }
+})
+
 test('a length written later overwrites its placeholder; a reset writer starts again', () => {
   const writer = new ByteWriter().uint32(0).string('abc')
   writer.setUint32(0, writer.length)

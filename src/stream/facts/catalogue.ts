@@ -8,7 +8,8 @@ import { noFeatures } from '../../base/features.ts'
 import { doubles, grown, integers, unsigned } from '../columns.ts'
 import type { ItemUpsert } from '../event.ts'
 import type { Item } from '../example.ts'
-import { readFeatures, readFields, writeFields } from '../value-codec.ts'
+import { readFeatures, readFields } from '../value-codec.ts'
+import { EncodedItems, itemFlags } from './encoded-items.ts'
 import { Handles, TouchOrder } from './handles.ts'
 import { DecayedCounts, type PopularityAt } from './popularity.ts'
 
@@ -72,6 +73,7 @@ export class ItemStore implements Catalogue {
   readonly #handles: Handles
   readonly #byId = new Map<string, number>()
   readonly #items: (Item | undefined)[] = []
+  readonly #encoded = new EncodedItems()
   /** The count of all items ever, from 1. */
   #births = new Uint32Array(64)
   #touched = new Float64Array(64)
@@ -195,7 +197,7 @@ export class ItemStore implements Catalogue {
     this.#births[handle] = this.#born
     this.#byId.set(id, handle)
     const item = { ...blank, handle, id, revision: this.#nextRevision(), firstSeenAt }
-    this.#items[handle] = item
+    this.#set(handle, item)
     this.#touch(handle, streamTime)
     return item
   }
@@ -217,7 +219,7 @@ export class ItemStore implements Catalogue {
       crowdingTag: event.crowdingTag ?? kept.crowdingTag,
       firstSeenAt: item.firstSeenAt,
     }
-    this.#items[item.handle] = updated
+    this.#set(item.handle, updated)
     this.#touch(item.handle, streamTime)
     this.#activate(item.handle, streamTime)
     return updated
@@ -228,6 +230,11 @@ export class ItemStore implements Catalogue {
     this.#activate(handle, streamTime)
     this.#counts[handle] += 1
     this.#popularity.add(handle, timestamp)
+  }
+
+  #set(handle: number, item: Item | undefined): void {
+    this.#items[handle] = item
+    this.#encoded.change(handle)
   }
 
   #activate(handle: number, streamTime: number): void {
@@ -252,7 +259,7 @@ export class ItemStore implements Catalogue {
   remove(item: Item): void {
     const { handle } = item
     this.#byId.delete(item.id)
-    this.#items[handle] = undefined
+    this.#set(handle, undefined)
     this.#touches.remove(handle)
     this.#deactivate(handle)
     this.#popularity.clear(handle)
@@ -272,7 +279,7 @@ export class ItemStore implements Catalogue {
     const { limit } = this.#handles
     this.#handles.write(writer)
     writer.varint(this.#revision).varint(this.#born)
-    for (let handle = 0; handle < limit; handle += 1) writeItem(writer, this.#items[handle])
+    this.#encoded.write(writer, limit, (handle) => this.#items[handle])
     for (const column of [this.#births, this.#touched, this.#activeAsOf, this.#counts]) {
       writer.array(column.subarray(0, limit))
     }
@@ -352,33 +359,18 @@ function merged<Fields extends object>(kept: Fields, named: Fields | undefined):
   return named === undefined ? kept : { ...kept, ...named }
 }
 
-const flags = { present: 1, hidden: 2, tagged: 4 }
-
-function writeItem(writer: ByteWriter, item: Item | undefined): void {
-  if (item === undefined) {
-    writer.uint8(0)
-    return
-  }
-  const tagged = item.crowdingTag !== undefined
-  writer.uint8(flags.present | (item.hidden ? flags.hidden : 0) | (tagged ? flags.tagged : 0))
-  writer.string(item.id).varint(item.revision).float64(item.firstSeenAt).float64(item.expiresAt)
-  if (item.crowdingTag !== undefined) writer.string(item.crowdingTag)
-  writeFields(writer, item.features)
-  writeFields(writer, item.attributes)
-}
-
 function readItem(reader: ByteReader, handle: number): Item | undefined {
   const bits = reader.uint8()
-  if ((bits & flags.present) === 0) return undefined
+  if ((bits & itemFlags.present) === 0) return undefined
   return {
     handle,
     id: reader.string(),
     revision: reader.varint(),
     firstSeenAt: reader.float64(),
     expiresAt: reader.float64(),
-    crowdingTag: (bits & flags.tagged) > 0 ? reader.string() : undefined,
+    crowdingTag: (bits & itemFlags.tagged) > 0 ? reader.string() : undefined,
     features: readFeatures(reader),
     attributes: readFields(reader),
-    hidden: (bits & flags.hidden) > 0,
+    hidden: (bits & itemFlags.hidden) > 0,
   }
 }

@@ -98,6 +98,8 @@ const magic = 0x54434146 // "FACT", as it lies in the file
 const formatVersion = 1
 /** At the end. */
 const digestBytesLength = 8
+/** Bytes that facts may have grown by since they were last written, without being copied. */
+const leeway = 1 << 20
 const noEvictions: readonly Eviction[] = Object.freeze([])
 const nothing: Outcome = Object.freeze({ kind: 'none', evicted: noEvictions })
 const duplicate: Outcome = Object.freeze({ kind: 'duplicate', evicted: noEvictions })
@@ -111,6 +113,8 @@ export class Facts {
   readonly #dedupe: DedupeWindow
   readonly #deleted = new DeletedItems()
   #time = -Infinity
+  /** Bytes, when they were last written. */
+  #lastLength = 0
   #events = 0
   #interactions = 0
   /** Of the event at hand. */
@@ -184,7 +188,7 @@ export class Facts {
   serialize(): Uint8Array<ArrayBuffer> {
     const writer = this.#write()
     const [low, high] = digestWords(writer.peek())
-    return writer.uint32(low).uint32(high).finish()
+    return writer.uint32(low).uint32(high).peek()
   }
 
   /** 64-bit hash of the whole state. */
@@ -340,7 +344,7 @@ export class Facts {
   }
 
   #write(): ByteWriter {
-    const writer = new ByteWriter(1 << 16)
+    const writer = new ByteWriter(this.#lastLength + leeway)
     writer.uint32(magic).uint32(formatVersion).float64(this.options.popularityHalfLifeMs)
     writer.varint(this.#items.size).varint(this.#users.size)
     writer.float64(this.#time).varint(this.#events).varint(this.#interactions)
@@ -349,6 +353,7 @@ export class Facts {
     this.#dedupe.write(writer)
     // Facts that know of no deletion have the bytes that they always had.
     if (this.#deleted.size > 0) this.#deleted.write(writer)
+    this.#lastLength = writer.length
     return writer
   }
 

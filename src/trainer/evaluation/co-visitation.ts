@@ -100,8 +100,7 @@ export class CoVisitation {
     writer.float64(this.#landmark).array(this.#generation).varint(this.#from.size)
     for (const [handle, { handles, generations, weights, size, total }] of this.#from) {
       writer.varint(handle).float64(total)
-      writer.array(handles.subarray(0, size)).array(generations.subarray(0, size))
-      writer.array(weights.subarray(0, size))
+      writer.words(handles, size).words(generations, size).words(weights, size)
     }
   }
 

@@ -517,6 +517,30 @@ test('saved and loaded at any points, facts are those of a run never interrupted
   )
 })
 
+test('facts have the same bytes however often they were saved before', () => {
+  fc.assert(
+    fc.property(
+      fc.array(arbitraryEvent, { maxLength: 60 }),
+      fc.array(fc.nat({ max: 60 }), { maxLength: 10 }),
+      (events, saves) => {
+        const saved = new Facts(tight)
+        const never = new Facts(tight)
+        for (const [i, event] of events.entries()) {
+          if (saves.includes(i)) saved.serialize()
+          saved.apply(event)
+          never.apply(event)
+          if (i % 7 === 0) {
+            saved.release()
+            never.release()
+          }
+        }
+        expect(saved.serialize()).toEqual(never.serialize())
+      },
+    ),
+    { numRuns: 300 },
+  )
+})
+
 test('facts stay within their bounds and agree with themselves', () => {
   fc.assert(
     fc.property(fc.array(arbitraryEvent, { maxLength: 80 }), (events) => {
