@@ -3,7 +3,7 @@
  * so those are copied as they were written then: a catalogue of 200,000 takes some milliseconds
  * instead of half a second, in which a trainer learns nothing. Holds as many bytes as it wrote.
  */
-import { ByteWriter } from '../../base/bytes.ts'
+import type { ByteWriter } from '../../base/bytes.ts'
 import type { Item } from '../example.ts'
 import { writeFields } from '../value-codec.ts'
 
