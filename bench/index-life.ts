@@ -39,19 +39,19 @@ export async function measureDrift(
   queries: Points,
 ): Promise<DriftFigures> {
   const { n, dim, values } = moved
+  // Who asks has moved on before the vectors have.
+  subject.ask(queries)
   for (let wave = 0; wave < waves; wave += 1) {
     for (let id = wave, count = 1; id < n; id += waves, count += 1) {
       subject.upsert(Int32Array.of(id), values.subarray(id * dim, (id + 1) * dim))
       if (count % atATime !== 0) continue
-      subject.maintain(atATime)
-      await nextTurn()
+      await between(subject, id)
     }
   }
   await using fresh = subject.sibling(moved, queries)
   await fresh.build(moved)
   const truth = fresh.answers({ exact: true })
   const effort = fresh.stats.tree?.effort ?? 1
-  subject.ask(queries)
   const after = subject.recall(truth, { effort })
   await subject.settle()
   return { after, fresh: fresh.recall(truth, { effort }), settled: subject.recall(truth) }
@@ -72,7 +72,7 @@ export async function measureGrowth(subject: Subject, items: Points): Promise<ob
       const to = Math.min(next, size + atATime)
       const ids = Int32Array.from({ length: to - size }, (_, i) => size + i)
       subject.upsert(ids, items.values.subarray(size * items.dim, to * items.dim))
-      await between(subject)
+      await between(subject, size)
     }
     size = next
     looks.push(look(subject))
@@ -83,7 +83,7 @@ export async function measureGrowth(subject: Subject, items: Points): Promise<ob
     for (; size > next; size -= atATime) {
       const from = Math.max(next, size - atATime)
       subject.index.remove(Int32Array.from({ length: size - from }, (_, i) => from + i))
-      await between(subject)
+      await between(subject, size)
     }
     size = next
     looks.push(look(subject))
@@ -95,9 +95,10 @@ export async function measureGrowth(subject: Subject, items: Points): Promise<ob
   return { leastRecall, looks, settled, afterwards: look(subject), pauses: subject.pauses() }
 }
 
-async function between(subject: Subject): Promise<void> {
+/** A slice of maintenance, and one query, another for another `at`. */
+async function between(subject: Subject, at: number): Promise<void> {
   subject.maintain(atATime)
-  subject.sink += subject.one(Math.round(subject.sink) % 997)[0] & 1
+  subject.sink += subject.one(Math.floor(at / atATime) % 997)[0] & 1
   await nextTurn()
 }
 

@@ -38,9 +38,10 @@ const firstEffort = 0.35
 /** A tree is grown anew when items have changed by this factor. */
 const itemsFactor = 2
 /**
- * Between two audits as many vectors change as there are, or fewer and some queries are asked,
- * which may be of another kind: each counts as so many vectors.
+ * Between two audits so many of all vectors change, or fewer and some queries are asked, which may
+ * be of another kind: each counts as so many vectors.
  */
+const auditShare = 1 / 2
 const queryChanges = 8
 /** Between two rounds in which centroids follow their members. */
 const followShare = 1 / 2
@@ -290,7 +291,7 @@ export class TreeUpkeep {
   #isAuditDue(items: number): boolean {
     if (this.#options.queries.size < fewQueries) return false
     const asked = this.#options.queries.asked - this.#audited
-    return this.#recall < 0 || this.#changes + asked * queryChanges > items
+    return this.#recall < 0 || this.#changes + asked * queryChanges > items * auditShare
   }
 
   *#grow(items: number): Generator<number, void> {
