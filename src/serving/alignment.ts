@@ -59,7 +59,7 @@ const candidates = 2 * itemsPerCall
 /** Changes that are left for that turn, and the most that it takes. */
 const [fewChanged, mostChanged] = [itemsPerCall, 2 * itemsPerCall]
 /** Embedded again in one turn, and for a query before it is asked, at most. */
-const [caughtTogether, mostCaught] = [2 * itemsPerCall, 16 * itemsPerCall]
+const [caughtTogether, mostCaught] = [2 * itemsPerCall, 64 * itemsPerCall]
 
 /** Who asks: a user, or an item as if it were one. */
 type Asker = { readonly input: QueryInput } | { readonly item: Item }
