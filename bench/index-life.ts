@@ -30,8 +30,8 @@ export interface DriftFigures {
 }
 
 /**
- * Every vector replaced, a tenth at a time, with as much maintenance as vectors; and the same
- * vectors in an index built of them alone. Both at the effort that the fresh one chooses.
+ * Every vector replaced, a tenth at a time, with as much maintenance as vectors and a search with
+ * each slice; and the same vectors in an index built of them alone. Both at the effort that the fresh one chooses.
  */
 export async function measureDrift(
   subject: Subject,

@@ -12,7 +12,7 @@
  * more and ranked, and the live index is asked the same: both sides answer for one state of the
  * towers.
  */
-import { isSet, type SearchResult, setBit } from '../ann/ann-index.ts'
+import { isSet, setBit } from '../ann/ann-index.ts'
 import { exactAnswers } from '../ann/exact-answers.ts'
 import { FlatIndex } from '../ann/flat-index.ts'
 import { ranksOf } from '../ann/ranks.ts'
@@ -110,7 +110,7 @@ export class Alignment {
     try {
       const items = await this.#embedAll(audit)
       // Where more changes than can be embedded again, that is given up after a catalogue's worth.
-      await this.#catchUp(audit, items, new Set())
+      await this.#catchUp(audit, items)
       const report = await this.#compare(askers, audit)
       this.#last = { ...report, items }
       return this.#last
@@ -168,13 +168,13 @@ export class Alignment {
   }
 
   /** Embeds again what has changed, until few are left or `most` are done; adds it to `caught`. */
-  async #catchUp(audit: Audit, most: number, caught: Set<number>): Promise<void> {
+  async #catchUp(audit: Audit, most: number, caught?: Set<number>): Promise<void> {
     const { fresh, changed, signal } = audit
     for (let left = most; changed.size > fewChanged && left > 0; left -= caughtTogether) {
       signal.throwIfAborted()
       const handles = shifted(changed, caughtTogether)
       this.#embed(fresh, this.#known(handles))
-      for (const handle of handles) caught.add(handle)
+      for (const handle of handles) caught?.add(handle)
       await this.#options.breathe()
     }
   }
@@ -209,43 +209,36 @@ export class Alignment {
   /** In one turn: asks the live index and finds out what it should have said. */
   #ask(asker: Asker, { audit, allow, near, caught }: Question, hits: Hits): void {
     const { replica, liveIndex } = this.#options
-    const { fresh } = audit
     const query = this.#query(asker)
     const asked = { vectors: [query], dim: replica.indexDim, allow: [allow] }
     // The live index answers first: it is not to find anything embedded for the audit.
     const { ids } = searchHeads(liveIndex, asked, hits.k, {})
     const changed = shifted(audit.changed, mostChanged)
-    this.#embed(fresh, this.#known([...near.union(new Set([...changed, ...ids]))]))
     for (const handle of changed) caught.add(handle)
-    const likely = this.#scored(fresh, query, [...near, ...ids])
-    // Of thousands that have changed only those that are better than enough others.
-    const bar = likely.scores.toSorted().at(-mostK) ?? -Infinity
-    const { ids: others, scores } = this.#scored(fresh, query, [...caught])
-    const risen = others.filter((_, i) => scores[i] >= bar)
-    const named = new Set([...likely.ids, ...risen])
-    const all = this.#scored(
-      fresh,
-      query,
-      [...named].filter((handle) => isSet(allow, handle)),
-    )
-    const ranks = ranksOf(all.ids, all.scores).subarray(0, mostK)
-    hits.add(
-      ranks.map((i) => all.ids[i]),
-      ids,
-    )
+    const likely = near.union(new Set([...changed, ...ids]))
+    this.#embed(audit.fresh, this.#known([...likely]))
+    // What has gone meanwhile is left out.
+    const isThere = (handle: number): boolean =>
+      handle >= 0 && isSet(allow, handle) && isSet(liveIndex.visible, handle)
+    const named = Int32Array.from([...likely.union(caught)].filter(isThere))
+    hits.add(this.#best(audit.fresh, query, named), ids)
   }
 
-  /** By the best of the heads; what has gone meanwhile is left out. */
-  #scored(fresh: FlatIndex, query: Float32Array, handles: readonly number[]): SearchResult {
-    const { visible } = this.#options.liveIndex
-    const ids = Int32Array.from(handles.filter((handle) => handle >= 0 && isSet(visible, handle)))
+  /** The best of these, best first; a score is that of the best of the heads. */
+  #best(fresh: FlatIndex, query: Float32Array, ids: Int32Array): Int32Array {
     const scores = new Float32Array(ids.length).fill(-Infinity)
     for (const head of this.#heads(query)) {
       for (const [i, score] of fresh.scores(head, ids).entries()) {
         scores[i] = Math.max(scores[i], score)
       }
     }
-    return { ids, scores }
+    // Of thousands only those are put in order that stand high enough.
+    const bar = scores.toSorted().at(-mostK) ?? -Infinity
+    const high = (_: number, i: number): boolean => scores[i] >= bar
+    const best = ids.filter(high)
+    return ranksOf(best, scores.filter(high))
+      .subarray(0, mostK)
+      .map((rank) => best[rank])
   }
 
   #known(handles: readonly number[]): Item[] {

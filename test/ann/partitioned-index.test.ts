@@ -361,7 +361,7 @@ class Meanwhile extends InlineBackground {
 
   override take(): Answers | undefined {
     const answers = super.take()
-    if (answers?.length !== undefined && answers.length > 0) this.happen()
+    if (answers !== undefined && answers.length > 0) this.happen()
     return answers
   }
 }

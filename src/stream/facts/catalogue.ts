@@ -8,9 +8,8 @@ import { noFeatures } from '../../base/features.ts'
 import { doubles, grown, integers, unsigned } from '../columns.ts'
 import type { ItemUpsert } from '../event.ts'
 import type { Item } from '../example.ts'
-import { readFeatures, readFields } from '../value-codec.ts'
-import { EncodedItems, itemFlags } from './encoded-items.ts'
 import { Handles, TouchOrder } from './handles.ts'
+import { EncodedItems, readItem } from './item-codec.ts'
 import { DecayedCounts, type PopularityAt } from './popularity.ts'
 
 export interface ItemPage {
@@ -357,20 +356,4 @@ const blank = {
 /** The named values over the kept ones; the kept object itself when nothing is named. */
 function merged<Fields extends object>(kept: Fields, named: Fields | undefined): Fields {
   return named === undefined ? kept : { ...kept, ...named }
-}
-
-function readItem(reader: ByteReader, handle: number): Item | undefined {
-  const bits = reader.uint8()
-  if ((bits & itemFlags.present) === 0) return undefined
-  return {
-    handle,
-    id: reader.string(),
-    revision: reader.varint(),
-    firstSeenAt: reader.float64(),
-    expiresAt: reader.float64(),
-    crowdingTag: (bits & itemFlags.tagged) > 0 ? reader.string() : undefined,
-    features: readFeatures(reader),
-    attributes: readFields(reader),
-    hidden: (bits & itemFlags.hidden) > 0,
-  }
 }

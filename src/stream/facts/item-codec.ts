@@ -1,16 +1,17 @@
 /**
  * The items of a catalogue as bytes. Most are what they were when the catalogue was last written,
- * so those are copied as they were written then: a catalogue of 200,000 takes some milliseconds
- * instead of half a second, in which a trainer learns nothing. Holds as many bytes as it wrote.
+ * so those are copied as they were written then: to encode 200,000 takes a trainer half a second,
+ * in which it learns nothing. Holds as many bytes as it wrote.
  */
-import type { ByteWriter } from '../../base/bytes.ts'
+import type { ByteReader, ByteWriter } from '../../base/bytes.ts'
+import { grown } from '../columns.ts'
 import type { Item } from '../example.ts'
-import { writeFields } from '../value-codec.ts'
+import { readFeatures, readFields, writeFields } from '../value-codec.ts'
 
-export const itemFlags = { present: 1, hidden: 2, tagged: 4 }
+const flags = { present: 1, hidden: 2, tagged: 4 }
 
 /**
- * Invariant: below `#offsets.length - 1`, a handle whose bit in `#changed` is not set has the bytes
+ * Invariant: below `#offsets.length - 1`, a handle that is not marked in `#changed` has the bytes
  * from its offset to the next.
  */
 export class EncodedItems {
@@ -21,11 +22,7 @@ export class EncodedItems {
 
   /** The handle has another item, or none. */
   change(handle: number): void {
-    if (handle >= this.#changed.length) {
-      const changed = new Uint8Array(2 * handle)
-      changed.set(this.#changed)
-      this.#changed = changed
-    }
+    this.#changed = grown(this.#changed, handle + 1)
     this.#changed[handle] = 1
   }
 
@@ -65,11 +62,27 @@ function writeItem(writer: ByteWriter, item: Item | undefined): void {
     writer.uint8(0)
     return
   }
-  const { present, hidden, tagged } = itemFlags
-  const isTagged = item.crowdingTag !== undefined
-  writer.uint8(present | (item.hidden ? hidden : 0) | (isTagged ? tagged : 0))
+  const tagged = item.crowdingTag !== undefined
+  writer.uint8(flags.present | (item.hidden ? flags.hidden : 0) | (tagged ? flags.tagged : 0))
   writer.string(item.id).varint(item.revision).float64(item.firstSeenAt).float64(item.expiresAt)
   if (item.crowdingTag !== undefined) writer.string(item.crowdingTag)
   writeFields(writer, item.features)
   writeFields(writer, item.attributes)
+}
+
+/** Undefined: the handle has no item. */
+export function readItem(reader: ByteReader, handle: number): Item | undefined {
+  const bits = reader.uint8()
+  if ((bits & flags.present) === 0) return undefined
+  return {
+    handle,
+    id: reader.string(),
+    revision: reader.varint(),
+    firstSeenAt: reader.float64(),
+    expiresAt: reader.float64(),
+    crowdingTag: (bits & flags.tagged) > 0 ? reader.string() : undefined,
+    features: readFeatures(reader),
+    attributes: readFields(reader),
+    hidden: (bits & flags.hidden) > 0,
+  }
 }
