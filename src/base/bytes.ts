@@ -167,6 +167,11 @@ export class ByteReader {
     return this.#bytes.length - this.#at
   }
 
+  /** What was read since `position`, without a copy. */
+  since(position: number): Uint8Array {
+    return this.#bytes.subarray(position, this.#at)
+  }
+
   uint8(): number {
     return this.#bytes[this.#take(1)]
   }

@@ -259,20 +259,27 @@ export class ItemEncoder {
     const { words } = this.#itemKeys
     const { spec } = bag.plan
     const share = spec.kind === 'id' ? (spec.dropout ?? 0) : 0
+    const { lookup, isWeighted } = bag
+    const [positions, next] = [this.#positions, this.#next]
     bag.begin()
     for (let i = 0; i < items; i += 1) {
-      const keys = words[this.#positions[i] + index]
-      const first = this.#next[i]
+      const keys = words[positions[i] + index]
+      const first = next[i]
+      if (isWeighted) this.#weigh(bag, positions[i], index)
       const isUnknown = share > 0 && isDropped(words, first, { share, step })
-      for (let j = 0; j < keys; j += 1) {
-        if (bag.isWeighted) {
-          bag.setFactor(bag.nextEntry, this.#itemKeys.weight(this.#positions[i], index, j))
-        }
-        if (isUnknown) bag.lookup.stage(outOfVocabularyKey, 0)
-        else bag.lookup.stage(words, first + 2 * j)
-      }
-      this.#next[i] = first + 2 * keys
+      if (isUnknown) lookup.stage(outOfVocabularyKey, 0)
+      else lookup.stageSome(words, first, keys)
+      next[i] = first + 2 * keys
       bag.close(keys)
+    }
+  }
+
+  /** What each key of an item's bag counts, before they are staged. */
+  #weigh(bag: FeatureBags, position: number, index: number): void {
+    const keys = this.#itemKeys.words[position + index]
+    const entry = bag.nextEntry
+    for (let j = 0; j < keys; j += 1) {
+      bag.setFactor(entry + j, this.#itemKeys.weight(position, index, j))
     }
   }
 }

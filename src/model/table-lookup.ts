@@ -93,6 +93,14 @@ export class TableLookup {
     this.#entries += 1
   }
 
+  /** Stages the `n` keys whose words stand at `at` and behind it. */
+  stageSome(words: Uint32Array, at: number, n: number): void {
+    const staged = this.#staged
+    const to = 2 * this.#entries
+    for (let i = 0; i < 2 * n; i += 1) staged[to + i] = words[at + i]
+    this.#entries += n
+  }
+
   stageAll(keys: Keys): void {
     this.#staged.set(keys, 2 * this.#entries)
     this.#entries += keys.length >>> 1

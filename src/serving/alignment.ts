@@ -8,14 +8,15 @@
  * whose own rows change are embedded again, pass after pass, each over what the one before let
  * slip, as the memory of a running machine is moved (pre-copy: Clark et al. 2005). Exact search
  * over what is then nearly fresh names candidates, more than are wanted; so does every change
- * since, and so does the live index. In one turn the query and those candidates are embedded once
- * more and ranked, and the live index is asked the same: both sides answer for one state of the
- * towers.
+ * since, and so does the live index. While the replica stands still the query and those candidates
+ * are embedded once more and ranked, and the live index is asked the same: both sides answer for
+ * one state of the towers.
  */
 import { isSet, setBit } from '../ann/ann-index.ts'
 import { exactAnswers } from '../ann/exact-answers.ts'
 import { FlatIndex } from '../ann/flat-index.ts'
 import { ranksOf } from '../ann/ranks.ts'
+import { backgroundTurn } from '../base/turns.ts'
 import type { KernelImplementation } from '../kernels/kernels.ts'
 import type { QueryInput } from '../model/inputs.ts'
 import type { Item } from '../stream/example.ts'
@@ -24,6 +25,7 @@ import { searchHeads } from './head-search.ts'
 import type { LiveIndex } from './live-index.ts'
 import type { QuerySample } from './query-sample.ts'
 import { itemsPerCall, queriesPerCall, type Replica } from './replica.ts'
+import type { Standstill } from './standstill.ts'
 
 export interface AlignmentOptions {
   readonly replica: Replica
@@ -31,6 +33,8 @@ export interface AlignmentOptions {
   readonly sample: QuerySample
   /** Between two chunks: lets the event loop turn. */
   readonly breathe: () => Promise<void>
+  /** Of the replica. */
+  readonly standstill: Standstill
   readonly implementation: KernelImplementation
 }
 
@@ -54,9 +58,9 @@ const vacatedFactor = 8
 const mostK = 100
 /** Queries that share a scan: for the last, all that changes until it is asked is gone over. */
 const askedTogether = 2
-/** Per query, embedded for it in the turn that ranks: some tenths of a millisecond's worth. */
+/** Per query, embedded for it while the replica stands still. */
 const candidates = 2 * itemsPerCall
-/** Changes that are left for that turn, and the most that it takes. */
+/** Changes that are left for then, and the most that are embedded. */
 const [fewChanged, mostChanged] = [itemsPerCall, 2 * itemsPerCall]
 /** Embedded again in one turn, and for a query before it is asked, at most. */
 const [caughtTogether, mostCaught] = [2 * itemsPerCall, 64 * itemsPerCall]
@@ -190,11 +194,8 @@ export class Alignment {
       const group = askers.slice(from, from + askedTogether)
       const caught = new Set<number>()
       for (const { asker, near } of await this.#near(group, audit.fresh, allow)) {
-        // Asked for ten, the index spends less than for a hundred.
-        for (const hits of [ten, hundred]) {
-          await this.#catchUp(audit, mostCaught, caught)
-          this.#ask(asker, { audit, allow, near, caught }, hits)
-        }
+        await this.#catchUp(audit, mostCaught, caught)
+        await this.#ask(asker, { audit, allow, near, caught }, [ten, hundred])
       }
     }
     const { tree } = liveIndex.indexStats()
@@ -206,22 +207,36 @@ export class Alignment {
     }
   }
 
-  /** In one turn: asks the live index and finds out what it should have said. */
-  #ask(asker: Asker, { audit, allow, near, caught }: Question, hits: Hits): void {
-    const { replica, liveIndex } = this.#options
-    const query = this.#query(asker)
-    const asked = { vectors: [query], dim: replica.indexDim, allow: [allow] }
-    // The live index answers first: it is not to find anything embedded for the audit.
-    const { ids } = searchHeads(liveIndex, asked, hits.k, {})
-    const changed = shifted(audit.changed, mostChanged)
-    for (const handle of changed) caught.add(handle)
-    const likely = near.union(new Set([...changed, ...ids]))
-    this.#embed(audit.fresh, this.#known([...likely]))
-    // What has gone meanwhile is left out.
-    const isThere = (handle: number): boolean =>
-      handle >= 0 && isSet(allow, handle) && isSet(liveIndex.visible, handle)
-    const named = Int32Array.from([...likely.union(caught)].filter(isThere))
-    hits.add(this.#best(audit.fresh, query, named), ids)
+  /** While nothing changes: asks the live index and finds out what it should have said. */
+  async #ask(asker: Asker, question: Question, all: readonly Hits[]): Promise<void> {
+    const end = this.#options.standstill.begin()
+    try {
+      const { audit, allow, near, caught } = question
+      const { replica, liveIndex } = this.#options
+      const query = this.#query(asker)
+      const asked = { vectors: [query], dim: replica.indexDim, allow: [allow] }
+      const answers: Int32Array[] = []
+      // Asked for ten, the index spends less than for a hundred.
+      for (const { k } of all) {
+        answers.push(searchHeads(liveIndex, asked, k, {}).ids)
+        await backgroundTurn()
+      }
+      const changed = shifted(audit.changed, mostChanged)
+      for (const handle of changed) caught.add(handle)
+      const likely = near.union(new Set([...changed, ...answers.flatMap((ids) => [...ids])]))
+      for (const handles of chunked([...likely], itemsPerCall)) {
+        this.#embed(audit.fresh, this.#known(handles))
+        await backgroundTurn()
+      }
+      // What has gone meanwhile is left out.
+      const isThere = (handle: number): boolean =>
+        handle >= 0 && isSet(allow, handle) && isSet(liveIndex.visible, handle)
+      const named = Int32Array.from([...likely.union(caught)].filter(isThere))
+      const best = this.#best(audit.fresh, query, named)
+      for (const [i, hits] of all.entries()) hits.add(best, answers[i])
+    } finally {
+      end()
+    }
   }
 
   /** The best of these, best first; a score is that of the best of the heads. */
@@ -247,8 +262,7 @@ export class Alignment {
   }
 
   #embed(fresh: FlatIndex, items: readonly Item[]): void {
-    for (let from = 0; from < items.length; from += itemsPerCall) {
-      const some = items.slice(from, from + itemsPerCall)
+    for (const some of chunked(items, itemsPerCall)) {
       const handles = Int32Array.from(some, ({ handle }) => handle)
       fresh.upsert(handles, this.#options.replica.embedItems(some))
     }
@@ -288,6 +302,10 @@ export class Alignment {
       return { asker, near }
     })
   }
+}
+
+function* chunked<Value>(values: readonly Value[], size: number): Generator<readonly Value[]> {
+  for (let from = 0; from < values.length; from += size) yield values.slice(from, from + size)
 }
 
 /** The first of a queue, at most so many. */

@@ -80,6 +80,7 @@ export class Replica {
   readonly #tables: ReadonlyMap<string, ReplicaTable>
   readonly #reader = new SharedRowReader()
   readonly #payloads = new Uint32Array(rowsPerPiece)
+  readonly #handles = new Int32Array(itemsPerCall)
   #position: Position
   #state: ModelState = { version: 0, sequence: 0, watermark: noWatermark }
   #isComplete = false
@@ -193,8 +194,11 @@ export class Replica {
   embedItems(items: readonly Item[]): Float32Array {
     this.#fill(this.#model.prepareItems(items))
     const vectors = this.#withPopularity(this.#model.embedItems(), items.length)
-    const logs = this.logPopularity(Int32Array.from(items, ({ handle }) => handle))
-    for (const [i, log] of logs.entries()) vectors[(i + 1) * this.indexDim - 1] = log
+    const n = items.length
+    const handles = this.#handles.subarray(0, n)
+    for (let i = 0; i < n; i += 1) handles[i] = items[i].handle
+    const logs = this.logPopularity(handles)
+    for (let i = 0; i < n; i += 1) vectors[(i + 1) * this.indexDim - 1] = logs[i]
     return vectors
   }
 

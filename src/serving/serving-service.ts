@@ -4,12 +4,13 @@
  * request waits for maintenance. It is started when its loops run; whether it can answer is
  * `checks`.
  */
-import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
+import { setTimeout as pause } from 'node:timers/promises'
 
 import { present } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import { ServiceError } from '../base/errors.ts'
 import type { Service } from '../base/service.ts'
+import { backgroundTurn } from '../base/turns.ts'
 import type { TableSpec } from '../embedding/table-spec.ts'
 import type { KernelImplementation } from '../kernels/kernels.ts'
 import type { ModelSpec } from '../model/spec.ts'
@@ -27,6 +28,7 @@ import { QuerySample } from './query-sample.ts'
 import { Replica } from './replica.ts'
 import { Retriever } from './retriever.ts'
 import { defaultServingSettings, type ServingSettings } from './serving-settings.ts'
+import { Standstill } from './standstill.ts'
 
 export interface ServingOptions {
   readonly model: ModelSpec
@@ -62,7 +64,10 @@ const breathMs = 1
 /** From look to look how far a rebuild is, and the part of it that embedding is taken for. */
 const rebuildLookMs = 50
 const embeddingShare = 0.8
-const breathe = (): Promise<void> => pause(breathMs)
+const breathe = async (): Promise<void> => {
+  await pause(breathMs)
+  await backgroundTurn()
+}
 
 /** What exists from `start` on. */
 interface Parts {
@@ -94,6 +99,7 @@ export class ServingService implements Service {
   readonly #options: ServingOptions
   readonly #settings: ServingSettings
   readonly #waiters: OffsetWaiters
+  readonly #standstill = new Standstill()
   readonly #stopping = new AbortController()
   readonly #loops: Promise<void>[] = []
   #parts: Parts | undefined
@@ -251,7 +257,14 @@ export class ServingService implements Service {
       liveIndex,
       worker: new IndexWorker(liveIndex, clock, settings),
       retriever: new Retriever({ replica, liveIndex, clock, sample }),
-      alignment: new Alignment({ replica, liveIndex, sample, breathe, implementation }),
+      alignment: new Alignment({
+        replica,
+        liveIndex,
+        sample,
+        breathe,
+        standstill: this.#standstill,
+        implementation,
+      }),
     }
   }
 
@@ -263,10 +276,7 @@ export class ServingService implements Service {
     while (!signal.aborted) {
       this.#factsReady ||= reaches(replica.position, this.#target, (a, b) => log.compare(a, b))
       const batches = await log.read(replica.position, options)
-      for (const batch of batches) {
-        await this.#fold(batch)
-        await nextTurn()
-      }
+      for (const batch of batches) await this.#fold(batch)
     }
   }
 
@@ -274,11 +284,12 @@ export class ServingService implements Service {
     const { clock } = this.#options
     const { replica, liveIndex } = this.#started
     const { partition, events, offsets } = batch
+    await this.#standstill.turnToChange()
     const now = clock.now()
     let begin = clock.monotonic()
     for (let i = 0; i < events.length; i += 1) {
       if (clock.monotonic() - begin >= this.#settings.sliceMs) {
-        await nextTurn()
+        await this.#standstill.turnToChange()
         begin = clock.monotonic()
       }
       const outcome = replica.fold(batch, i)
@@ -304,11 +315,12 @@ export class ServingService implements Service {
   async #apply(delta: Delta, complete: boolean): Promise<void> {
     const { clock } = this.#options
     const { replica, liveIndex } = this.#started
+    await this.#standstill.turnToChange()
     let begin = clock.monotonic()
     for (const handles of replica.apply(delta, complete)) {
       liveIndex.touch(handles)
       if (clock.monotonic() - begin < this.#settings.sliceMs) continue
-      await nextTurn()
+      await this.#standstill.turnToChange()
       begin = clock.monotonic()
     }
     this.#deltas += 1
@@ -328,18 +340,20 @@ export class ServingService implements Service {
     const { replica, liveIndex, worker } = this.#started
     const { signal } = this.#stopping
     while (!signal.aborted) {
+      await backgroundTurn()
       // Vectors of a part of the parameters would have to be made again.
       const hurry = !(this.#factsReady && liveIndex.isCaughtUp)
       this.#indexReady ||= !hurry && replica.isComplete
       let done = replica.isComplete ? worker.slice({ hurry }) : 0
       if (liveIndex.isPressing) {
-        await nextTurn()
+        await backgroundTurn()
         done += worker.press()
       }
       liveIndex.expire(clock.now())
       this.freshness.embedded(liveIndex.drainedMark, clock.now())
-      if (hurry && done > 0) await nextTurn()
-      else await pause(worker.isBehind ? breathMs : this.#settings.sliceIntervalMs)
+      if (!hurry || done === 0) {
+        await pause(worker.isBehind ? breathMs : this.#settings.sliceIntervalMs)
+      }
     }
   }
 }

@@ -5,7 +5,7 @@ import type { Clock } from '../base/clock.ts'
  * From here on what waits comes first; below, whoever answers queries beside the trainer does: a
  * lag of a few deltas comes and goes.
  */
-const behindMs = 300
+const behindMs = 100
 /** From here on deltas are rarer. */
 const farBehindMs = 2_000
 const longestDeltaIntervalMs = 1_000

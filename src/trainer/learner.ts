@@ -274,7 +274,7 @@ export class Learner {
     const parts: readonly CheckpointPart[] = [
       { name: 'learner', chunks: [writer.finish()] },
       { name: guardPart, chunks: [guard.finish()] },
-      { name: 'facts', chunks: [this.#facts.serialize()] },
+      { name: 'facts', chunks: this.#facts.save() },
       ...(this.#reservoir?.parts() ?? []),
       { name: 'weights', chunks: [new Uint8Array(weights.buffer)] },
       ...saved.parts,

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 
-import { digestBytes, digestWords } from '../../src/base/digest.ts'
+import { digestBytes, digestInSteps, digestWords } from '../../src/base/digest.ts'
 
 test('a digest depends on every bit and on the length', () => {
   fc.assert(
@@ -55,4 +55,27 @@ test('digests are those recorded: they are part of every saved state', () => {
       10988224699982262843n,
     ]
   `)
+})
+
+test('in steps of any size it is the same, with a pause after each', () => {
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ maxLength: 60 }),
+      fc.integer({ min: 1, max: 5 }),
+      (bytes, words) => {
+        const steps = digestInSteps(bytes, 4 * words)
+        let pauses = 0
+        let step = steps.next()
+        for (; step.done !== true; step = steps.next()) pauses += 1
+        expect(step.value).toEqual(digestWords(bytes))
+        expect(pauses).toBe(Math.ceil((bytes.length >>> 2) / words))
+      },
+    ),
+  )
+})
+
+test('checksums that lie on disks stay what they are', () => {
+  const bytes = Uint8Array.from({ length: 1_001 }, (_, i) => (7 * i) % 251)
+  expect(digestBytes(bytes).toString(16)).toBe('f5328311b8f89377')
+  expect(digestBytes(new Uint8Array(0)).toString(16)).toBe('987e0425829db23b')
 })

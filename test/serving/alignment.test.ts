@@ -6,6 +6,7 @@ import { LiveIndex } from '../../src/serving/live-index.ts'
 import { buildQuery } from '../../src/serving/query-builder.ts'
 import { QuerySample } from '../../src/serving/query-sample.ts'
 import { Replica } from '../../src/serving/replica.ts'
+import { Standstill } from '../../src/serving/standstill.ts'
 import type { Event } from '../../src/stream/event.ts'
 import { catalogue, click, erased, shopModel, shopTables } from '../support/shop-replica.ts'
 
@@ -43,7 +44,16 @@ async function shopOf(meanwhile: (breath: number) => readonly Event[]) {
     happen(meanwhile(breaths))
   }
   const implementation = 'wasm'
-  const alignment = new Alignment({ replica, liveIndex, sample, breathe, implementation })
+  const standstill = new Standstill()
+  const alignment = new Alignment({
+    replica,
+    liveIndex,
+    sample,
+    breathe,
+    standstill,
+    implementation,
+  })
+
   return { replica, liveIndex, alignment }
 }
 

@@ -36,7 +36,7 @@ test('before anything is learned everything is behind', () => {
 
 test('an evaluation pauses after each slice, but not while events wait', async () => {
   const sliceMs = 5
-  const { clock, backlog } = backlogOf(100)
+  const { clock, backlog } = backlogOf(50)
   const breathe = breather(clock, sliceMs, backlog)
   expect(breathe()).toBeUndefined()
   clock.advance(sliceMs)

@@ -9,7 +9,7 @@ import { doubles, grown, integers, unsigned } from '../columns.ts'
 import type { ItemUpsert } from '../event.ts'
 import type { Item } from '../example.ts'
 import { Handles, TouchOrder } from './handles.ts'
-import { EncodedItems, readItem } from './item-codec.ts'
+import { EncodedItems } from './item-codec.ts'
 import { DecayedCounts, type PopularityAt } from './popularity.ts'
 
 export interface ItemPage {
@@ -60,6 +60,8 @@ export interface ItemStoreOptions {
   readonly maxItems: number
   readonly activeWindowMs: number
   readonly popularityHalfLifeMs: number
+  /** As of `FactsOptions`: what learns is saved now and then, and not to stand still for it. */
+  readonly examples: boolean
 }
 
 /**
@@ -71,8 +73,8 @@ export class ItemStore implements Catalogue {
   readonly #options: ItemStoreOptions
   readonly #handles: Handles
   readonly #byId = new Map<string, number>()
-  readonly #items: (Item | undefined)[] = []
-  readonly #encoded = new EncodedItems()
+  #items: (Item | undefined)[] = []
+  readonly #encoded: EncodedItems
   /** The count of all items ever, from 1. */
   #births = new Uint32Array(64)
   #touched = new Float64Array(64)
@@ -91,6 +93,7 @@ export class ItemStore implements Catalogue {
   constructor(options: ItemStoreOptions) {
     this.#options = options
     this.#handles = new Handles(options.maxItems)
+    this.#encoded = new EncodedItems(options.examples)
     this.#popularity = new DecayedCounts(options.popularityHalfLifeMs)
   }
 
@@ -233,7 +236,7 @@ export class ItemStore implements Catalogue {
 
   #set(handle: number, item: Item | undefined): void {
     this.#items[handle] = item
-    this.#encoded.change(handle)
+    this.#encoded.change(handle, item)
   }
 
   #activate(handle: number, streamTime: number): void {
@@ -292,11 +295,8 @@ export class ItemStore implements Catalogue {
     this.#handles.read(reader)
     this.#revision = reader.varint()
     this.#born = reader.varint()
-    for (let handle = 0; handle < this.#handles.limit; handle += 1) {
-      const item = readItem(reader, handle)
-      this.#items.push(item)
-      if (item !== undefined) this.#byId.set(item.id, handle)
-    }
+    this.#items = this.#encoded.read(reader, this.#handles.limit)
+    for (const item of this.#items) if (item !== undefined) this.#byId.set(item.id, item.handle)
     this.#births = unsigned(reader)
     this.#touched = doubles(reader)
     this.#activeAsOf = doubles(reader)

@@ -55,11 +55,12 @@ export class DedupeWindow {
   write(writer: ByteWriter): void {
     const prints = new Uint32Array(this.#size * lanes)
     const times = new Float64Array(this.#size)
-    for (let i = 0; i < this.#size; i += 1) {
-      const place = (this.#first + i) % this.#times.length
-      prints.set(this.#ring.subarray(place * lanes, (place + 1) * lanes), i * lanes)
-      times[i] = this.#times[place]
-    }
+    const end = this.#first + this.#size
+    const around = Math.max(0, end - this.#times.length)
+    prints.set(this.#ring.subarray(this.#first * lanes, (end - around) * lanes))
+    prints.set(this.#ring.subarray(0, around * lanes), (this.#size - around) * lanes)
+    times.set(this.#times.subarray(this.#first, end - around))
+    times.set(this.#times.subarray(0, around), this.#size - around)
     writer.float64(this.#clock).array(prints).array(times)
   }
 

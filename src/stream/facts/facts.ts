@@ -6,7 +6,7 @@
  */
 import { unreachable } from '../../base/assert.ts'
 import { ByteReader, ByteWriter } from '../../base/bytes.ts'
-import { digestBytes, digestWords } from '../../base/digest.ts'
+import { digestBytes, digestInSteps, digestWords } from '../../base/digest.ts'
 import { ServiceError } from '../../base/errors.ts'
 import { noFeatures } from '../../base/features.ts'
 import type { DeleteItem, Event, Interaction, ItemUpsert, UserUpsert } from '../event.ts'
@@ -98,6 +98,8 @@ const magic = 0x54434146 // "FACT", as it lies in the file
 const formatVersion = 1
 /** At the end. */
 const digestBytesLength = 8
+/** A millisecond's worth. */
+const digestedAtOnce = 1 << 19
 /** Bytes that facts may have grown by since they were last written, without being copied. */
 const leeway = 1 << 20
 const noEvictions: readonly Eviction[] = Object.freeze([])
@@ -187,8 +189,15 @@ export class Facts {
   /** The whole state: header, sections, checksum; equal states give equal bytes. */
   serialize(): Uint8Array<ArrayBuffer> {
     const writer = this.#write()
-    const [low, high] = digestWords(writer.peek())
-    return writer.uint32(low).uint32(high).peek()
+    return sealed(writer, digestWords(writer.peek()))
+  }
+
+  /**
+   * The same bytes, of the state as it is now, in one piece; before it undefined again and again
+   * where there may be a pause: the checksum takes a third of the time.
+   */
+  save(): Iterable<Uint8Array<ArrayBuffer> | undefined> {
+    return sealedInSteps(this.#write())
   }
 
   /** 64-bit hash of the whole state. */
@@ -370,6 +379,15 @@ export class Facts {
     this.#dedupe.read(reader)
     if (reader.remaining > digestBytesLength) this.#deleted.read(reader)
   }
+}
+
+const sealed = (
+  writer: ByteWriter,
+  [low, high]: readonly [number, number],
+): Uint8Array<ArrayBuffer> => writer.uint32(low).uint32(high).peek()
+
+function* sealedInSteps(writer: ByteWriter): Generator<Uint8Array<ArrayBuffer> | undefined> {
+  yield sealed(writer, yield* digestInSteps(writer.peek(), digestedAtOnce))
 }
 
 const damaged = (reason: string): ServiceError => new ServiceError('FACTS_DAMAGED', { reason })

@@ -120,9 +120,13 @@ export class TouchOrder {
   }
 
   write(writer: ByteWriter): void {
-    const order: number[] = []
-    for (let at = this.#next[0]; at !== 0; at = this.#next[at]) order.push(at - 1)
-    writer.array(Int32Array.from(order))
+    const order = new Int32Array(this.#next.length)
+    let size = 0
+    for (let at = this.#next[0]; at !== 0; at = this.#next[at]) {
+      order[size] = at - 1
+      size += 1
+    }
+    writer.array(order.subarray(0, size))
   }
 
   read(reader: ByteReader): void {

@@ -541,6 +541,35 @@ test('facts have the same bytes however often they were saved before', () => {
   )
 })
 
+const long = '.'.repeat(90)
+const veryLong = (i: number) => ({ title: String(i).padEnd(40_000, '.') })
+
+test('facts that are saved in steps have the same bytes, of the moment at which saving began', () => {
+  const facts = new Facts()
+  for (let i = 0; i < 6_000; i += 1) facts.apply(item(`i${i}`, { features: { long } }))
+  const bytes = facts.serialize().slice()
+  const pieces = facts.save()
+  facts.apply(item('i1', { hidden: true }))
+  const [saved, ...rest] = [...pieces].filter((piece) => piece !== undefined)
+  expect(saved).toEqual(bytes)
+  expect(rest).toEqual([])
+  expect([...facts.save()].length).toBeGreaterThan(1)
+})
+
+test('items that change again and again, and far more than is kept, are saved as they are', () => {
+  const often = new Facts()
+  often.apply(item('calm', { features: { title: 'calm' } }))
+  for (let i = 0; i < 100; i += 1) often.apply(item(`i${i % 3}`, { features: veryLong(i) }))
+  const loaded = Facts.load(often.serialize())
+  for (let i = 0; i < 3; i += 1) {
+    expect(loaded.catalogue.byId(`i${i}`)?.features).toEqual(
+      often.catalogue.byId(`i${i}`)?.features,
+    )
+  }
+  for (const facts of [often, loaded]) facts.apply(item('i1', { features: { title: 'new' } }))
+  expect(loaded.serialize()).toEqual(often.serialize())
+})
+
 test('facts stay within their bounds and agree with themselves', () => {
   fc.assert(
     fc.property(fc.array(arbitraryEvent, { maxLength: 80 }), (events) => {
