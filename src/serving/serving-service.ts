@@ -351,9 +351,8 @@ export class ServingService implements Service {
       }
       liveIndex.expire(clock.now())
       this.freshness.embedded(liveIndex.drainedMark, clock.now())
-      if (!hurry || done === 0) {
-        await pause(worker.isBehind ? breathMs : this.#settings.sliceIntervalMs)
-      }
+      const goesOn = hurry ? done > 0 : worker.isBehind
+      if (!goesOn) await pause(this.#settings.sliceIntervalMs)
     }
   }
 }
