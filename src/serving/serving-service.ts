@@ -335,6 +335,11 @@ export class ServingService implements Service {
     if (complete) this.freshness.learned(delta.watermark, liveIndex.touchedMark, clock.now())
   }
 
+  /** Whether facts have, and every item of theirs has been embedded. */
+  get #hasCaughtUp(): boolean {
+    return this.#factsReady && this.liveIndex.isCaughtUp
+  }
+
   async #indexLoop(): Promise<void> {
     const { clock } = this.#options
     const { replica, liveIndex, worker } = this.#started
@@ -342,13 +347,13 @@ export class ServingService implements Service {
     while (!signal.aborted) {
       await backgroundTurn()
       // Vectors of a part of the parameters would have to be made again.
-      const hurry = !(this.#factsReady && liveIndex.isCaughtUp)
-      this.#indexReady ||= !hurry && replica.isComplete
+      const hurry = !this.#hasCaughtUp
       let done = replica.isComplete ? worker.slice({ hurry }) : 0
       if (liveIndex.isPressing) {
         await backgroundTurn()
         done += worker.press()
       }
+      this.#indexReady ||= this.#hasCaughtUp && replica.isComplete
       liveIndex.expire(clock.now())
       this.freshness.embedded(liveIndex.drainedMark, clock.now())
       const goesOn = hurry ? done > 0 : worker.isBehind

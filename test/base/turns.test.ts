@@ -2,40 +2,63 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { expect, test } from 'vitest'
 
-import { backgroundTurn } from '../../src/base/turns.ts'
+import { Turns } from '../../src/base/turns.ts'
 
-test('of those who ask at once each has a turn of its own, in the order in which they asked', async () => {
+/** Tasks that ask for so many turns, and who had each turn of the loop; `ms`: what one takes. */
+async function hadBy(tasks: Readonly<Record<string, number>>, ms: number) {
+  let now = 0
+  const turns = new Turns(() => now)
   const had: string[] = []
-  const work = async (name: string, turns: number): Promise<void> => {
-    for (let i = 0; i < turns; i += 1) {
-      await backgroundTurn()
+  const atWork = new Set<string>()
+  const work = async (name: string, pieces: number): Promise<void> => {
+    for (let i = 0; i < pieces; i += 1) {
+      await turns.next()
+      atWork.add(name)
+      await Promise.resolve()
+      expect([...atWork]).toEqual([name])
+      atWork.delete(name)
       had.push(name)
     }
   }
-  const all = [work('a', 3), work('b', 1), work('c', 2)]
-  const seen: string[][] = []
-  while (seen.length < 6) {
+  const all = Object.entries(tasks).map(([name, pieces]) => work(name, pieces))
+  let isOver = false
+  const ended = Promise.all(all).then(() => {
+    isOver = true
+  })
+  const seen: string[] = []
+  while (!isOver) {
+    now += ms
     await nextTurn()
-    seen.push(had.splice(0))
+    seen.push(had.splice(0).join(' '))
   }
-  await Promise.all(all)
-  expect(seen).toEqual([['a'], ['b'], ['c'], ['a'], ['c'], ['a']])
+  await ended
+  return seen.filter((names) => names !== '')
+}
+
+test('of those who ask at once each has a turn of its own, in the order in which they asked', async () => {
+  expect(await hadBy({ a: 3, b: 1, c: 2 }, 1)).toEqual(['a', 'b', 'c', 'a', 'c', 'a'])
+})
+
+test('a long turn is followed by one with several pieces of work, one after the other', async () => {
+  const turns = await hadBy({ a: 20, b: 20 }, 20)
+  expect(turns.join(' ').split(' ')).toEqual(Array.from({ length: 40 }, (_, i) => 'ab'[i % 2]))
+  expect(turns.length).toBeGreaterThanOrEqual(8)
+  expect(turns.length).toBeLessThan(12)
 })
 
 test('what else waits for the loop comes between two turns', async () => {
+  const turns = new Turns()
   const order: string[] = []
   const background = (async () => {
     for (let i = 0; i < 3; i += 1) {
-      await backgroundTurn()
+      await turns.next()
       order.push('background')
     }
   })()
   const request = (async () => {
     await nextTurn()
-    await nextTurn()
     order.push('request')
   })()
   await Promise.all([background, request])
-  expect(order.indexOf('request')).toBeGreaterThan(0)
   expect(order.indexOf('request')).toBeLessThan(3)
 })
