@@ -16,7 +16,6 @@ import { isSet, setBit } from '../ann/ann-index.ts'
 import { exactAnswers } from '../ann/exact-answers.ts'
 import { FlatIndex } from '../ann/flat-index.ts'
 import { ranksOf } from '../ann/ranks.ts'
-import { backgroundTurn } from '../base/turns.ts'
 import type { KernelImplementation } from '../kernels/kernels.ts'
 import type { QueryInput } from '../model/inputs.ts'
 import type { Item } from '../stream/example.ts'
@@ -26,6 +25,7 @@ import type { LiveIndex } from './live-index.ts'
 import type { QuerySample } from './query-sample.ts'
 import { itemsPerCall, queriesPerCall, type Replica } from './replica.ts'
 import type { Standstill } from './standstill.ts'
+import { backgroundTurn } from './turns.ts'
 
 export interface AlignmentOptions {
   readonly replica: Replica

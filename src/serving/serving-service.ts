@@ -10,7 +10,6 @@ import { present } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import { ServiceError } from '../base/errors.ts'
 import type { Service } from '../base/service.ts'
-import { backgroundTurn } from '../base/turns.ts'
 import type { TableSpec } from '../embedding/table-spec.ts'
 import type { KernelImplementation } from '../kernels/kernels.ts'
 import type { ModelSpec } from '../model/spec.ts'
@@ -29,6 +28,7 @@ import { Replica } from './replica.ts'
 import { Retriever } from './retriever.ts'
 import { defaultServingSettings, type ServingSettings } from './serving-settings.ts'
 import { Standstill } from './standstill.ts'
+import { backgroundTurn } from './turns.ts'
 
 export interface ServingOptions {
   readonly model: ModelSpec

@@ -3,7 +3,7 @@
  * turns of the event loop and nobody else waits for all of them: an audit compares what hundreds
  * of items would be embedded as. Queries are answered meanwhile.
  */
-import { backgroundTurn } from '../base/turns.ts'
+import { backgroundTurn } from './turns.ts'
 
 export class Standstill {
   #hasBegun = false

@@ -2,8 +2,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { expect, test } from 'vitest'
 
-import { backgroundTurn } from '../../src/base/turns.ts'
 import { Standstill } from '../../src/serving/standstill.ts'
+import { backgroundTurn } from '../../src/serving/turns.ts'
 
 test('what changes the replica waits for the end, and others do not', async () => {
   const standstill = new Standstill()

@@ -2,12 +2,12 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { expect, test } from 'vitest'
 
-import { Turns } from '../../src/base/turns.ts'
+import { Turns } from '../../src/serving/turns.ts'
 
 /** Tasks that ask for so many turns, and who had each turn of the loop; `ms`: what one takes. */
 async function hadBy(tasks: Readonly<Record<string, number>>, ms: number) {
   let now = 0
-  const turns = new Turns(() => now)
+  const turns = new Turns({ monotonic: () => now })
   const had: string[] = []
   const atWork = new Set<string>()
   const work = async (name: string, pieces: number): Promise<void> => {
@@ -21,18 +21,15 @@ async function hadBy(tasks: Readonly<Record<string, number>>, ms: number) {
     }
   }
   const all = Object.entries(tasks).map(([name, pieces]) => work(name, pieces))
-  let isOver = false
-  const ended = Promise.all(all).then(() => {
-    isOver = true
-  })
-  const seen: string[] = []
-  while (!isOver) {
+  const pieces = Object.values(tasks).reduce((sum, some) => sum + some, 0)
+  const seen: string[][] = []
+  while (seen.flat().length < pieces) {
     now += ms
     await nextTurn()
-    seen.push(had.splice(0).join(' '))
+    seen.push(had.splice(0))
   }
-  await ended
-  return seen.filter((names) => names !== '')
+  await Promise.all(all)
+  return seen.filter((names) => names.length > 0).map((names) => names.join(' '))
 }
 
 test('of those who ask at once each has a turn of its own, in the order in which they asked', async () => {
@@ -47,7 +44,7 @@ test('a long turn is followed by one with several pieces of work, one after the 
 })
 
 test('what else waits for the loop comes between two turns', async () => {
-  const turns = new Turns()
+  const turns = new Turns({ monotonic: () => 0 })
   const order: string[] = []
   const background = (async () => {
     for (let i = 0; i < 3; i += 1) {

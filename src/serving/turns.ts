@@ -5,19 +5,19 @@
  * turns are long, since there is much to answer, the next has several pieces of such work, so that
  * it never stands still.
  */
+import { type Clock, systemClock } from '../base/clock.ts'
 
 /** A turn of so many milliseconds gives one piece of work to the next. */
 const msForOne = 4
 const mostTogether = 16
 
 export class Turns {
-  readonly #now: () => number
+  readonly #clock: Pick<Clock, 'monotonic'>
   readonly #waiting: (() => void)[] = []
   #isScheduled = false
 
-  /** `now`: milliseconds, monotonic. */
-  constructor(now: () => number = () => performance.now()) {
-    this.#now = now
+  constructor(clock: Pick<Clock, 'monotonic'>) {
+    this.#clock = clock
   }
 
   /**
@@ -34,10 +34,10 @@ export class Turns {
   #schedule(): void {
     if (this.#isScheduled || this.#waiting.length === 0) return
     this.#isScheduled = true
-    const from = this.#now()
+    const from = this.#clock.monotonic()
     setImmediate(() => {
       this.#isScheduled = false
-      const due = Math.floor((this.#now() - from) / msForOne)
+      const due = Math.floor((this.#clock.monotonic() - from) / msForOne)
       // One after the other, in the next turn.
       for (let i = 1; i < Math.min(due, mostTogether); i += 1) setImmediate(() => this.#giveOne())
       this.#giveOne()
@@ -50,7 +50,7 @@ export class Turns {
   }
 }
 
-const turns = new Turns()
+const turns = new Turns(systemClock)
 
 /** A turn of this thread: see `Turns`. */
 export const backgroundTurn = (): Promise<void> => turns.next()
